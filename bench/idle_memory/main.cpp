@@ -1,0 +1,43 @@
+/// @file
+/// `idle_memory`: private memory of a local worker that has answered its first calls (`fresh`) and one that has
+/// answered 10,000 (`used`). Floor: private memory of a process of this program with one raw ZeroMQ DEALER.
+#include "../common/floor_child.hpp"
+#include "../common/memory.hpp"
+#include "../common/report.hpp"
+
+#include <muster/muster.hpp>
+
+#include <unistd.h>
+
+#include <chrono>
+#include <thread>
+
+namespace {
+
+int process_number() { return static_cast<int>(getpid()); }
+
+// Private MiB of a new worker after so many calls, once it has been idle for half a second.
+double worker_mib(int calls) {
+  const muster::Pid worker = muster::addprocs(1).front();
+  int process = 0;
+  for (int i = 0; i < calls; ++i) process = muster::remotecall_fetch(&process_number, worker);
+  std::this_thread::sleep_for(std::chrono::milliseconds(500));
+  const double mib = bench::private_mib(process);
+  muster::rmprocs(worker);
+  return mib;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (bench::was_floor_child(argc, argv)) return 0;
+  muster::Session session(argc, argv);
+  const int rounds = bench::take_rounds(argc, argv);
+  const bench::ZmqFloor zmq(1);
+
+  for (const int calls : {3, 10'000}) {
+    bench::add(calls == 3 ? "idle_memory/fresh" : "idle_memory/used", "MiB", rounds,
+               [&, calls] { return bench::Round{worker_mib(calls), {{"raw_zmq", bench::private_mib(zmq.pid(0))}}}; });
+  }
+  return bench::run(argc, argv);
+}

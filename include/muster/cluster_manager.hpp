@@ -1,0 +1,75 @@
+/// @file
+/// Cluster managers: what starts, watches and kills worker processes.
+#pragma once
+
+#include <muster/cluster.hpp>
+
+#include <any>
+#include <map>
+#include <memory>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+namespace muster {
+
+/// What a manager knows of one worker it started.
+struct WorkerConfig {
+  int output_fd = -1;  ///< the worker's stdout (and stderr), which muster reads and closes
+  std::string host = {};    ///< or, if the manager read the address line itself, where the worker listens
+  int port = 0;
+  long os_pid = -1;   ///< its process on this host, where it has one
+  std::string ident = {};  ///< name for `connect_idents`
+  std::vector<std::string> connect_idents = {};
+  std::map<std::string, std::string> environment = {};
+  std::any userdata = {};  ///< the manager's own
+};
+
+/// Why manage is called.
+enum class ManageOp { Register, Interrupt, Deregister };
+
+/// One addprocs, as its manager sees it.
+class LaunchContext {
+ public:
+  virtual ~LaunchContext() = default;
+  /// The options of this addprocs.
+  virtual const AddprocsOptions& options() const = 0;
+  /// Arguments that start one worker on a machine that has this program.
+  virtual std::vector<std::string> worker_command() const = 0;
+  /// What a worker must read on its standard input: one line (newline not included), secret, a different one per worker. A
+  /// stdin closed after it means nothing.
+  virtual std::string start_record() const = 0;
+  /// Reports a started process. May be called from any thread.
+  virtual void launched(WorkerConfig config) = 0;
+  /// Reports one that could not be started: where, and why.
+  virtual void failed(std::string where, std::string why) = 0;
+  /// Requested when the addprocs ends early.
+  virtual std::stop_token stop_token() const = 0;
+};
+
+/// Starts, watches and kills worker processes. Derive from it to run workers anywhere.
+class ClusterManager {
+ public:
+  virtual ~ClusterManager() = default;
+  /// Starts processes and reports each with `context.launched(config)`; returns when all are reported. Runs on a thread of
+  /// its own; what it throws becomes the addprocs's failure.
+  virtual void launch(LaunchContext& context) = 0;
+  /// Told of a worker's registration and deregistration, and asked to interrupt it. The default sends SIGINT to `os_pid`
+  /// for Interrupt, where that process is on this host.
+  virtual void manage(Pid pid, WorkerConfig& config, ManageOp op);
+  /// Last resort, after the exit request: ends the process. The default sends SIGTERM, then SIGKILL, to `os_pid` on this host.
+  virtual void kill(Pid pid, const WorkerConfig& config);
+};
+
+/// Starts workers on this host.
+class LocalManager : public ClusterManager {
+ public:
+  /// @throws std::invalid_argument for a negative n.
+  explicit LocalManager(int n);
+  void launch(LaunchContext& context) override;
+
+ private:
+  int n_;
+};
+
+}  // namespace muster

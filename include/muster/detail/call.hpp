@@ -1,0 +1,159 @@
+/// @file
+/// Calls without their types: what spawn.hpp's templates hand to the runtime, and what a worker runs.
+#pragma once
+
+#include <muster/callable.hpp>
+#include <muster/detail/typed_value.hpp>
+#include <muster/task.hpp>
+
+#include <cstdint>
+#include <memory>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+namespace muster {
+class WorkerPool;
+}
+
+namespace muster::detail {
+
+/// What the caller wants back.
+enum class Returns : std::uint8_t {
+  small,    ///< the value where it is small, else it stays
+  value,    ///< the value
+  stays,    ///< only word that it is there
+  nothing,  ///< no answer at all
+};
+
+/// A call that arrived. Completed once, from any thread.
+class TaskRun : public std::enable_shared_from_this<TaskRun> {
+ public:
+  TaskRun() = default;
+  TaskRun(const TaskRun&) = delete;
+  TaskRun& operator=(const TaskRun&) = delete;
+  virtual ~TaskRun() = default;
+  virtual const Payload& arguments() = 0;
+  /// The arguments were decoded: their memory may go.
+  virtual void arguments_done() = 0;
+  virtual void complete(Payload&& result) = 0;
+  virtual void fail(const std::exception_ptr& failure) = 0;
+};
+
+/// Code that decodes a call's arguments, runs it and completes it.
+using Thunk = void (*)(TaskRun&);
+
+/// `pid` 0: the least loaded worker.
+/// @throws as API: std::invalid_argument, ProcessExitedException, Error, SerializationError
+CorePointer start_call(Pid pid, Thunk thunk, Payload&& arguments, Returns returns);
+/// Calls each pid with the same arguments; `pids` empty: every process. Waits; CompositeException.
+void call_everywhere(const std::vector<Pid>& pids, Thunk thunk, Payload&& arguments);
+/// As call_everywhere, and on each worker that joins later.
+void call_everywhere_always(Thunk thunk, Payload&& arguments);
+/// Runs the call in this thread, as remotecall_fetch to oneself does. @returns the encoded result; throws RemoteException.
+Payload call_here(Thunk thunk, Payload&& arguments);
+/// Whether that is this process.
+bool is_here(Pid pid);
+
+template <class T>
+struct is_task : std::false_type {};
+template <class T>
+struct is_task<Task<T>> : std::true_type {};
+
+/// What a call of f with these arguments gives its caller.
+template <class F, class... A>
+using call_result_t = unwrap_task_t<std::invoke_result_t<F, sent_t<A>...>>;
+
+struct RunCompleter {
+  std::shared_ptr<TaskRun> run;
+  std::shared_ptr<void> keep;  ///< the function and its arguments: a coroutine may refer to them until it ends
+  void complete(Payload&& value) { run->complete(std::move(value)); }
+  void fail(const std::exception_ptr& failure) { run->fail(failure); }
+};
+
+/// How a task ends whose result comes later than its return. Specialized for such result types.
+template <class R>
+struct LaterResult : std::false_type {};
+template <class T>
+struct LaterResult<Task<T>> : std::true_type {
+  static void start(Task<T>&& task, RunCompleter completer) { drive(std::move(task), std::move(completer)); }
+};
+
+/// A function and the arguments it is called with.
+template <class F, class... A>
+struct DecodedCall {
+  F f;
+  std::tuple<A...> arguments;
+  decltype(auto) operator()() {
+    return std::apply([&](A&... each) -> decltype(auto) { return std::invoke(std::move(f), std::move(each)...); }, arguments);
+  }
+};
+
+template <class F, class... A>
+DecodedCall<F, A...> decode_call(TaskRun& run) {
+  InputArchive archive(run.arguments());
+  F f = decode_callable<F>(archive);
+  DecodedCall<F, A...> call{std::move(f), std::tuple<A...>{decode<A>(archive)...}};
+  archive.finish();
+  run.arguments_done();
+  return call;
+}
+
+/// The code a call names: one for each function type and its arguments.
+template <class F, class... A>
+void invoke(TaskRun& run) {
+  using Call = DecodedCall<F, A...>;
+  using R = std::invoke_result_t<F, A...>;
+  if constexpr (LaterResult<std::decay_t<R>>::value) {
+    auto call = std::make_shared<Call>(decode_call<F, A...>(run));
+    auto later = (*call)();
+    LaterResult<std::decay_t<R>>::start(std::move(later), {run.shared_from_this(), std::move(call)});
+  } else {
+    Call call = decode_call<F, A...>(run);
+    if constexpr (std::is_void_v<R>) {
+      call();
+      run.complete(Payload{});
+    } else {
+      run.complete(to_payload(std::decay_t<R>(call())));
+    }
+  }
+}
+
+/// Writes an argument as what it arrives as: a string literal as a std::string.
+template <class A>
+void encode_argument(OutputArchive& archive, const A& argument) {
+  if constexpr (std::is_same_v<sent_t<const A&>, A>)
+    encode(archive, argument);
+  else
+    encode(archive, static_cast<sent_t<const A&>>(argument));
+}
+
+/// What is checked at compile time of every call.
+template <class F, class... A>
+constexpr void check_call() {
+  check_callable<F>();
+  (check_value<std::remove_cvref_t<A>>(), ...);
+  static_assert(std::is_invocable_v<F, sent_t<A>...>,
+                "muster: the function can't be called with these arguments. It is called with decayed rvalues, as std::thread "
+                "does: take parameters by value or by const reference, not by lvalue reference.");
+  if constexpr (std::is_invocable_v<F, sent_t<A>...>) {
+    if constexpr (!std::is_void_v<call_result_t<F, A...>>) check_value<call_result_t<F, A...>>();
+  }
+}
+
+template <class F, class... A>
+Payload encode_call(const F& f, const A&... arguments) {
+  Payload payload;
+  OutputArchive archive(payload);
+  encode_callable(archive, f);
+  (encode_argument(archive, arguments), ...);
+  return payload;
+}
+
+template <class F, class... A>
+CorePointer start(Pid pid, Returns returns, const F& f, const A&... arguments) {
+  check_call<F, A...>();
+  return start_call(pid, &invoke<F, sent_t<A>...>, encode_call(f, arguments...), returns);
+}
+
+}  // namespace muster::detail

@@ -1,0 +1,166 @@
+/// @file
+/// The state behind Future: one object per value and process, without the value's type.
+#pragma once
+
+#include <muster/detail/payload.hpp>
+#include <muster/errors.hpp>
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <shared_mutex>
+#include <vector>
+
+namespace muster::runtime {
+class Calls;
+class Wakeup;
+}  // namespace muster::runtime
+
+namespace muster::detail {
+
+using Timeout = std::optional<std::chrono::nanoseconds>;
+
+/// What handles keep of their process: it is emptied when the process's session ends, and they outlive that.
+class Anchor {
+ public:
+  explicit Anchor(runtime::Calls& calls) : calls_(&calls) {}
+  /// Calls f(calls) where the session still is. It does not end meanwhile: f must be short.
+  template <class F>
+  void with(F&& f) {
+    const std::shared_lock lock(mutex_);
+    if (calls_ != nullptr) f(*calls_);
+  }
+  /// @throws NoSession after the session's end.
+  runtime::Calls& get() const;
+  void release() {
+    const std::unique_lock lock(mutex_);
+    calls_ = nullptr;
+  }
+
+ private:
+  mutable std::shared_mutex mutex_;  ///< guards calls_
+  runtime::Calls* calls_;
+};
+
+/// One value to come.
+/// Threads: every function from any.
+class FutureCore : public Handle, public std::enable_shared_from_this<FutureCore> {
+ public:
+  enum class State : std::uint8_t {
+    pending,    ///< a call of this process; its answer will come here
+    elsewhere,  ///< its owner knows
+    remote,     ///< ready; the value is at its owner
+    here,
+    failed
+  };
+
+  FutureCore(std::shared_ptr<Anchor> anchor, RemoteRefId id, Pid owner, State state)
+      : Handle(HandleKind::future, id, owner), anchor_(std::move(anchor)), state_(state) {}
+  ~FutureCore() override;
+
+  State state() const { return state_.load(std::memory_order_acquire); }
+  /// Whether a waiter has what it wants: that it is ready, or the value as well.
+  bool settled(bool needs_value) const {
+    const State now = state();
+    return now == State::here || now == State::failed || (now == State::remote && !needs_value);
+  }
+  Anchor& anchor() const { return *anchor_; }
+
+  // -- how it gets its value ---------------------------------------------------
+  void set_value(Payload&& value);
+  void set_remote();
+  void set_failure(std::vector<std::byte> encoded, std::exception_ptr failure);
+
+  // -- who waits -----------------------------------------------------------------
+  /// Wakes a blocked thread when settled.
+  /// @returns false when it is already.
+  bool add_waiter(runtime::Wakeup& wakeup, bool needs_value);
+  /// When this returns, nobody wakes that thread any more for this.
+  void remove_waiter(runtime::Wakeup& wakeup);
+  /// Calls f when settled; at once, on this thread, where it is already. f must be quick, and not throw.
+  void when_settled(bool needs_value, std::function<void()> f);
+
+  // -- the value -----------------------------------------------------------------
+  /// The value, decoded once; `decode(payload)` makes a shared_ptr<void> of it. State must be here.
+  std::shared_ptr<void> decoded(std::shared_ptr<void> (*decode)(const Payload&));
+  /// Takes the value away from this handle. State must be here.
+  std::shared_ptr<void> take_decoded(std::shared_ptr<void> (*decode)(const Payload&));
+  /// Takes the encoded value. State must be here, and the value never decoded.
+  Payload take_payload();
+  /// The encoded value of a core that was sent before it was settled. State must be here.
+  Payload encoded_value();
+  /// To be asked before a handle is written into a message: where the value is still to come, its encoded form is kept from
+  /// now on, since others may need it. @returns the state
+  State prepare_to_send();
+  /// Throws the failure. State must be failed.
+  [[noreturn]] void throw_failure() const;
+  std::exception_ptr failure() const { return failure_; }
+  /// The failure as it came over the wire.
+  const std::vector<std::byte>& encoded_failure() const { return encoded_failure_; }
+
+  // -- for the calls room ----------------------------------------------------------
+  bool counted = false;                       ///< its owner counts this process as a holder; guarded by the calls room
+  bool task = false;                          ///< the result of a call of this process; set before it is shared
+  std::atomic<bool> value_wanted{false};      ///< somebody waits for it, wherever it will be
+  std::atomic<bool> value_requested{false};   ///< a request for it is under way
+  std::atomic<bool> wait_requested{false};    ///< a request for word of it is under way
+
+ private:
+  struct Waiter {
+    runtime::Wakeup* wakeup;
+    bool needs_value;
+  };
+  struct Continuation {
+    std::function<void()> run;
+    bool needs_value;
+  };
+  void settle(State state, std::unique_lock<std::mutex>& lock);
+
+  const std::shared_ptr<Anchor> anchor_;
+  std::mutex mutex_;  ///< guards everything below; state_ changes under it
+  std::atomic<State> state_;
+  std::vector<Waiter> waiters_;
+  std::vector<Continuation> continuations_;
+  Payload value_;
+  bool keep_encoded_ = false;
+  std::shared_ptr<void> decoded_;
+  std::exception_ptr failure_;  ///< set before state_ becomes failed, never changed after
+  std::vector<std::byte> encoded_failure_;
+};
+
+using CorePointer = std::shared_ptr<FutureCore>;
+
+/// Blocks until the core is settled.
+/// @throws TimeoutError after the timeout or the scope's deadline, CancelledError or InterruptedError when the task is asked to
+/// stop; NoSession.
+void wait_settled(const CorePointer& core, bool needs_value, Timeout timeout);
+/// As wait_settled, and throws the failure.
+void require_value(const CorePointer& core, Timeout timeout);
+/// False when the timeout ends first.
+bool wait_settled_for(const CorePointer& core, std::chrono::nanoseconds timeout);
+/// Asks the owner where this process does not know.
+bool is_ready(const CorePointer& core);
+/// Fulfils a future made by hand. @throws std::future_error when it has its value.
+void fulfil(const CorePointer& core, Payload&& value);
+bool cancel(const CorePointer& core);
+/// Calls f when settled; requests the value from its owner where needed. f runs on a runtime thread: quick, no throwing.
+void on_settled(const CorePointer& core, bool needs_value, std::function<void()> f);
+/// Runs f as a task of this process.
+void run_here(std::function<void()> f);
+/// A future to be filled by hand, owned by `where` (0: this process).
+CorePointer make_promise(Pid where);
+/// A future of this process that continuations fill: nobody can put into it.
+CorePointer make_local_core();
+/// Fills it.
+void complete_local(const CorePointer& core, Payload&& value);
+void fail_local(const CorePointer& core, const std::exception_ptr& failure);
+/// A future that was sent with its value or failure.
+CorePointer make_settled_core(RemoteRefId id, Pid owner, Payload&& value);
+CorePointer make_failed_core(RemoteRefId id, Pid owner, std::vector<std::byte> encoded_failure);
+
+}  // namespace muster::detail

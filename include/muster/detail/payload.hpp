@@ -1,0 +1,117 @@
+/// @file
+/// What a message carries: a small part, large arrays beside it, and handles of remote values.
+#pragma once
+
+#include <muster/ids.hpp>
+
+#include <cstddef>
+#include <cstring>
+#include <memory>
+#include <span>
+#include <utility>
+#include <vector>
+
+namespace muster::detail {
+
+/// Bytes that grow at the end; a small message needs no allocation.
+class ByteBuffer {
+ public:
+  static constexpr std::size_t inline_capacity = 64;
+
+  ByteBuffer() = default;
+  ByteBuffer(ByteBuffer&& other) noexcept { take(other); }
+  ByteBuffer& operator=(ByteBuffer&& other) noexcept {
+    if (this != &other) take(other);
+    return *this;
+  }
+  ByteBuffer(const ByteBuffer& other) { append(other.data(), other.size_); }
+  ByteBuffer& operator=(const ByteBuffer& other) {
+    if (this != &other) {
+      clear();
+      append(other.data(), other.size_);
+    }
+    return *this;
+  }
+  ~ByteBuffer() = default;
+
+  std::byte* data() { return heap_ ? heap_.get() : inline_; }
+  const std::byte* data() const { return heap_ ? heap_.get() : inline_; }
+  std::size_t size() const { return size_; }
+  bool empty() const { return size_ == 0; }
+  std::span<const std::byte> bytes() const { return {data(), size_}; }
+  void clear() { size_ = 0; }
+  /// Drops what is behind the first n bytes.
+  void truncate(std::size_t n) { size_ = n < size_ ? n : size_; }
+
+  /// Adds n uninitialised bytes and returns where they start.
+  std::byte* extend(std::size_t n) {
+    if (n > capacity_ - size_) grow(n);
+    std::byte* place = data() + size_;
+    size_ += n;
+    return place;
+  }
+  void append(const void* source, std::size_t n) {
+    if (n != 0) std::memcpy(extend(n), source, n);
+  }
+
+ private:
+  void grow(std::size_t n);
+  void take(ByteBuffer& other) noexcept {
+    heap_ = std::move(other.heap_);
+    size_ = std::exchange(other.size_, 0);
+    capacity_ = std::exchange(other.capacity_, inline_capacity);
+    if (!heap_) std::memcpy(inline_, other.inline_, size_);
+  }
+
+  std::unique_ptr<std::byte[]> heap_;
+  std::size_t size_ = 0;
+  std::size_t capacity_ = inline_capacity;
+  alignas(8) std::byte inline_[inline_capacity];
+};
+
+/// A large contiguous array that travels beside the small part of a message, without being copied into it.
+struct Part {
+  const std::byte* data = nullptr;
+  std::size_t size = 0;              ///< bytes
+  std::shared_ptr<const void> owner;  ///< keeps data alive; null: borrowed, valid until the call that sends it returns
+};
+
+/// From this size on a contiguous array travels as a Part, in bytes.
+inline constexpr std::size_t part_threshold = 4096;
+
+/// What kind of thing a handle names.
+enum class HandleKind : std::uint8_t { future = 0, channel = 1, pool = 2 };
+
+/// What this process knows of one value or channel that lives in some process. There is one such object for each reference
+/// and process, shared by all its Future, RemoteChannel and WorkerPool objects.
+class Handle {
+ public:
+  Handle(HandleKind kind, RemoteRefId id, Pid owner) : id_(id), owner_(owner), kind_(kind) {}
+  Handle(const Handle&) = delete;
+  Handle& operator=(const Handle&) = delete;
+  virtual ~Handle() = default;
+
+  RemoteRefId id() const { return id_; }
+  /// Process where the value lives.
+  Pid owner() const { return owner_; }
+  HandleKind kind() const { return kind_; }
+
+ private:
+  RemoteRefId id_;
+  Pid owner_;
+  HandleKind kind_;
+};
+
+/// The contents of one message, or of one value that is kept encoded.
+struct Payload {
+  ByteBuffer bytes;
+  std::vector<Part> parts;
+  std::vector<std::shared_ptr<Handle>> handles;
+
+  /// Everything it takes on the wire, in bytes, but for headers.
+  std::size_t total_size() const;
+  /// Copies borrowed parts, so that the payload may outlive the call it was made for.
+  void own();
+};
+
+}  // namespace muster::detail

@@ -1,0 +1,51 @@
+/// @file
+/// Between values and payloads.
+#pragma once
+
+#include <muster/detail/archive.hpp>
+#include <muster/detail/future_core.hpp>
+#include <muster/detail/sendable.hpp>
+
+#include <memory>
+#include <type_traits>
+#include <utility>
+#include <variant>
+
+namespace muster::detail {
+
+/// The payload of one value. Large arrays in it are kept alive by the payload, not copied.
+template <class T>
+Payload to_payload(T&& value) {
+  using Value = std::decay_t<T>;
+  Payload payload;
+  if constexpr (std::is_arithmetic_v<Value> || std::is_enum_v<Value>) {
+    OutputArchive archive(payload);
+    encode(archive, value);
+  } else {
+    const auto kept = std::make_shared<Value>(std::forward<T>(value));
+    OutputArchive archive(payload, kept);
+    encode(archive, *kept);
+  }
+  return payload;
+}
+
+template <class T>
+T from_payload(const Payload& payload) {
+  InputArchive archive(payload);
+  T value = decode<T>(archive);
+  archive.finish();
+  return value;
+}
+
+template <class T>
+std::shared_ptr<void> decode_shared(const Payload& payload) {
+  return std::make_shared<T>(from_payload<T>(payload));
+}
+
+/// The value of a core that is here.
+template <class T>
+const T& value_of(const CorePointer& core) {
+  return *static_cast<const T*>(core->decoded(&decode_shared<T>).get());
+}
+
+}  // namespace muster::detail

@@ -1,0 +1,512 @@
+/// @file
+/// Futures: handles to one value to come, wherever it is computed.
+#pragma once
+
+#include <muster/detail/typed_value.hpp>
+#include <muster/errors.hpp>
+#include <muster/ids.hpp>
+
+#include <chrono>
+#include <condition_variable>
+#include <coroutine>
+#include <cstddef>
+#include <deque>
+#include <functional>
+#include <iterator>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace muster {
+
+template <class T>
+class Future;
+template <class T>
+class Task;
+template <class T>
+class RemoteChannel;
+
+namespace detail {
+
+template <class T>
+struct is_future : std::false_type {};
+template <class T>
+struct is_future<Future<T>> : std::true_type {};
+template <class T>
+struct is_remote_channel : std::false_type {};
+template <class T>
+struct is_remote_channel<RemoteChannel<T>> : std::true_type {};
+
+/// What a continuation returns: Task<U> counts as U.
+template <class R>
+struct unwrap_task {
+  using type = std::decay_t<R>;
+};
+template <class U>
+struct unwrap_task<Task<U>> {
+  using type = U;
+};
+template <class R>
+using unwrap_task_t = typename unwrap_task<std::remove_cv_t<R>>::type;
+
+/// What all futures share.
+class FutureBase {
+ public:
+  FutureBase() : core_(make_promise(0)) {}
+  explicit FutureBase(Pid where) : core_(make_promise(where)) {}
+  explicit FutureBase(CorePointer core) : core_(std::move(core)) {}
+
+  /// Waits until the value or failure is there, without fetching the value; throws the failure.
+  void wait() const { wait_and_throw({}); }
+  /// @throws TimeoutError when it is not there after the duration.
+  void wait(std::chrono::nanoseconds timeout) const { wait_and_throw(timeout); }
+  /// Whether the value or failure is there within the duration.
+  bool wait_for(std::chrono::nanoseconds timeout) const { return wait_settled_for(core_, timeout); }
+  /// Whether the value or failure is there. Asks the owner, a round trip, where this process does not know.
+  bool isready() const { return is_ready(core_); }
+  /// Process that computes or keeps the value.
+  Pid where() const { return core_->owner(); }
+  /// Its name, the same everywhere.
+  RemoteRefId id() const { return core_->id(); }
+  /// Removes a task that has not started, and requests stop of one that has; waiting fetches throw CancelledError.
+  /// @returns false when the value or failure was already there.
+  bool cancel() const { return detail::cancel(core_); }
+
+  friend bool operator==(const FutureBase& a, const FutureBase& b) { return a.id() == b.id(); }
+
+  /// For muster's own use.
+  const CorePointer& core() const { return core_; }
+
+ protected:
+  void wait_and_throw(Timeout timeout) const {
+    wait_settled(core_, false, timeout);
+    if (core_->state() == FutureCore::State::failed) core_->throw_failure();
+  }
+  CorePointer core_;
+};
+
+/// Completes `core` with what f returns or throws. Runs as a task.
+template <class F>
+void complete_with(const CorePointer& core, F&& f) {
+  try {
+    if constexpr (std::is_void_v<std::invoke_result_t<F>>) {
+      std::forward<F>(f)();
+      complete_local(core, {});
+    } else {
+      complete_local(core, to_payload(std::forward<F>(f)()));
+    }
+  } catch (...) {
+    fail_local(core, std::current_exception());
+  }
+}
+
+/// Awaits a future in a coroutine task; no thread is held meanwhile.
+template <class T>
+class FutureAwaiter;
+
+enum class FutureForm : std::uint8_t { handle, value, failure };
+
+/// Writes what every form of a future starts with.
+template <class Archive>
+void save_future_head(Archive& archive, FutureForm form, const CorePointer& core) {
+  archive(static_cast<std::uint8_t>(form), core->id().creator, core->id().number, core->owner());
+}
+
+/// Reads a handle written by add_handle.
+template <class Archive>
+CorePointer load_future_handle(Archive& archive) {
+  std::uint32_t index = 0;
+  archive(index);
+  auto core = std::dynamic_pointer_cast<FutureCore>(archive.handle(index));
+  if (!core) throw SerializationError("A future in a message names a handle of another kind");
+  return core;
+}
+
+}  // namespace detail
+
+/// A handle to one value to come. Copies name the same value; it can be sent anywhere as an argument, result, captured value or
+/// container element, and be fetched by whichever process it reaches.
+///
+/// The value lives where it was computed until somebody fetches it, unless it is small (at most 64 KiB), when it travels at once.
+/// @par Thread safety
+/// Every member from any thread.
+template <class T>
+class Future : public detail::FutureBase {
+ public:
+  using value_type = T;
+  /// An empty future of this process, to be filled with put. @throws NoSession
+  Future() = default;
+  /// An empty future that will live at `where`. Costs nothing there until first used.
+  explicit Future(Pid where) : FutureBase(where) {}
+  explicit Future(detail::CorePointer core) : FutureBase(std::move(core)) {}
+
+  /// Waits for the value and returns a copy of it; throws what the task threw. A second fetch is local.
+  T fetch() const { return fetch_within({}); }
+  /// @throws TimeoutError when it is not there after the duration.
+  T fetch(std::chrono::nanoseconds timeout) const { return fetch_within(timeout); }
+  /// As fetch, and moves the value out of this handle.
+  T take() && { return take_within({}); }
+  T take(std::chrono::nanoseconds timeout) && { return take_within(timeout); }
+  /// Fulfils a future made empty. @throws std::future_error(promise_already_satisfied) where it has a value already, or is a
+  /// task's.
+  void put(T value) const { detail::fulfil(core_, detail::to_payload(std::move(value))); }
+
+  /// Runs g(value) in this process when the value is there; a failure passes through. @returns a future of its result.
+  template <class G>
+  auto then(G g) const {
+    using R = detail::unwrap_task_t<std::invoke_result_t<G, T>>;
+    auto result = detail::make_local_core();
+    detail::on_settled(core_, true, [core = core_, result, g = std::move(g)]() mutable {
+      if (core->state() == detail::FutureCore::State::failed) {
+        detail::fail_local(result, core->failure());
+        return;
+      }
+      detail::run_here([core, result, g = std::move(g)]() mutable {
+        detail::complete_with(result, [&] { return unwrapped(std::invoke(std::move(g), Future(core).fetch())); });
+      });
+    });
+    return Future<R>(std::move(result));
+  }
+  /// Awaits it in a coroutine task.
+  auto operator co_await() const { return detail::FutureAwaiter<T>(core_); }
+
+  template <class Archive>
+  void save(Archive& archive) const {
+    using State = detail::FutureCore::State;
+    const State state = core_->prepare_to_send();
+    if (state == State::here) {
+      detail::save_future_head(archive, detail::FutureForm::value, core_);
+      detail::encode(archive, detail::value_of<T>(core_));
+    } else if (state == State::failed) {
+      detail::save_future_head(archive, detail::FutureForm::failure, core_);
+      archive(core_->encoded_failure());
+    } else {
+      detail::save_future_head(archive, detail::FutureForm::handle, core_);
+      archive(archive.add_handle(core_));
+    }
+  }
+  template <class Archive>
+  void load(Archive& archive) {
+    std::uint8_t form = 0;
+    RemoteRefId id;
+    Pid owner = 0;
+    archive(form, id.creator, id.number, owner);
+    if (form == static_cast<std::uint8_t>(detail::FutureForm::value)) {
+      core_ = detail::make_settled_core(id, owner, detail::to_payload(detail::decode<T>(archive)));
+    } else if (form == static_cast<std::uint8_t>(detail::FutureForm::failure)) {
+      std::vector<std::byte> failure;
+      archive(failure);
+      core_ = detail::make_failed_core(id, owner, std::move(failure));
+    } else {
+      core_ = detail::load_future_handle(archive);
+    }
+  }
+
+ private:
+  T fetch_within(detail::Timeout timeout) const {
+    static_assert(std::is_copy_constructible_v<T>,
+                  "muster: fetch() returns a copy, and this type can't be copied: use std::move(future).take(), or "
+                  "remotecall_fetch");
+    detail::require_value(core_, timeout);
+    return detail::value_of<T>(core_);
+  }
+  T take_within(detail::Timeout timeout) {
+    detail::require_value(core_, timeout);
+    return std::move(*static_cast<T*>(core_->take_decoded(&detail::decode_shared<T>).get()));
+  }
+  template <class R>
+  static decltype(auto) unwrapped(R&& result) {
+    if constexpr (requires { std::forward<R>(result).run_and_wait(); })
+      return std::forward<R>(result).run_and_wait();
+    else
+      return std::forward<R>(result);
+  }
+};
+
+/// A future without a value.
+template <>
+class Future<void> : public detail::FutureBase {
+ public:
+  using value_type = void;
+  Future() = default;
+  explicit Future(Pid where) : FutureBase(where) {}
+  explicit Future(detail::CorePointer core) : FutureBase(std::move(core)) {}
+
+  void fetch() const { detail::require_value(core_, {}); }
+  void fetch(std::chrono::nanoseconds timeout) const { detail::require_value(core_, timeout); }
+  void take() && { fetch(); }
+  void take(std::chrono::nanoseconds timeout) && { fetch(timeout); }
+  void put() const { detail::fulfil(core_, {}); }
+
+  template <class G>
+  auto then(G g) const {
+    using R = detail::unwrap_task_t<std::invoke_result_t<G>>;
+    auto result = detail::make_local_core();
+    detail::on_settled(core_, true, [core = core_, result, g = std::move(g)]() mutable {
+      if (core->state() == detail::FutureCore::State::failed) {
+        detail::fail_local(result, core->failure());
+        return;
+      }
+      detail::run_here([result, g = std::move(g)]() mutable {
+        detail::complete_with(result, [&]() -> R {
+          if constexpr (requires { std::invoke(std::move(g)).run_and_wait(); })
+            return std::invoke(std::move(g)).run_and_wait();
+          else
+            return std::invoke(std::move(g));
+        });
+      });
+    });
+    return Future<R>(std::move(result));
+  }
+  detail::FutureAwaiter<void> operator co_await() const;
+
+  template <class Archive>
+  void save(Archive& archive) const {
+    using State = detail::FutureCore::State;
+    const State state = core_->prepare_to_send();
+    if (state == State::here) {
+      detail::save_future_head(archive, detail::FutureForm::value, core_);
+    } else if (state == State::failed) {
+      detail::save_future_head(archive, detail::FutureForm::failure, core_);
+      archive(core_->encoded_failure());
+    } else {
+      detail::save_future_head(archive, detail::FutureForm::handle, core_);
+      archive(archive.add_handle(core_));
+    }
+  }
+  template <class Archive>
+  void load(Archive& archive) {
+    std::uint8_t form = 0;
+    RemoteRefId id;
+    Pid owner = 0;
+    archive(form, id.creator, id.number, owner);
+    if (form == static_cast<std::uint8_t>(detail::FutureForm::value)) {
+      core_ = detail::make_settled_core(id, owner, {});
+    } else if (form == static_cast<std::uint8_t>(detail::FutureForm::failure)) {
+      std::vector<std::byte> failure;
+      archive(failure);
+      core_ = detail::make_failed_core(id, owner, std::move(failure));
+    } else {
+      core_ = detail::load_future_handle(archive);
+    }
+  }
+};
+
+/// The future's value. @see Future::fetch
+template <class T>
+T fetch(const Future<T>& future) {
+  return future.fetch();
+}
+/// A plain value is itself.
+template <class T>
+  requires(!detail::is_future<T>::value && !detail::is_remote_channel<T>::value)
+T fetch(T plain) {
+  return plain;
+}
+/// Waits for the future; throws its failure.
+template <class T>
+void wait(const Future<T>& future) {
+  future.wait();
+}
+
+namespace detail {
+
+/// Counts futures down for when_all.
+class Countdown {
+ public:
+  explicit Countdown(std::size_t n) : left_(n) {}
+  /// @returns true for the last one.
+  bool one_less() { return left_.fetch_sub(1, std::memory_order_acq_rel) == 1; }
+
+ private:
+  std::atomic<std::size_t> left_;
+};
+
+template <class T>
+auto value_or_monostate(const CorePointer& core) {
+  require_value(core, {});
+  if constexpr (std::is_void_v<T>)
+    return std::monostate{};
+  else
+    return Future<T>(core).fetch();
+}
+
+template <class T>
+using value_or_monostate_t = std::conditional_t<std::is_void_v<T>, std::monostate, T>;
+
+/// Calls `done` once, when every core is settled with its value.
+inline void when_all_settled(const std::vector<CorePointer>& cores, std::function<void()> done) {
+  if (cores.empty()) {
+    done();
+    return;
+  }
+  auto countdown = std::make_shared<Countdown>(cores.size());
+  auto shared_done = std::make_shared<std::function<void()>>(std::move(done));
+  for (const auto& core : cores)
+    on_settled(core, true, [countdown, shared_done] {
+      if (countdown->one_less()) (*shared_done)();
+    });
+}
+
+/// Futures in their order of completion, for as_completed.
+class CompletionQueue;
+std::shared_ptr<CompletionQueue> make_completion_queue(const std::vector<CorePointer>& cores);
+/// Index of the next one that completed; blocks.
+std::size_t next_completed(CompletionQueue& queue);
+
+}  // namespace detail
+
+/// A future of all values, void contributing std::monostate. Fails with the first failure, in order of the arguments.
+template <class... T>
+Future<std::tuple<detail::value_or_monostate_t<T>...>> when_all(Future<T>... futures) {
+  auto result = detail::make_local_core();
+  const std::vector<detail::CorePointer> cores{futures.core()...};
+  detail::when_all_settled(cores, [result, futures...] {
+    detail::complete_with(
+        result, [&] { return std::tuple<detail::value_or_monostate_t<T>...>{detail::value_or_monostate<T>(futures.core())...}; });
+  });
+  return Future<std::tuple<detail::value_or_monostate_t<T>...>>(std::move(result));
+}
+
+/// A future of all values, in order. Of futures without a value: a future without one.
+template <class T>
+auto when_all(std::vector<Future<T>> futures) {
+  using R = std::conditional_t<std::is_void_v<T>, void, std::vector<detail::value_or_monostate_t<T>>>;
+  auto result = detail::make_local_core();
+  std::vector<detail::CorePointer> cores;
+  for (const auto& future : futures) cores.push_back(future.core());
+  detail::when_all_settled(cores, [result, futures = std::move(futures)] {
+    detail::complete_with(result, [&]() -> R {
+      if constexpr (std::is_void_v<T>) {
+        for (const auto& future : futures) future.fetch();
+      } else {
+        std::vector<T> values;
+        values.reserve(futures.size());
+        for (const auto& future : futures) values.push_back(future.fetch());
+        return values;
+      }
+    });
+  });
+  return Future<R>(std::move(result));
+}
+
+/// A future of the index of the first that is ready; a failed one counts as ready.
+/// @throws std::invalid_argument for none.
+template <class T>
+Future<std::size_t> when_any(std::vector<Future<T>> futures) {
+  if (futures.empty()) throw std::invalid_argument("muster: when_any needs at least one future");
+  auto result = detail::make_local_core();
+  auto taken = std::make_shared<std::atomic<bool>>(false);
+  for (std::size_t i = 0; i < futures.size(); ++i)
+    detail::on_settled(futures[i].core(), false, [result, taken, i] {
+      if (!taken->exchange(true)) detail::complete_local(result, detail::to_payload(i));
+    });
+  return Future<std::size_t>(std::move(result));
+}
+
+/// Input range of futures in their order of completion. @see as_completed
+template <class T>
+class Completed {
+ public:
+  explicit Completed(std::vector<Future<T>> futures) : futures_(std::move(futures)) {
+    std::vector<detail::CorePointer> cores;
+    for (const auto& future : futures_) cores.push_back(future.core());
+    queue_ = detail::make_completion_queue(cores);
+  }
+  class iterator {
+   public:
+    using value_type = Future<T>;
+    using difference_type = std::ptrdiff_t;
+    using iterator_concept = std::input_iterator_tag;
+    iterator() = default;
+    explicit iterator(Completed* range) : range_(range) { ++*this; }
+    const Future<T>& operator*() const { return range_->futures_[current_]; }
+    iterator& operator++() {
+      if (range_->given_ == range_->futures_.size()) {
+        range_ = nullptr;
+      } else {
+        current_ = detail::next_completed(*range_->queue_);
+        ++range_->given_;
+      }
+      return *this;
+    }
+    void operator++(int) { ++*this; }
+    friend bool operator==(const iterator& it, std::default_sentinel_t) { return it.range_ == nullptr; }
+
+   private:
+    Completed* range_ = nullptr;
+    std::size_t current_ = 0;
+  };
+  iterator begin() { return iterator(this); }
+  std::default_sentinel_t end() const { return {}; }
+
+ private:
+  std::vector<Future<T>> futures_;
+  std::shared_ptr<detail::CompletionQueue> queue_;
+  std::size_t given_ = 0;
+};
+
+/// The futures in their order of completion; failed ones too. `for (auto& future : as_completed(futures)) …`
+template <class T>
+auto as_completed(std::vector<Future<T>> futures) {
+  return Completed<T>(std::move(futures));
+}
+
+namespace detail {
+/// Collects the futures made by this thread, for sync.
+class SyncScope {
+ public:
+  SyncScope();
+  ~SyncScope();
+  SyncScope(const SyncScope&) = delete;
+  SyncScope& operator=(const SyncScope&) = delete;
+  /// Waits for all; throws CompositeException for any failure. @param first thrown by the block itself, or null
+  void finish(std::exception_ptr first);
+
+ private:
+  friend void note_for_sync(const CorePointer& core);
+  SyncScope* outer_;
+  std::vector<CorePointer> cores_;
+};
+/// Adds to the innermost sync of this thread, if there is one.
+void note_for_sync(const CorePointer& core);
+}  // namespace detail
+
+/// Runs block, then waits for every future made in it, on this thread, by spawn, spawnat, remotecall and distributed_for.
+/// @returns block's value
+/// @throws CompositeException of all failures in order of start; where block itself throws, that comes first.
+template <class F>
+auto sync(F block) {
+  detail::SyncScope scope;
+  if constexpr (std::is_void_v<std::invoke_result_t<F>>) {
+    try {
+      block();
+    } catch (...) {
+      scope.finish(std::current_exception());
+    }
+    scope.finish(nullptr);
+  } else {
+    std::optional<std::decay_t<std::invoke_result_t<F>>> value;
+    try {
+      value.emplace(block());
+    } catch (...) {
+      scope.finish(std::current_exception());
+    }
+    scope.finish(nullptr);
+    return std::move(*value);
+  }
+}
+
+}  // namespace muster
+
+template <class T>
+struct std::hash<muster::Future<T>> {
+  std::size_t operator()(const muster::Future<T>& future) const noexcept {
+    return std::hash<muster::RemoteRefId>{}(future.id());
+  }
+};

@@ -1,0 +1,45 @@
+/// @file
+/// A call of another process, or of this one to itself, as a job.
+#pragma once
+
+#include "runtime/calls/calls.hpp"
+
+namespace muster::runtime {
+
+/// @par Thread safety
+/// Completed once; a second completion (a task that was cancelled as it ended) is ignored.
+class CallJob final : public Job, public detail::TaskRun, public TaskState {
+ public:
+  CallJob(Calls& calls, Pid caller, std::uint64_t number, detail::Returns returns, const void* code, detail::Payload&& arguments,
+          Receipt receipt, std::optional<Clock::time_point> deadline);
+  ~CallJob() override;
+
+  // Job
+  void run() noexcept override;
+  TaskState* task() override { return this; }
+
+  // TaskRun
+  const detail::Payload& arguments() override { return arguments_; }
+  void arguments_done() override;
+  void complete(detail::Payload&& result) override;
+  void fail(const std::exception_ptr& failure) override;
+
+  Pid caller() const { return caller_; }
+  std::uint64_t number() const { return number_; }
+  RemoteRefId reference() const { return {caller_, number_}; }
+  detail::Returns returns() const { return returns_; }
+  /// Somebody besides the caller got a handle of the result. Guarded by the calls' tasks_mutex_.
+  bool keep = false;
+
+ private:
+  Calls& calls_;
+  const Pid caller_;
+  const std::uint64_t number_;
+  const detail::Returns returns_;
+  const void* const code_;
+  detail::Payload arguments_;
+  Receipt receipt_;
+  std::atomic<bool> ended_{false};
+};
+
+}  // namespace muster::runtime

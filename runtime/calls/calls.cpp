@@ -1,0 +1,335 @@
+// Calls of this process: sending them, and what their answers do.
+
+#include "runtime/calls/calls.hpp"
+
+#include "runtime/base/failure.hpp"
+#include "runtime/base/log.hpp"
+#include "runtime/calls/call_job.hpp"
+#include "runtime/calls/link_codes.hpp"
+#include "runtime/code/code.hpp"
+
+#include <bit>
+
+namespace muster::runtime {
+
+using detail::CorePointer;
+using detail::FutureCore;
+using detail::Payload;
+using detail::Returns;
+
+Calls::Calls(Pid self, Transport& transport, Executor& executor, Router& router)
+    : self_(self),
+      transport_(transport),
+      executor_(executor),
+      router_(router),
+      anchor_(std::make_shared<detail::Anchor>(*this)),
+      held_(self) {}
+
+Calls::~Calls() { anchor_->release(); }
+
+void Calls::set_self(Pid self) {
+  const std::lock_guard lock(references_mutex_);
+  self_ = self;
+  held_ = HeldRefs(self);
+}
+
+// -- starting calls ------------------------------------------------------------------------------------------------------
+
+CorePointer Calls::make_core(Pid owner, FutureCore::State state) {
+  return std::make_shared<FutureCore>(anchor_, RemoteRefId{self_, next_number()}, owner, state);
+}
+
+CorePointer Calls::start(Pid pid, detail::Thunk thunk, Payload&& arguments, Returns returns) {
+  if (const TaskState* task = current_task()) task->check();
+  const bool placed = pid == 0;
+  CorePointer core;
+  {
+    std::unique_lock lock(pending_mutex_);
+    if (placed) pid = placement_.choose();
+    core = make_core(pid, FutureCore::State::pending);
+    core->task = true;
+    if (returns != Returns::nothing) {
+      pending_.emplace(core->id().number, PendingCall{core, pid, placed, false});
+      placement_.sent(pid);
+    }
+  }
+  Header header{.kind = MessageKind::call, .flags = static_cast<std::uint8_t>(returns), .number = core->id().number};
+  try {
+    if (pid == self_) {
+      arguments.own();
+      submit_job(std::make_shared<CallJob>(*this, self_, header.number, returns, std::bit_cast<const void*>(thunk),
+                                           std::move(arguments), Receipt{}, current_deadline()));
+    } else {
+      transmit(pid, header, thunk, std::move(arguments), true);
+    }
+  } catch (...) {
+    (void)take_pending(header.number);
+    throw;
+  }
+  return core;
+}
+
+Payload Calls::call_here(detail::Thunk thunk, Payload&& arguments) {
+  class Inline final : public detail::TaskRun {
+   public:
+    Inline(Payload&& arguments, CorePointer core) : arguments_(std::move(arguments)), core_(std::move(core)) {}
+    const Payload& arguments() override { return arguments_; }
+    void arguments_done() override {}
+    void complete(Payload&& result) override { core_->set_value(std::move(result)); }
+    void fail(const std::exception_ptr& failure) override {
+      auto encoded = encode_failure(failure, core_->owner());
+      auto seen = decode_failure(encoded);
+      core_->set_failure(std::move(encoded), std::move(seen));
+    }
+
+   private:
+    Payload arguments_;
+    CorePointer core_;
+  };
+  const auto core = make_core(self_, FutureCore::State::pending);
+  const auto run = std::make_shared<Inline>(std::move(arguments), core);
+  try {
+    thunk(*run);
+  } catch (...) {
+    run->fail(std::current_exception());
+  }
+  detail::require_value(core, {});
+  return core->take_payload();
+}
+
+// -- sending ---------------------------------------------------------------------------------------------------------------
+
+std::shared_ptr<Link> Calls::wait_for_link(Pid pid) {
+  const auto deadline = current_deadline();
+  for (;;) {
+    if (auto link = router_.link_to(pid)) return link;
+    const auto wakeup = std::make_shared<Wakeup>(executor_);
+    router_.when_linked(pid, [wakeup](const auto&) { wakeup->wake(); });
+    if (executor_.block(*wakeup, deadline) == Executor::Woken::event) continue;
+    if (const TaskState* task = current_task()) task->check();
+    if (executor_.stopped()) throw NoSession("The session ended while process " + std::to_string(pid) + " was being connected");
+    throw TimeoutError("Waited in vain for a connection to process " + std::to_string(pid));
+  }
+}
+
+void Calls::transmit(Pid pid, const Header& header, detail::Thunk thunk, Payload&& payload, bool may_wait) {
+  if (!payload.handles.empty()) announce_handles(payload, pid);
+  if (notes_waiting_.load(std::memory_order_relaxed)) flush_notes();
+  if (may_wait && !Executor::receiving_here()) {
+    const auto link = wait_for_link(pid);
+    transmit_over(*link, header, thunk, payload, current_deadline());
+    return;
+  }
+  if (const auto link = router_.link_to(pid)) {
+    transport_.send(*link, header, std::move(payload));
+    return;
+  }
+  payload.own();
+  auto kept = std::make_shared<Payload>(std::move(payload));
+  router_.when_linked(pid, [this, header, kept](const std::shared_ptr<Link>& link) {
+    if (link) transport_.send(*link, header, std::move(*kept));
+  });
+}
+
+void Calls::transmit_over(Link& link, Header header, detail::Thunk thunk, const Payload& payload,
+                          std::optional<Clock::time_point> deadline) {
+  if (thunk != nullptr) header.code = code_on(link, thunk);
+  if (deadline) header.deadline = std::max<std::int64_t>(1, (*deadline - Clock::now()).count());
+  Transport::Progress progress;
+  while (!transport_.try_send(link, header, payload, progress)) {
+    const auto wakeup = std::make_shared<Wakeup>(executor_);
+    transport_.on_credit(link, [wakeup] { wakeup->wake(); });
+    // Half a message can't be taken back: once begun, it is sent to its end.
+    const auto woken = executor_.block(*wakeup, progress.started ? std::nullopt : deadline);
+    if (woken == Executor::Woken::event || (progress.started && !executor_.stopped())) continue;
+    if (const TaskState* task = current_task()) task->check();
+    if (executor_.stopped()) throw NoSession("The session ended while a message was waiting to be sent");
+    throw TimeoutError("Process " + std::to_string(link.peer) +
+                       " takes no more data: its deadline ended before the message could be sent");
+  }
+}
+
+void Calls::send_control(Pid pid, const Header& header, Payload&& payload) {
+  try {
+    transmit(pid, header, nullptr, std::move(payload), false);
+  } catch (const Error&) {
+    // It is gone, and with it whatever this was about.
+  } catch (const std::invalid_argument&) {
+  }
+}
+
+std::uint32_t Calls::code_on(Link& link, detail::Thunk thunk) {
+  auto& codes = link.companion<LinkCodes>();
+  const void* const address = std::bit_cast<const void*>(thunk);
+  const std::lock_guard lock(codes.mutex);  // held over the send: nobody may use the number before it is defined there
+  const auto [found, is_new] = codes.sent.try_emplace(address, static_cast<std::uint32_t>(codes.sent.size()));
+  if (is_new) {
+    const CodeReference reference = name_code(address);
+    Payload payload;
+    FieldWriter out(payload.bytes);
+    out.u64(reference.module);
+    out.u64(reference.offset);
+    transport_.send(link, Header{.kind = MessageKind::define_code, .code = found->second}, std::move(payload));
+  }
+  return found->second;
+}
+
+// -- answers ---------------------------------------------------------------------------------------------------------------
+
+std::optional<Calls::PendingCall> Calls::take_pending(std::uint64_t number) {
+  const std::lock_guard lock(pending_mutex_);
+  const auto found = pending_.find(number);
+  if (found == pending_.end()) return std::nullopt;
+  std::optional<PendingCall> call(std::move(found->second));
+  pending_.erase(found);
+  if (!call->reference) placement_.finished(call->target);
+  return call;
+}
+
+void Calls::on_value(std::uint64_t number, Payload&& value) {
+  if (const auto call = take_pending(number)) {
+    call->core->set_value(std::move(value));
+    let_go(*call->core);
+  }
+}
+
+void Calls::on_stored(std::uint64_t number, Pid from) {
+  const auto call = take_pending(number);
+  if (!call) {  // cancelled meanwhile: nobody wants what is kept there
+    const std::lock_guard lock(references_mutex_);
+    const RemoteRefId ref{self_, number};
+    if (!held_.holds(ref)) {
+      held_.created(ref, from);
+      held_.dropped(ref);
+      notes_waiting_ = true;
+    }
+    return;
+  }
+  if (!call->reference) touch(*call->core);
+  call->core->set_remote();
+  if (call->core->value_wanted) pursue(call->core, true);
+}
+
+void Calls::on_failure(std::uint64_t number, std::vector<std::byte> encoded) {
+  const auto call = take_pending(number);
+  if (!call) return;
+  auto failure = decode_failure(encoded);
+  call->core->set_failure(std::move(encoded), std::move(failure));
+  let_go(*call->core);
+}
+
+bool Calls::cancel(const CorePointer& core) {
+  if (core->settled(false)) return false;
+  if (core->state() == FutureCore::State::elsewhere) {
+    const auto answer = request(core->owner(), ReferenceOperation::cancel, core->id(), {});
+    detail::require_value(answer, {});
+    return answer->take_payload().bytes.size() == 1;
+  }
+  const auto call = take_pending(core->id().number);
+  if (!call) return false;
+  if (call->target == self_)
+    (void)on_cancel(self_, core->id().number);
+  else
+    send_control(call->target, Header{.kind = MessageKind::cancel, .number = core->id().number}, {});
+  const auto failure = std::make_exception_ptr(CancelledError("The task was cancelled"));
+  core->set_failure(encode_failure(failure, self_), failure);
+  return true;
+}
+
+void Calls::interrupt(Pid pid) {
+  if (pid == self_)
+    interrupt_here();
+  else
+    transmit(pid, Header{.kind = MessageKind::interrupt}, nullptr, {}, true);
+}
+
+bool Calls::block_until_settled(const CorePointer& core, bool needs_value, std::optional<Clock::time_point> deadline) {
+  Wakeup wakeup(executor_);
+  if (!core->add_waiter(wakeup, needs_value)) return true;
+  (void)executor_.block(wakeup, deadline);
+  core->remove_waiter(wakeup);
+  if (core->settled(needs_value)) return true;
+  if (const TaskState* task = current_task()) task->check();
+  if (executor_.stopped()) throw NoSession("The session ended while a future was being waited for");
+  return false;
+}
+
+std::size_t Calls::calls_in_flight() const {
+  const std::lock_guard lock(pending_mutex_);
+  return pending_.size();
+}
+
+std::size_t Calls::calls_in_flight(Pid pid) const {
+  const std::lock_guard lock(pending_mutex_);
+  std::size_t count = 0;
+  for (const auto& [number, call] : pending_) count += call.target == pid ? 1 : 0;
+  return count;
+}
+
+// -- what happens ------------------------------------------------------------------------------------------------------------
+
+void Calls::worker_joined(Pid pid) {
+  const std::lock_guard lock(pending_mutex_);
+  if (pid != self_) placement_.joined(pid);
+}
+
+void Calls::fail_pending(Pid pid, const std::exception_ptr& failure) {
+  std::vector<CorePointer> waiting;
+  {
+    const std::lock_guard lock(pending_mutex_);
+    for (auto call = pending_.begin(); call != pending_.end();) {
+      if (call->second.target == pid) {
+        if (!call->second.reference) placement_.finished(pid);
+        waiting.push_back(std::move(call->second.core));
+        call = pending_.erase(call);
+      } else {
+        ++call;
+      }
+    }
+  }
+  const auto encoded = encode_failure(failure, self_);
+  for (const auto& core : waiting) core->set_failure(encoded, failure);
+}
+
+void Calls::process_unreachable(Pid pid, const std::string& why) {
+  fail_pending(pid, std::make_exception_ptr(Error(why)));
+}
+
+void Calls::process_gone(const WorkerExit& exit) {
+  {
+    const std::lock_guard lock(pending_mutex_);
+    placement_.left(exit.pid);
+  }
+  WorkerExit told = exit;
+  told.calls_in_flight = calls_in_flight(exit.pid);
+  const auto failure = std::make_exception_ptr(ProcessExitedException(told));
+  const auto encoded = encode_failure(failure, self_);
+  fail_pending(exit.pid, failure);
+
+  auto stored = std::make_shared<StoredResult>();
+  stored->failed = true;
+  stored->failure = encoded;
+  std::vector<Answer> answers;
+  std::vector<std::shared_ptr<const StoredResult>> freed;
+  {
+    const std::lock_guard lock(references_mutex_);
+    store_.process_died(exit.pid, stored, answers);
+    held_.process_died(exit.pid);
+    freed = store_.collect();
+    notes_waiting_ = true;
+  }
+  send_answers(answers);
+  ask_questions();
+}
+
+void Calls::fail_everything(const std::exception_ptr& failure) {
+  PendingTable pending;
+  {
+    const std::lock_guard lock(pending_mutex_);
+    pending.swap(pending_);
+  }
+  const auto encoded = encode_failure(failure, self_);
+  for (const auto& [number, call] : pending) call.core->set_failure(encoded, failure);
+}
+
+}  // namespace muster::runtime

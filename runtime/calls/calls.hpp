@@ -1,0 +1,168 @@
+/// @file
+/// Calls in flight and their results; the tasks that others asked for; and what goes back and forth about values that live
+/// elsewhere. The hub of a process: what it knows of peers are links and pids, of functions their addresses.
+#pragma once
+
+#include <muster/detail/call.hpp>
+#include <muster/detail/future_core.hpp>
+
+#include "runtime/calls/placement.hpp"
+#include "runtime/calls/router.hpp"
+#include "runtime/exec/executor.hpp"
+#include "runtime/refs/value_store.hpp"
+#include "runtime/transport/transport.hpp"
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <unordered_map>
+#include <vector>
+
+namespace muster::runtime {
+
+class CallJob;
+
+/// Threads: every function from any, unless it says otherwise.
+class Calls {
+ public:
+  Calls(Pid self, Transport& transport, Executor& executor, Router& router);
+  ~Calls();
+
+  Pid self() const { return self_; }
+  /// A worker learns its pid in the handshake, before its first call.
+  void set_self(Pid self);
+  Executor& executor() { return executor_; }
+  const std::shared_ptr<detail::Anchor>& anchor() const { return anchor_; }
+  std::uint64_t next_number() { return last_number_.fetch_add(1, std::memory_order_relaxed) + 1; }
+
+  // -- calls of this process -------------------------------------------------------------------------------------------
+  /// @see detail::start_call
+  detail::CorePointer start(Pid pid, detail::Thunk thunk, detail::Payload&& arguments, detail::Returns returns);
+  /// Runs the call in this thread.
+  detail::Payload call_here(detail::Thunk thunk, detail::Payload&& arguments);
+  bool cancel(const detail::CorePointer& core);
+  /// Asks another process to interrupt its tasks.
+  void interrupt(Pid pid);
+  /// Requests stop of every task that runs here.
+  void interrupt_here();
+  std::size_t calls_in_flight() const;
+  /// Calls of this process that wait for that one.
+  std::size_t calls_in_flight(Pid pid) const;
+
+  // -- values -------------------------------------------------------------------------------------------------------------
+  detail::CorePointer make_promise(Pid where);
+  detail::CorePointer make_core(Pid owner, detail::FutureCore::State state);
+  /// Sees to it that the core gets settled: asks its owner where need be.
+  void pursue(const detail::CorePointer& core, bool needs_value);
+  /// Asks the owner of a reference. The answer settles the core that is returned.
+  detail::CorePointer request(Pid owner, ReferenceOperation operation, RemoteRefId ref, detail::Payload&& put);
+  void fulfil(const detail::CorePointer& core, detail::Payload&& value);
+  /// A core is about to go.
+  void release(detail::FutureCore& core) noexcept;
+  std::size_t values_owned() const;
+  /// Sends the notes about references that wait. The receiving thread does so after each batch.
+  void flush_notes();
+  bool notes_waiting() const { return notes_waiting_.load(std::memory_order_relaxed); }
+
+  // -- what happens ---------------------------------------------------------------------------------------------------------
+  /// A message of a kind from define_code on arrived. Receiving thread; does not block.
+  void on_message(Incoming message);
+  void worker_joined(Pid pid);
+  /// Fails every call that waits for it, and frees what it held.
+  void process_gone(const WorkerExit& exit);
+  /// Fails every call that waits for it: nothing can be had from it, though it lives.
+  void process_unreachable(Pid pid, const std::string& why);
+  /// The session ends: everything still waiting fails with that.
+  void fail_everything(const std::exception_ptr& failure);
+
+  /// Blocks the calling thread until the core is settled. @returns false at the deadline. Throws as API for a stopped task.
+  bool block_until_settled(const detail::CorePointer& core, bool needs_value, std::optional<Clock::time_point> deadline);
+
+ private:
+  friend class CallJob;
+
+  struct PendingCall {
+    detail::CorePointer core;
+    Pid target = 0;
+    bool placed = false;  ///< chosen by spawn: counts as load
+    bool reference = false;
+  };
+  using PendingTable = std::unordered_map<std::uint64_t, PendingCall>;
+  struct TaskName {
+    Pid caller;
+    std::uint64_t number;
+    bool operator==(const TaskName&) const = default;
+  };
+  struct TaskNameHash {
+    std::size_t operator()(const TaskName& name) const noexcept {
+      return std::hash<RemoteRefId>{}(RemoteRefId{name.caller, name.number});
+    }
+  };
+
+  // sending
+  void transmit(Pid pid, const Header& header, detail::Thunk thunk, detail::Payload&& payload, bool may_wait);
+  void transmit_over(Link& link, Header header, detail::Thunk thunk, const detail::Payload& payload,
+                     std::optional<Clock::time_point> deadline);
+  std::shared_ptr<Link> wait_for_link(Pid pid);
+  std::uint32_t code_on(Link& link, detail::Thunk thunk);
+  void announce_handles(const detail::Payload& payload, Pid receiver);
+  void send_control(Pid pid, const Header& header, detail::Payload&& payload);
+
+  void fail_pending(Pid pid, const std::exception_ptr& failure);
+
+  // answers to calls of this process
+  std::optional<PendingCall> take_pending(std::uint64_t number);
+  void on_value(std::uint64_t number, detail::Payload&& value);
+  void on_stored(std::uint64_t number, Pid from);
+  void on_failure(std::uint64_t number, std::vector<std::byte> encoded);
+
+  // calls of others
+  void on_call(Incoming& message, Pid caller);
+  bool on_cancel(Pid caller, std::uint64_t number);
+  void submit_job(std::shared_ptr<CallJob> job);
+  void finish(CallJob& job, detail::Payload&& result);
+  void finish_failed(CallJob& job, const std::exception_ptr& failure);
+  bool forget_task(const CallJob& job);
+
+  // references
+  void receive_handles(Incoming& message, Pid sender);
+  std::shared_ptr<detail::Handle> handle_of(const HandleRecord& record);
+  void on_reference_request(Incoming& message, Pid sender);
+  void on_notes(Incoming& message, Pid sender);
+  void on_retain(Pid creator, std::uint64_t number, Pid receiver);
+  void on_retained(RemoteRefId ref, Pid owner, bool kept);
+  void on_fill(Incoming& message, Pid sender);
+  void fill_here(RemoteRefId ref, detail::Payload&& payload, bool failed);
+  bool retain_here(RemoteRefId ref, Pid receiver, Pid sender);
+  void send_answers(std::vector<Answer>& answers);
+  void send_answer(const Answer& answer);
+  void ask_questions();
+  void note_waiting();
+  void touch(detail::FutureCore& core);
+  void let_go(detail::FutureCore& core);
+
+  std::atomic<Pid> self_;
+  Transport& transport_;
+  Executor& executor_;
+  Router& router_;
+  std::shared_ptr<detail::Anchor> anchor_;
+  std::atomic<std::uint64_t> last_number_{0};
+
+  mutable std::mutex pending_mutex_;  ///< guards pending_ and placement_
+  PendingTable pending_;
+  Placement placement_;
+
+  mutable std::mutex tasks_mutex_;  ///< guards tasks_
+  std::unordered_map<TaskName, std::shared_ptr<CallJob>, TaskNameHash> tasks_;
+
+  mutable std::mutex references_mutex_;  ///< guards the four below
+  ValueStore store_;
+  HeldRefs held_;
+  std::unordered_map<RemoteRefId, std::weak_ptr<detail::Handle>> handles_;  ///< sent or received
+  std::unordered_map<RemoteRefId, detail::CorePointer> retaining_;  ///< sent before their answer came: until the owner has them
+  std::atomic<bool> notes_waiting_{false};
+};
+
+}  // namespace muster::runtime

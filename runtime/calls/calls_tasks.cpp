@@ -1,0 +1,230 @@
+// Calls of other processes: what arrives, and the tasks that come of it.
+
+#include "runtime/base/failure.hpp"
+#include "runtime/base/log.hpp"
+#include "runtime/calls/call_job.hpp"
+#include "runtime/calls/calls.hpp"
+#include "runtime/calls/link_codes.hpp"
+#include "runtime/code/code.hpp"
+
+namespace muster::runtime {
+
+using detail::Payload;
+using detail::Returns;
+
+namespace {
+
+/// Results up to this size travel with their answer, in bytes.
+constexpr std::size_t small_result = std::size_t{64} << 10;
+/// A link defines at most this many functions.
+constexpr std::size_t most_codes = std::size_t{1} << 20;
+
+void define_code(const Incoming& message) {
+  auto& received = message.link->companion<LinkCodes>().received;
+  if (message.header.code != received.size() || received.size() == most_codes)
+    throw SerializationError("A function was defined out of turn");
+  FieldReader in(message.payload.bytes.bytes());
+  CodeReference reference;
+  reference.module = in.u64();
+  reference.offset = in.u64();
+  in.finish();
+  LinkCodes::Received code;
+  try {
+    code.address = find_code(reference);
+  } catch (const Error& error) {
+    code.missing = error.what();
+  }
+  received.push_back(std::move(code));
+}
+
+std::string message_of(const std::exception_ptr& failure) {
+  try {
+    std::rethrow_exception(failure);
+  } catch (const std::exception& error) {
+    return error.what();
+  } catch (...) {
+    return "an exception that is no std::exception";
+  }
+}
+
+}  // namespace
+
+void Calls::on_message(Incoming message) {
+  const Pid peer = message.link->peer;
+  receive_handles(message, peer);
+  const auto number = message.header.number;
+  switch (message.header.kind) {
+    case MessageKind::define_code:
+      define_code(message);
+      break;
+    case MessageKind::call:
+      on_call(message, peer);
+      break;
+    case MessageKind::reply_value:
+      on_value(number, std::move(message.payload));
+      break;
+    case MessageKind::reply_stored:
+      on_stored(number, peer);
+      break;
+    case MessageKind::reply_failure: {
+      const auto bytes = message.payload.bytes.bytes();
+      on_failure(number, {bytes.begin(), bytes.end()});
+      break;
+    }
+    case MessageKind::cancel:
+      (void)on_cancel(peer, number);
+      break;
+    case MessageKind::interrupt:
+      interrupt_here();
+      break;
+    case MessageKind::reference_request:
+      on_reference_request(message, peer);
+      break;
+    case MessageKind::reference_notes:
+    case MessageKind::reference_question:
+      on_notes(message, peer);
+      break;
+    case MessageKind::retain: {
+      FieldReader in(message.payload.bytes.bytes());
+      on_retain(peer, number, in.i32());
+      break;
+    }
+    case MessageKind::retained:
+      on_retained({self_, number}, peer, message.header.flags != 0);
+      break;
+    case MessageKind::fill:
+      on_fill(message, peer);
+      break;
+    default:
+      throw SerializationError("A message of kind " + std::to_string(static_cast<int>(message.header.kind)) +
+                               " is not for processes that joined");
+  }
+}
+
+// -- tasks -----------------------------------------------------------------------------------------------------------------
+
+void Calls::on_call(Incoming& message, Pid caller) {
+  const auto& received = message.link->companion<LinkCodes>().received;
+  if (message.header.code >= received.size() || message.header.flags > static_cast<std::uint8_t>(Returns::nothing))
+    throw SerializationError("A call names a function that was not defined");
+  const auto& code = received[message.header.code];
+  std::optional<Clock::time_point> deadline;
+  if (message.header.deadline > 0) deadline = Clock::now() + std::chrono::nanoseconds(message.header.deadline);
+  auto job = std::make_shared<CallJob>(*this, caller, message.header.number, static_cast<Returns>(message.header.flags), code.address,
+                                       std::move(message.payload), std::move(message.receipt), deadline);
+  if (code.address == nullptr)
+    job->fail(std::make_exception_ptr(Error("Process " + std::to_string(self_) + " does not have the function: " + code.missing)));
+  else
+    submit_job(std::move(job));
+}
+
+void Calls::submit_job(std::shared_ptr<CallJob> job) {
+  {
+    const std::lock_guard lock(tasks_mutex_);
+    tasks_.emplace(TaskName{job->caller(), job->number()}, job);
+  }
+  executor_.submit(std::move(job));
+}
+
+bool Calls::forget_task(const CallJob& job) {
+  const std::lock_guard lock(tasks_mutex_);
+  tasks_.erase({job.caller(), job.number()});
+  return job.keep;
+}
+
+void Calls::finish(CallJob& job, Payload&& result) {
+  const bool keep = forget_task(job);
+  if (job.returns() == Returns::nothing) return;
+  const bool local = job.caller() == self_;
+  const std::size_t size = result.total_size();
+  const bool stays = job.returns() == Returns::stays || (job.returns() == Returns::small && !local && size > small_result);
+  if (keep || stays) {
+    result.own();
+    auto stored = std::make_shared<StoredResult>();
+    if (stays)
+      stored->value = std::move(result);
+    else
+      stored->value = result;
+    std::vector<Answer> answers;
+    {
+      const std::lock_guard lock(references_mutex_);
+      store_.store(job.reference(), std::move(stored), answers);
+    }
+    send_answers(answers);
+  }
+  if (local) {
+    if (stays) {
+      on_stored(job.number(), self_);
+    } else {
+      result.own();
+      on_value(job.number(), std::move(result));
+    }
+    return;
+  }
+  const auto kind = stays ? MessageKind::reply_stored : MessageKind::reply_value;
+  try {
+    transmit(job.caller(), Header{.kind = kind, .number = job.number()}, nullptr, stays ? Payload{} : std::move(result), true);
+  } catch (const SerializationError&) {
+    throw;
+  } catch (const std::exception& error) {
+    log::debug("An answer to process " + std::to_string(job.caller()) + " was dropped: " + error.what());
+  }
+}
+
+void Calls::finish_failed(CallJob& job, const std::exception_ptr& failure) {
+  const bool keep = forget_task(job);
+  if (job.returns() == Returns::nothing) {
+    log::error("A remote_do of process " + std::to_string(job.caller()) + " failed: " + message_of(failure));
+    return;
+  }
+  auto encoded = encode_failure(failure, self_);
+  if (keep) {
+    auto stored = std::make_shared<StoredResult>();
+    stored->failed = true;
+    stored->failure = encoded;
+    std::vector<Answer> answers;
+    {
+      const std::lock_guard lock(references_mutex_);
+      store_.store(job.reference(), std::move(stored), answers);
+    }
+    send_answers(answers);
+  }
+  if (job.caller() == self_) {
+    on_failure(job.number(), std::move(encoded));
+    return;
+  }
+  Payload payload;
+  payload.bytes.append(encoded.data(), encoded.size());
+  send_control(job.caller(), Header{.kind = MessageKind::reply_failure, .number = job.number()}, std::move(payload));
+}
+
+bool Calls::on_cancel(Pid caller, std::uint64_t number) {
+  std::shared_ptr<CallJob> job;
+  {
+    const std::lock_guard lock(tasks_mutex_);
+    const auto found = tasks_.find({caller, number});
+    if (found == tasks_.end()) return false;
+    job = found->second;
+  }
+  if (executor_.withdraw(job.get()))
+    job->fail(std::make_exception_ptr(CancelledError("The task was cancelled before it started")));
+  else
+    job->request_stop(StopReason::cancelled);
+  return true;
+}
+
+void Calls::interrupt_here() {
+  std::vector<std::shared_ptr<CallJob>> jobs;
+  {
+    const std::lock_guard lock(tasks_mutex_);
+    for (const auto& [name, job] : tasks_) jobs.push_back(job);
+  }
+  for (const auto& job : jobs) {
+    if (executor_.withdraw(job.get()))
+      job->fail(std::make_exception_ptr(InterruptedError("The task was interrupted before it started")));
+    else
+      job->request_stop(StopReason::interrupted);
+  }
+}
+
+}  // namespace muster::runtime

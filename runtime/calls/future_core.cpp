@@ -1,0 +1,205 @@
+#include <muster/detail/future_core.hpp>
+
+#include "runtime/base/failure.hpp"
+#include "runtime/calls/calls.hpp"
+#include "runtime/exec/executor.hpp"
+
+#include <algorithm>
+
+namespace muster::detail {
+
+namespace {
+
+std::optional<runtime::Clock::time_point> deadline_after(Timeout timeout) {
+  const auto current = runtime::current_deadline();
+  if (!timeout) return current;
+  return runtime::earlier(current, runtime::Clock::now() + *timeout);
+}
+
+std::string name_of(const FutureCore& core) {
+  std::string text = "the value of future " + std::to_string(core.id().creator) + ":" + std::to_string(core.id().number);
+  if (core.owner() != 0) text += " of process " + std::to_string(core.owner());
+  return text;
+}
+
+}  // namespace
+
+runtime::Calls& Anchor::get() const {
+  const std::shared_lock lock(mutex_);
+  if (calls_ == nullptr)
+    throw NoSession("The session that this handle belongs to has ended: only values that were fetched before can be read. Keep the "
+                    "muster::Session alive as long as its futures are used.");
+  return *calls_;
+}
+
+FutureCore::~FutureCore() {
+  anchor_->with([this](runtime::Calls& calls) { calls.release(*this); });
+}
+
+// -- how it gets its value -----------------------------------------------------------------------------------------------
+
+void FutureCore::settle(State state, std::unique_lock<std::mutex>& lock) {
+  state_.store(state, std::memory_order_release);
+  for (const Waiter& waiter : waiters_)
+    if (settled(waiter.needs_value)) waiter.wakeup->wake();
+  if (continuations_.empty()) return;
+  std::vector<Continuation> now;
+  const auto later = std::partition(continuations_.begin(), continuations_.end(),
+                                    [this](const Continuation& one) { return !settled(one.needs_value); });
+  now.assign(std::make_move_iterator(later), std::make_move_iterator(continuations_.end()));
+  continuations_.erase(later, continuations_.end());
+  lock.unlock();
+  for (const Continuation& one : now) one.run();
+}
+
+void FutureCore::set_value(Payload&& value) {
+  std::unique_lock lock(mutex_);
+  if (settled(true)) return;
+  value_ = std::move(value);
+  settle(State::here, lock);
+}
+
+void FutureCore::set_remote() {
+  std::unique_lock lock(mutex_);
+  if (settled(false)) return;
+  settle(State::remote, lock);
+}
+
+void FutureCore::set_failure(std::vector<std::byte> encoded, std::exception_ptr failure) {
+  std::unique_lock lock(mutex_);
+  if (settled(true)) return;
+  encoded_failure_ = std::move(encoded);
+  failure_ = std::move(failure);
+  settle(State::failed, lock);
+}
+
+// -- who waits -------------------------------------------------------------------------------------------------------------
+
+bool FutureCore::add_waiter(runtime::Wakeup& wakeup, bool needs_value) {
+  const std::lock_guard lock(mutex_);
+  if (settled(needs_value)) return false;
+  waiters_.push_back({&wakeup, needs_value});
+  return true;
+}
+
+void FutureCore::remove_waiter(runtime::Wakeup& wakeup) {
+  const std::lock_guard lock(mutex_);
+  std::erase_if(waiters_, [&](const Waiter& waiter) { return waiter.wakeup == &wakeup; });
+}
+
+void FutureCore::when_settled(bool needs_value, std::function<void()> f) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!settled(needs_value)) {
+      continuations_.push_back({std::move(f), needs_value});
+      return;
+    }
+  }
+  f();
+}
+
+// -- the value -------------------------------------------------------------------------------------------------------------
+
+std::shared_ptr<void> FutureCore::decoded(std::shared_ptr<void> (*decode)(const Payload&)) {
+  const std::lock_guard lock(mutex_);
+  if (!decoded_) {
+    decoded_ = decode(value_);
+    if (!keep_encoded_) value_ = {};
+  }
+  return decoded_;
+}
+
+std::shared_ptr<void> FutureCore::take_decoded(std::shared_ptr<void> (*decode)(const Payload&)) {
+  const std::lock_guard lock(mutex_);
+  if (!decoded_) {
+    decoded_ = decode(value_);
+    if (!keep_encoded_) value_ = {};
+  }
+  return decoded_;
+}
+
+Payload FutureCore::take_payload() {
+  const std::lock_guard lock(mutex_);
+  return std::move(value_);
+}
+
+Payload FutureCore::encoded_value() {
+  const std::lock_guard lock(mutex_);
+  return value_;
+}
+
+FutureCore::State FutureCore::prepare_to_send() {
+  const std::lock_guard lock(mutex_);
+  const State now = state();
+  if (now == State::pending) keep_encoded_ = true;
+  return now;
+}
+
+void FutureCore::throw_failure() const { std::rethrow_exception(failure_); }
+
+// -- free functions of future_core.hpp ----------------------------------------------------------------------------------------
+
+void wait_settled(const CorePointer& core, bool needs_value, Timeout timeout) {
+  if (core->settled(needs_value)) return;
+  runtime::Calls& calls = core->anchor().get();
+  const auto deadline = deadline_after(timeout);
+  calls.pursue(core, needs_value);
+  if (!calls.block_until_settled(core, needs_value, deadline))
+    throw TimeoutError("Waited in vain for " + name_of(*core) +
+                       ": its deadline ended. Give it more time, or see what keeps the process busy.");
+}
+
+void require_value(const CorePointer& core, Timeout timeout) {
+  wait_settled(core, true, timeout);
+  if (core->state() == FutureCore::State::failed) core->throw_failure();
+}
+
+bool wait_settled_for(const CorePointer& core, std::chrono::nanoseconds timeout) {
+  if (core->settled(false)) return true;
+  runtime::Calls& calls = core->anchor().get();
+  const auto own = runtime::Clock::now() + timeout;
+  const auto scope = runtime::current_deadline();
+  calls.pursue(core, false);
+  if (calls.block_until_settled(core, false, runtime::earlier(scope, own))) return true;
+  if (scope && *scope < own) throw TimeoutError("Waited in vain for " + name_of(*core) + ": the scope's deadline ended");
+  return false;
+}
+
+bool is_ready(const CorePointer& core) {
+  if (core->settled(false)) return true;
+  if (core->state() == FutureCore::State::pending) return false;
+  const auto answer =
+      core->anchor().get().request(core->owner(), runtime::ReferenceOperation::is_ready, core->id(), Payload{});
+  require_value(answer, {});
+  return answer->take_payload().bytes.size() == 1;
+}
+
+void fulfil(const CorePointer& core, Payload&& value) { core->anchor().get().fulfil(core, std::move(value)); }
+
+bool cancel(const CorePointer& core) { return core->anchor().get().cancel(core); }
+
+void on_settled(const CorePointer& core, bool needs_value, std::function<void()> f) {
+  if (!core->settled(needs_value)) core->anchor().get().pursue(core, needs_value);
+  core->when_settled(needs_value, std::move(f));
+}
+
+void complete_local(const CorePointer& core, Payload&& value) {
+  value.own();
+  core->set_value(std::move(value));
+}
+
+void fail_local(const CorePointer& core, const std::exception_ptr& failure) {
+  // What was thrown here reads as if it came from a task, as everywhere; what came from elsewhere passes through.
+  const Pid here = core->owner();
+  auto encoded = runtime::encode_failure(failure, here);
+  try {
+    std::rethrow_exception(failure);
+  } catch (const RemoteException&) {
+    core->set_failure(std::move(encoded), failure);
+  } catch (...) {
+    auto seen = runtime::decode_failure(encoded);
+    core->set_failure(std::move(encoded), std::move(seen));
+  }
+}
+
+}  // namespace muster::detail

@@ -1,0 +1,55 @@
+/// @file
+/// How many calls one worker should have waiting, learned from its completions. No I/O, no clock: time is handed in.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <deque>
+
+namespace muster::runtime {
+
+/// A window holds about a fixed *time* of work: the call that runs (one per thread of the worker) and enough behind it
+/// to fill the target time and the round trip, so that the worker never waits for its caller, yet nothing waits long
+/// behind something else: hundreds of tiny calls, or one long and one waiting. Not thread-safe; everything is O(1).
+///
+/// The time a call takes is estimated from the intervals between completions during which the worker can't have been
+/// idle, as an exponentially weighted mean (weight 1/8; the plain mean of the first eight). Calls are taken to complete
+/// in the order in which they were sent; where they don't, the estimate is a little off and nothing else.
+class Window {
+ public:
+  using Clock = std::chrono::steady_clock;
+  static constexpr std::size_t most = 1024;
+
+  /// @param target time of work that should wait at the worker
+  /// @param threads calls that the worker runs at once
+  explicit Window(std::chrono::nanoseconds target = std::chrono::microseconds(500), std::size_t threads = 1);
+
+  /// What a message there and back takes; 0 until told. Not needed where it is far below the target.
+  void round_trip(std::chrono::nanoseconds time) { round_trip_ = time; }
+
+  void sent(Clock::time_point now);
+  void completed(Clock::time_point now);
+  /// A call sent came back without having run.
+  void withdrew();
+
+  /// How many calls may be outstanding: 4 to begin with (3 more than threads), then between threads + 1 (exactly that
+  /// when a call takes the target time or longer) and 1024.
+  std::size_t size() const { return size_; }
+  std::size_t outstanding() const { return sent_.size(); }
+  bool room() const { return outstanding() < size(); }
+  /// Mean time between completions of a busy worker; 0 before the first completion.
+  std::chrono::nanoseconds service_time() const { return std::chrono::nanoseconds(static_cast<long long>(service_)); }
+
+ private:
+  std::chrono::nanoseconds target_;
+  std::chrono::nanoseconds round_trip_{0};
+  std::size_t threads_;
+  std::size_t size_;
+  std::deque<Clock::time_point> sent_;  ///< of the calls outstanding, oldest first
+  Clock::time_point last_completed_{};  ///< meaningful while busy_
+  bool busy_ = false;                   ///< calls have been outstanding ever since last_completed_
+  double service_ = 0;                  ///< nanoseconds
+  int samples_ = 0;
+};
+
+}  // namespace muster::runtime

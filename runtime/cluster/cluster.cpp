@@ -1,0 +1,455 @@
+#include "runtime/cluster/cluster.hpp"
+
+#include "runtime/base/log.hpp"
+
+#include <unistd.h>
+
+namespace muster::runtime {
+
+namespace {
+
+std::string process(Pid pid) { return "process " + std::to_string(pid); }
+
+}  // namespace
+
+Cluster::Cluster(ClusterSettings settings, Transport& transport, Steward& steward, Events events)
+    : settings_(std::move(settings)),
+      transport_(transport),
+      steward_(steward),
+      events_(std::move(events)),
+      self_pid_(settings_.self.pid) {
+  if (settings_.self.pid != 0) membership_.add(settings_.self);
+}
+
+void Cluster::stop() {
+  std::unordered_map<Pid, Waiting> connecting;
+  {
+    const std::lock_guard lock(mutex_);
+    connecting.swap(connecting_);
+  }
+  for (const auto& [pid, waiting] : connecting)
+    for (const auto& tell : waiting) tell(nullptr);
+}
+
+// -- messages ----------------------------------------------------------------------------------------------------------------
+
+void Cluster::on_message(Incoming message) {
+  const bool from_master = message.link->peer == 1;
+  switch (message.header.kind) {
+    case MessageKind::hello:
+      on_hello(message);
+      return;
+    case MessageKind::welcome:
+      on_welcome(message);
+      return;
+    case MessageKind::refuse:
+      on_refuse(message);
+      return;
+    case MessageKind::dial:
+      on_dial(message);
+      return;
+    case MessageKind::goodbye:
+      return;
+    default:
+      break;
+  }
+  if (!from_master) throw SerializationError("Only the master may send that");
+  switch (message.header.kind) {
+    case MessageKind::member_added: {
+      const Member member = decode_member(message.payload.bytes.bytes());
+      {
+        const std::lock_guard lock(mutex_);
+        membership_.add(member);
+      }
+      calls_->worker_joined(member.pid);
+      if (!lazy() && member.pid < self_pid_) connect(member.pid);
+      break;
+    }
+    case MessageKind::member_removed:
+      removed(decode_exit(message.payload.bytes.bytes()));
+      break;
+    case MessageKind::exit:
+      events_.asked_to_exit();
+      break;
+    default:
+      throw SerializationError("An unexpected message");
+  }
+}
+
+void Cluster::on_hello(Incoming& message) {
+  try {
+    const Hello hello = decode_hello(message.payload.bytes.bytes());
+    verify(hello, settings_.cookie);
+    if (hello.joins)
+      join(hello, message);
+    else
+      accept_peer(hello, message);
+  } catch (const std::exception& error) {
+    log::warning(std::string("A connection was refused: ") + error.what());
+    refuse(message.link, error);
+  }
+}
+
+void Cluster::join(const Hello& hello, const Incoming& message) {
+  if (self_pid_ != 0) throw HandshakeError("This process belongs to a cluster already");
+  Member self = settings_.self;
+  self.pid = hello.to;
+  self.ident = hello.facts.ident;
+  self.connect_idents = hello.facts.connect_idents;
+  {
+    const std::lock_guard lock(mutex_);
+    membership_ = Membership(hello.facts.topology, hello.facts.lazy);
+    for (const Member& member : hello.facts.members) membership_.add(member);
+    membership_.add(self);
+    self_pid_ = hello.to;
+    links_[1] = message.link;
+  }
+  transport_.admit(*message.link, 1);
+  calls_->set_self(hello.to);
+  for (const Member& member : hello.facts.members)
+    if (member.pid != 1) calls_->worker_joined(member.pid);
+  events_.joined(hello.facts);
+  Welcome welcome;
+  welcome.self = self;
+  welcome.os_pid = getpid();
+  seal(welcome, hello.nonce, settings_.cookie);
+  transport_.send(*message.link, Header{.kind = MessageKind::welcome}, encode(welcome));
+  if (!hello.facts.lazy)
+    for (const Member& member : hello.facts.members)
+      if (member.pid != 1 && member.pid < hello.to && membership_.may_talk(hello.to, member.pid)) connect(member.pid);
+}
+
+void Cluster::accept_peer(const Hello& hello, const Incoming& message) {
+  const Pid pid = hello.from.pid;
+  Member self;
+  {
+    const std::lock_guard lock(mutex_);
+    if (hello.to != self_pid_)
+      throw HandshakeError("This is process " + std::to_string(self_pid_) + ", not " + std::to_string(hello.to));
+    if (membership_.exit_of(pid) != nullptr) throw HandshakeError(process(pid) + " was removed from the cluster");
+    if (!membership_.may_talk(self_pid_, pid)) throw HandshakeError("The topology keeps the two processes apart");
+    if (links_.contains(pid)) throw HandshakeError(process(pid) + " is connected already");
+    self = settings_.self;
+    self.pid = self_pid_;
+  }
+  transport_.admit(*message.link, pid);
+  Welcome welcome;
+  welcome.self = std::move(self);
+  welcome.os_pid = getpid();
+  seal(welcome, hello.nonce, settings_.cookie);
+  transport_.send(*message.link, Header{.kind = MessageKind::welcome}, encode(welcome));
+  established(pid, message.link);
+}
+
+void Cluster::on_welcome(Incoming& message) {
+  Dialed dialed;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = dialed_.find(message.link->id);
+    if (found != dialed_.end()) {
+      dialed = found->second;
+      dialed_.erase(found);
+    }
+  }
+  if (dialed.pid == 0) {
+    if (!events_.master_handshake) throw SerializationError("A welcome that nobody asked for");
+    events_.master_handshake(message);
+    return;
+  }
+  try {
+    const Welcome welcome = decode_welcome(message.payload.bytes.bytes());
+    verify(welcome, dialed.nonce, settings_.cookie);
+    if (welcome.self.pid != dialed.pid) throw HandshakeError("Process " + std::to_string(welcome.self.pid) + " answered there");
+  } catch (const std::exception& error) {
+    give_up(dialed.pid, error.what());
+    throw;
+  }
+  transport_.admit(*message.link, dialed.pid);
+  established(dialed.pid, message.link);
+}
+
+void Cluster::on_refuse(Incoming& message) {
+  Dialed dialed;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = dialed_.find(message.link->id);
+    if (found != dialed_.end()) {
+      dialed = found->second;
+      dialed_.erase(found);
+    }
+  }
+  if (dialed.pid == 0) {
+    if (events_.master_handshake) events_.master_handshake(message);
+    return;
+  }
+  give_up(dialed.pid, decode_refuse(message.payload.bytes.bytes()).text);
+  transport_.close(message.link);
+}
+
+void Cluster::refuse(const std::shared_ptr<Link>& link, const std::exception& error) {
+  transport_.send(*link, Header{.kind = MessageKind::refuse}, encode(refusal_of(error)));
+  // Closed a little later, so that the refusal arrives.
+  steward_.after(std::chrono::milliseconds(500), [this, link] { transport_.close(link); });
+}
+
+void Cluster::on_lost(const std::shared_ptr<Link>& link, const std::string& reason) {
+  const Pid peer = link->peer;
+  Pid dialing = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    if (const auto found = dialed_.find(link->id); found != dialed_.end()) {
+      dialing = found->second.pid;
+      dialed_.erase(found);
+    }
+    if (const auto found = links_.find(peer); found != links_.end() && found->second == link) links_.erase(found);
+  }
+  if (dialing != 0) give_up(dialing, reason);
+  if (peer == 0) return;
+  if (peer == 1)
+    events_.master_lost(reason);
+  else if (self_pid_ == 1)
+    events_.worker_lost(peer, reason);
+  else
+    // The master says whether it is gone. Where it is not, only the connection is; what waited for it can't be saved.
+    steward_.after(std::chrono::seconds(1), [this, peer, reason] {
+      {
+        const std::lock_guard lock(mutex_);
+        if (membership_.find(peer) == nullptr || links_.contains(peer)) return;
+      }
+      calls_->process_unreachable(peer, "The connection to process " + std::to_string(peer) + " was lost: " + reason);
+    });
+}
+
+// -- links -----------------------------------------------------------------------------------------------------------------------
+
+std::shared_ptr<Link> Cluster::link_to(Pid pid) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (const auto found = links_.find(pid); found != links_.end()) return found->second;
+    if (const WorkerExit* exit = membership_.exit_of(pid)) throw ProcessExitedException(*exit);
+    if (membership_.find(pid) == nullptr)
+      throw std::invalid_argument("muster: there is no process " + std::to_string(pid) +
+                                  " in this cluster. muster::procs() lists those there are.");
+    membership_.check_may_talk(self_pid_, pid);
+    if (const auto why = unreachable_.extract(pid); !why.empty())
+      throw Error("Process " + std::to_string(pid) + " can't be reached from process " + std::to_string(self_pid_) + ": " +
+                  why.mapped());
+  }
+  connect(pid);
+  return nullptr;
+}
+
+void Cluster::when_linked(Pid pid, std::function<void(const std::shared_ptr<Link>&)> f) {
+  std::shared_ptr<Link> link;
+  {
+    const std::lock_guard lock(mutex_);
+    if (const auto found = links_.find(pid); found != links_.end()) {
+      link = found->second;
+    } else if (const auto waiting = connecting_.find(pid); waiting != connecting_.end()) {
+      waiting->second.push_back(std::move(f));
+      return;
+    }
+  }
+  f(link);
+}
+
+/// The higher pid dials the lower one, so that two first calls that cross make one connection. The lower one asks the master to
+/// have itself dialed.
+void Cluster::connect(Pid pid) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (links_.contains(pid) || !connecting_.try_emplace(pid).second) return;
+  }
+  if (self_pid_ > pid) {
+    dial(pid);
+  } else {
+    detail::Payload payload;
+    FieldWriter(payload.bytes).i32(pid);
+    send(1, MessageKind::dial, std::move(payload));
+  }
+  steward_.after(settings_.connect_timeout, [this, pid] {
+    {
+      const std::lock_guard lock(mutex_);
+      if (links_.contains(pid) || !connecting_.contains(pid)) return;
+    }
+    give_up(pid, "no answer within " +
+                     std::to_string(std::chrono::duration_cast<std::chrono::seconds>(settings_.connect_timeout).count()) + " s");
+  });
+}
+
+void Cluster::dial(Pid pid) {
+  Hello hello;
+  std::string endpoint;
+  {
+    const std::lock_guard lock(mutex_);
+    const Member* member = membership_.find(pid);
+    if (member == nullptr) return;
+    endpoint = member->endpoint;
+    hello.from = settings_.self;
+    hello.from.pid = self_pid_;
+  }
+  hello.to = pid;
+  seal(hello, settings_.cookie);
+  const auto link = transport_.dial(endpoint);
+  {
+    const std::lock_guard lock(mutex_);
+    dialed_[link->id] = {pid, hello.nonce};
+  }
+  transport_.send(*link, Header{.kind = MessageKind::hello}, encode(hello));
+}
+
+void Cluster::on_dial(Incoming& message) {
+  FieldReader in(message.payload.bytes.bytes());
+  const Pid pid = in.i32();
+  in.finish();
+  if (self_pid_ == 1) {  // passed on to whom it is about
+    detail::Payload payload;
+    FieldWriter(payload.bytes).i32(message.link->peer);
+    send(pid, MessageKind::dial, std::move(payload));
+  } else if (message.link->peer == 1 && pid < self_pid_) {
+    connect(pid);
+  } else {
+    throw SerializationError("A request to connect that is not the master's");
+  }
+}
+
+void Cluster::established(Pid pid, const std::shared_ptr<Link>& link) {
+  Waiting waiting;
+  {
+    const std::lock_guard lock(mutex_);
+    links_[pid] = link;
+    unreachable_.erase(pid);
+    if (auto found = connecting_.extract(pid); !found.empty()) waiting = std::move(found.mapped());
+  }
+  for (const auto& tell : waiting) tell(link);
+}
+
+void Cluster::give_up(Pid pid, const std::string& why) {
+  Waiting waiting;
+  {
+    const std::lock_guard lock(mutex_);
+    auto found = connecting_.extract(pid);
+    if (found.empty()) return;
+    waiting = std::move(found.mapped());
+    unreachable_[pid] = why;
+  }
+  log::warning("Process " + std::to_string(pid) + " can't be connected: " + why);
+  for (const auto& tell : waiting) tell(nullptr);
+}
+
+// -- lists -----------------------------------------------------------------------------------------------------------------------
+
+Member Cluster::self_member() const {
+  Member self = settings_.self;
+  self.pid = self_pid_;
+  return self;
+}
+
+std::vector<Pid> Cluster::procs() const {
+  const std::lock_guard lock(mutex_);
+  return membership_.pids();
+}
+
+std::vector<Pid> Cluster::procs_on_host_of(Pid pid) const {
+  const std::lock_guard lock(mutex_);
+  return membership_.pids_on_host_of(pid);
+}
+
+bool Cluster::one_host(const std::vector<Pid>& pids) const {
+  const std::lock_guard lock(mutex_);
+  return membership_.one_host(pids);
+}
+
+std::string Cluster::host_of(Pid pid) const {
+  const std::lock_guard lock(mutex_);
+  const Member* member = membership_.find(pid);
+  return member != nullptr ? member->host : std::string();
+}
+
+std::vector<Member> Cluster::members() const {
+  const std::lock_guard lock(mutex_);
+  return membership_.members();
+}
+
+Topology Cluster::topology() const {
+  const std::lock_guard lock(mutex_);
+  return membership_.topology();
+}
+
+bool Cluster::lazy() const {
+  const std::lock_guard lock(mutex_);
+  return membership_.lazy();
+}
+
+// -- the master's ----------------------------------------------------------------------------------------------------------------
+
+void Cluster::set_topology(Topology topology, bool lazy) {
+  const std::lock_guard lock(mutex_);
+  membership_.set_topology(topology, lazy);
+}
+
+void Cluster::linked(Pid pid, const std::shared_ptr<Link>& link) {
+  transport_.admit(*link, pid);
+  established(pid, link);
+}
+
+void Cluster::list(const Member& member) {
+  {
+    const std::lock_guard lock(mutex_);
+    membership_.add(member);
+  }
+  calls_->worker_joined(member.pid);
+  broadcast(MessageKind::member_added, encode(member), member.pid);
+}
+
+bool Cluster::remove(const WorkerExit& exit) {
+  {
+    const std::lock_guard lock(mutex_);
+    links_.erase(exit.pid);
+    if (membership_.find(exit.pid) == nullptr) {
+      (void)membership_.remove(exit);  // a call to it from now on is told how it ended
+      return false;
+    }
+  }
+  removed(exit);
+  broadcast(MessageKind::member_removed, encode(exit), exit.pid);
+  return true;
+}
+
+void Cluster::removed(const WorkerExit& exit) {
+  std::shared_ptr<Link> link;
+  {
+    const std::lock_guard lock(mutex_);
+    (void)membership_.remove(exit);
+    if (auto found = links_.extract(exit.pid); !found.empty()) link = std::move(found.mapped());
+  }
+  give_up(exit.pid, "it is gone");
+  if (link) transport_.close(link);
+  calls_->process_gone(exit);
+}
+
+void Cluster::send(Pid pid, MessageKind kind, detail::Payload&& payload) {
+  std::shared_ptr<Link> link;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = links_.find(pid);
+    if (found == links_.end()) return;
+    link = found->second;
+  }
+  transport_.send(*link, Header{.kind = kind}, std::move(payload));
+}
+
+void Cluster::broadcast(MessageKind kind, const detail::Payload& payload, Pid but) {
+  std::vector<std::shared_ptr<Link>> links;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [pid, link] : links_)
+      if (pid != but) links.push_back(link);
+  }
+  for (const auto& link : links) {
+    detail::Payload copy = payload;
+    transport_.send(*link, Header{.kind = kind}, std::move(copy));
+  }
+}
+
+}  // namespace muster::runtime

@@ -1,0 +1,111 @@
+/// @file
+/// The cluster as one process sees it: its members, and the links to them. The master's part, which starts and removes
+/// workers, is Launcher (launcher.hpp).
+#pragma once
+
+#include "runtime/base/steward.hpp"
+#include "runtime/calls/calls.hpp"
+#include "runtime/calls/router.hpp"
+#include "runtime/cluster/membership.hpp"
+
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <unordered_map>
+#include <vector>
+
+namespace muster::runtime {
+
+/// What the composition root tells a process's cluster about its surroundings.
+struct ClusterSettings {
+  std::string cookie;
+  Member self;  ///< the pid of a worker is 0 until it joined
+  std::chrono::nanoseconds connect_timeout = std::chrono::seconds(10);  ///< for another worker to answer
+};
+
+/// Threads: every function from any, but on_message (the receiving thread).
+class Cluster final : public Router {
+ public:
+  /// What the rest of the process does when something happens. Called without locks.
+  struct Events {
+    std::function<void(const ClusterFacts&)> joined;             ///< this worker was taken in
+    std::function<void(const std::string&)> master_lost;         ///< reason
+    std::function<void()> asked_to_exit;
+    std::function<void(const Incoming&)> master_handshake;       ///< welcome or refuse from a starting worker
+    std::function<void(Pid, const std::string&)> worker_lost;    ///< at the master: its link is gone; reason
+  };
+
+  Cluster(ClusterSettings settings, Transport& transport, Steward& steward, Events events);
+
+  /// The calls room, made after this one.
+  void set_calls(Calls& calls) { calls_ = &calls; }
+  void on_message(Incoming message);
+  void on_lost(const std::shared_ptr<Link>& link, const std::string& reason);
+  /// Ends everything that waits for a link.
+  void stop();
+
+  // Router
+  std::shared_ptr<Link> link_to(Pid pid) override;
+  void when_linked(Pid pid, std::function<void(const std::shared_ptr<Link>&)> f) override;
+
+  Pid self() const { return self_pid_; }
+  const std::string& cookie() const { return settings_.cookie; }
+  Member self_member() const;
+
+  // -- lists ------------------------------------------------------------------------------------------------------------
+  std::vector<Pid> procs() const;
+  std::vector<Pid> procs_on_host_of(Pid pid) const;
+  bool one_host(const std::vector<Pid>& pids) const;
+  /// Host of a member, for people.
+  std::string host_of(Pid pid) const;
+  std::vector<Member> members() const;
+  Topology topology() const;
+  bool lazy() const;
+
+  // -- the master's --------------------------------------------------------------------------------------------------------
+  void set_topology(Topology topology, bool lazy);
+  /// Calls may be sent there from now on, though it is not listed.
+  void linked(Pid pid, const std::shared_ptr<Link>& link);
+  /// Lists it, and tells every other process.
+  void list(const Member& member);
+  /// Takes it off the lists, fails what waits for it, and tells every other process. @returns false when it was not listed
+  bool remove(const WorkerExit& exit);
+  void send(Pid pid, MessageKind kind, detail::Payload&& payload = {});
+
+ private:
+  using Waiting = std::vector<std::function<void(const std::shared_ptr<Link>&)>>;
+
+  void on_hello(Incoming& message);
+  void join(const Hello& hello, const Incoming& message);
+  void accept_peer(const Hello& hello, const Incoming& message);
+  void on_welcome(Incoming& message);
+  void on_refuse(Incoming& message);
+  void refuse(const std::shared_ptr<Link>& link, const std::exception& error);
+  void on_dial(Incoming& message);
+  void dial(Pid pid);
+  void connect(Pid pid);
+  void established(Pid pid, const std::shared_ptr<Link>& link);
+  void give_up(Pid pid, const std::string& why);
+  void broadcast(MessageKind kind, const detail::Payload& payload, Pid but);
+  void removed(const WorkerExit& exit);
+
+  const ClusterSettings settings_;
+  Transport& transport_;
+  Steward& steward_;
+  const Events events_;
+  Calls* calls_ = nullptr;
+  std::atomic<Pid> self_pid_;
+
+  mutable std::mutex mutex_;  ///< guards everything below
+  Membership membership_;
+  std::unordered_map<Pid, std::shared_ptr<Link>> links_;
+  std::unordered_map<Pid, Waiting> connecting_;
+  struct Dialed {
+    Pid pid = 0;
+    Nonce nonce{};
+  };
+  std::unordered_map<LinkId, Dialed> dialed_;  ///< until their welcome
+  std::unordered_map<Pid, std::string> unreachable_;  ///< why, until it was said once
+};
+
+}  // namespace muster::runtime

@@ -1,0 +1,312 @@
+#include "runtime/cluster/handshake.hpp"
+
+#include "runtime/base/random.hpp"
+#include "runtime/code/code.hpp"
+#include "runtime/wire/codec.hpp"
+
+#include <bit>
+#include <limits>
+
+namespace muster::runtime {
+
+namespace {
+
+using detail::Payload;
+
+/// A cluster has no more members, a text no more bytes: what says otherwise is refused before memory is taken for it.
+constexpr std::uint32_t most_members = 1U << 20;
+
+void put(FieldWriter& out, const std::vector<std::string>& texts) {
+  out.u32(static_cast<std::uint32_t>(texts.size()));
+  for (const auto& text : texts) out.text(text);
+}
+
+std::vector<std::string> get_texts(FieldReader& in) {
+  const auto count = in.u32();
+  if (count > most_members) throw SerializationError("A handshake with too many names");
+  std::vector<std::string> texts;
+  for (std::uint32_t i = 0; i < count; ++i) texts.push_back(in.text());
+  return texts;
+}
+
+void put(FieldWriter& out, const Member& member) {
+  out.i32(member.pid);
+  out.text(member.endpoint);
+  out.text(member.host);
+  out.text(member.host_identity);
+  out.text(member.ident);
+  put(out, member.connect_idents);
+}
+
+Member get_member(FieldReader& in) {
+  Member member;
+  member.pid = in.i32();
+  member.endpoint = in.text();
+  member.host = in.text();
+  member.host_identity = in.text();
+  member.ident = in.text();
+  member.connect_idents = get_texts(in);
+  return member;
+}
+
+template <std::size_t N>
+void put(Payload& payload, const std::array<std::byte, N>& bytes) {
+  payload.bytes.append(bytes.data(), N);
+}
+
+template <std::size_t N>
+std::array<std::byte, N> get_bytes(FieldReader& in) {
+  std::array<std::byte, N> bytes{};
+  for (auto& byte : bytes) byte = static_cast<std::byte>(in.u8());
+  return bytes;
+}
+
+void put(FieldWriter& out, const ClusterFacts& facts) {
+  out.text(facts.ident);
+  put(out, facts.connect_idents);
+  out.u8(static_cast<std::uint8_t>(facts.topology));
+  out.u8(facts.lazy ? 1 : 0);
+  out.i32(facts.threads);
+  out.i64(facts.heartbeat_interval.count());
+  out.i64(facts.heartbeat_timeout.count());
+  out.u32(static_cast<std::uint32_t>(facts.members.size()));
+  for (const auto& member : facts.members) put(out, member);
+}
+
+ClusterFacts get_facts(FieldReader& in) {
+  ClusterFacts facts;
+  facts.ident = in.text();
+  facts.connect_idents = get_texts(in);
+  const auto topology = in.u8();
+  if (topology > static_cast<std::uint8_t>(Topology::custom)) throw SerializationError("An unknown topology");
+  facts.topology = static_cast<Topology>(topology);
+  facts.lazy = in.u8() != 0;
+  facts.threads = in.i32();
+  facts.heartbeat_interval = std::chrono::nanoseconds(in.i64());
+  facts.heartbeat_timeout = std::chrono::nanoseconds(in.i64());
+  if (facts.threads < 1 || facts.heartbeat_interval.count() <= 0 || facts.heartbeat_timeout.count() <= 0)
+    throw SerializationError("A handshake with impossible settings");
+  const auto count = in.u32();
+  if (count > most_members) throw SerializationError("A handshake with too many members");
+  for (std::uint32_t i = 0; i < count; ++i) facts.members.push_back(get_member(in));
+  return facts;
+}
+
+std::array<std::byte, 32> proof_of(const Hello& hello, const std::string& cookie) {
+  Payload message;
+  FieldWriter out(message.bytes);
+  out.text("muster hello");
+  out.u8(hello.joins ? 1 : 0);
+  out.i32(hello.from.pid);
+  out.i32(hello.to);
+  out.text(hello.build_id);
+  put(message, hello.nonce);
+  return keyed_hash(cookie, message.bytes.bytes());
+}
+
+std::array<std::byte, 32> proof_of(const Welcome& welcome, const Nonce& nonce, const std::string& cookie) {
+  Payload message;
+  FieldWriter out(message.bytes);
+  out.text("muster welcome");
+  out.i32(welcome.self.pid);
+  out.text(welcome.build_id);
+  put(message, nonce);
+  return keyed_hash(cookie, message.bytes.bytes());
+}
+
+std::string_view as_text(const std::array<std::byte, 32>& bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+void compare_builds(const std::string& build_id, const std::string& layout) {
+  if (build_id != program_build_id())
+    throw CodeMismatch("Two different builds of the program met: this process runs build " + program_build_id() + " (" +
+                       program_path() + "), the other " + build_id +
+                       ". Start workers from the same file as the master, and start them again after building it anew.");
+  if (layout != type_layout())
+    throw CodeMismatch("Two machines met that lay types out differently: " + type_layout() + " here, " + layout + " there");
+}
+
+void put_optional(FieldWriter& out, const std::optional<int>& value) {
+  out.u8(value ? 1 : 0);
+  out.i32(value.value_or(0));
+}
+
+std::optional<int> get_optional(FieldReader& in) {
+  const bool there = in.u8() != 0;
+  const int value = in.i32();
+  return there ? std::optional(value) : std::nullopt;
+}
+
+}  // namespace
+
+std::string type_layout() {
+  return "endian " + std::string(std::endian::native == std::endian::little ? "little" : "big") + ", pointer " +
+         std::to_string(sizeof(void*)) + ", long " + std::to_string(sizeof(long)) + ", wchar_t " + std::to_string(sizeof(wchar_t)) +
+         ", long double " + std::to_string(std::numeric_limits<long double>::digits);
+}
+
+void seal(Hello& hello, const std::string& cookie) {
+  random_bytes(hello.nonce);
+  hello.build_id = program_build_id();
+  hello.layout = type_layout();
+  hello.proof = proof_of(hello, cookie);
+}
+
+void seal(Welcome& welcome, const Nonce& nonce, const std::string& cookie) {
+  welcome.build_id = program_build_id();
+  welcome.layout = type_layout();
+  welcome.proof = proof_of(welcome, nonce, cookie);
+}
+
+Payload encode(const Hello& hello) {
+  Payload payload;
+  FieldWriter out(payload.bytes);
+  out.u32(protocol_version);
+  out.u8(hello.joins ? 1 : 0);
+  out.i32(hello.to);
+  put(payload, hello.nonce);
+  put(payload, hello.proof);
+  out.text(hello.build_id);
+  out.text(hello.layout);
+  put(out, hello.from);
+  if (hello.joins) put(out, hello.facts);
+  return payload;
+}
+
+Hello decode_hello(std::span<const std::byte> bytes) {
+  FieldReader in(bytes);
+  if (const auto version = in.u32(); version != protocol_version)
+    throw VersionMismatch("This process speaks version " + std::to_string(protocol_version) + " of muster's protocol, the other " +
+                          std::to_string(version) + ". Build both with the same version of muster.");
+  Hello hello;
+  hello.joins = in.u8() != 0;
+  hello.to = in.i32();
+  hello.nonce = get_bytes<32>(in);
+  hello.proof = get_bytes<32>(in);
+  hello.build_id = in.text();
+  hello.layout = in.text();
+  hello.from = get_member(in);
+  if (hello.joins) hello.facts = get_facts(in);
+  in.finish();
+  return hello;
+}
+
+Payload encode(const Welcome& welcome) {
+  Payload payload;
+  FieldWriter out(payload.bytes);
+  out.u32(protocol_version);
+  out.i64(welcome.os_pid);
+  put(payload, welcome.proof);
+  out.text(welcome.build_id);
+  out.text(welcome.layout);
+  put(out, welcome.self);
+  return payload;
+}
+
+Welcome decode_welcome(std::span<const std::byte> bytes) {
+  FieldReader in(bytes);
+  if (in.u32() != protocol_version) throw VersionMismatch("A worker speaks another version of muster's protocol");
+  Welcome welcome;
+  welcome.os_pid = in.i64();
+  welcome.proof = get_bytes<32>(in);
+  welcome.build_id = in.text();
+  welcome.layout = in.text();
+  welcome.self = get_member(in);
+  in.finish();
+  return welcome;
+}
+
+Payload encode(const Refuse& refuse) {
+  Payload payload;
+  FieldWriter out(payload.bytes);
+  out.u8(static_cast<std::uint8_t>(refuse.why));
+  out.text(refuse.text);
+  return payload;
+}
+
+Refuse decode_refuse(std::span<const std::byte> bytes) {
+  FieldReader in(bytes);
+  Refuse refuse;
+  const auto why = in.u8();
+  if (why > static_cast<std::uint8_t>(Refuse::Why::version)) throw SerializationError("An unknown refusal");
+  refuse.why = static_cast<Refuse::Why>(why);
+  refuse.text = in.text();
+  in.finish();
+  return refuse;
+}
+
+Payload encode(const Member& member) {
+  Payload payload;
+  FieldWriter out(payload.bytes);
+  put(out, member);
+  return payload;
+}
+
+Member decode_member(std::span<const std::byte> bytes) {
+  FieldReader in(bytes);
+  Member member = get_member(in);
+  in.finish();
+  return member;
+}
+
+void verify(const Hello& hello, const std::string& cookie) {
+  if (!equal_in_constant_time(as_text(hello.proof), as_text(proof_of(hello, cookie))))
+    throw AuthError("invalid connection credentials: the peer does not know this cluster's cookie");
+  compare_builds(hello.build_id, hello.layout);
+}
+
+void verify(const Welcome& welcome, const Nonce& nonce, const std::string& cookie) {
+  if (!equal_in_constant_time(as_text(welcome.proof), as_text(proof_of(welcome, nonce, cookie))))
+    throw AuthError("invalid connection credentials: the worker does not know this cluster's cookie");
+  compare_builds(welcome.build_id, welcome.layout);
+}
+
+Refuse refusal_of(const std::exception& error) {
+  Refuse refuse{Refuse::Why::other, error.what()};
+  if (dynamic_cast<const AuthError*>(&error) != nullptr) refuse.why = Refuse::Why::cookie;
+  if (dynamic_cast<const CodeMismatch*>(&error) != nullptr) refuse.why = Refuse::Why::build;
+  if (dynamic_cast<const VersionMismatch*>(&error) != nullptr) refuse.why = Refuse::Why::version;
+  return refuse;
+}
+
+std::exception_ptr error_of(const Refuse& refuse) {
+  switch (refuse.why) {
+    case Refuse::Why::cookie:
+      return std::make_exception_ptr(AuthError(refuse.text));
+    case Refuse::Why::build:
+      return std::make_exception_ptr(CodeMismatch(refuse.text));
+    case Refuse::Why::version:
+      return std::make_exception_ptr(VersionMismatch(refuse.text));
+    case Refuse::Why::other:
+      break;
+  }
+  return std::make_exception_ptr(HandshakeError(refuse.text));
+}
+
+Payload encode(const WorkerExit& exit) {
+  Payload payload;
+  FieldWriter out(payload.bytes);
+  out.i32(exit.pid);
+  out.text(exit.host);
+  out.u8(exit.expected ? 1 : 0);
+  put_optional(out, exit.exit_status);
+  put_optional(out, exit.signal);
+  out.text(exit.last_output);
+  return payload;
+}
+
+WorkerExit decode_exit(std::span<const std::byte> bytes) {
+  FieldReader in(bytes);
+  WorkerExit exit;
+  exit.pid = in.i32();
+  exit.host = in.text();
+  exit.expected = in.u8() != 0;
+  exit.exit_status = get_optional(in);
+  exit.signal = get_optional(in);
+  exit.last_output = in.text();
+  in.finish();
+  return exit;
+}
+
+}  // namespace muster::runtime

@@ -1,0 +1,146 @@
+/// @file
+/// The master's part of the cluster: starting workers through their managers, and seeing them off.
+#pragma once
+
+#include <muster/cluster_manager.hpp>
+
+#include "runtime/base/crew.hpp"
+#include "runtime/base/steward.hpp"
+#include "runtime/cluster/cluster.hpp"
+#include "runtime/cluster/worker_output.hpp"
+
+#include <condition_variable>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+namespace muster::runtime {
+
+/// What the composition root tells the launcher.
+struct LauncherSettings {
+  std::vector<std::string> program;  ///< argv of this program, as far as workers need it
+  std::chrono::nanoseconds heartbeat_interval{}, heartbeat_timeout{};
+  std::function<std::string(std::chrono::nanoseconds launch_timeout)> start_record;
+  std::function<std::string(Pid, std::string_view)> worker_output;
+};
+
+/// One worker, from its start to its end. Its members are the launcher's, guarded by its mutex.
+struct WorkerRecord {
+  enum class Stage : std::uint8_t { starting, greeted, welcomed, listed, leaving, gone };
+
+  Pid pid = 0;
+  Stage stage = Stage::starting;
+  std::shared_ptr<ClusterManager> manager;
+  WorkerConfig config;
+  AddprocsOptions options;
+  std::unique_ptr<WorkerOutput> output;
+  std::shared_ptr<Link> link;
+  Nonce nonce{};
+  Member member;
+  bool expected = false;        ///< it was asked to leave
+  bool output_ended = true;     ///< nothing more will be printed
+  bool process_ended = false;   ///< its status is known, or never will be
+  bool link_lost = false;
+  bool killing = false;
+  std::optional<int> exit_status, signal;
+  std::optional<LaunchFailure> failure;  ///< of its start
+};
+
+class Launch;
+
+/// Threads: every function from any.
+class Launcher {
+ public:
+  Launcher(LauncherSettings settings, Cluster& cluster, Calls& calls, Transport& transport, Steward& steward);
+  /// All workers are gone by then (see remove_all).
+  ~Launcher();
+
+  /// @see muster::addprocs
+  std::vector<Pid> add(std::shared_ptr<ClusterManager> manager, AddprocsOptions options);
+  /// Asks workers to leave; those that do not are killed. Returns at once.
+  /// @param grace before the manager kills it
+  void remove(const std::vector<Pid>& pids, std::chrono::nanoseconds grace = std::chrono::seconds(2));
+  /// Waits until none of them is there. @returns those still there at the deadline
+  std::vector<Pid> wait_until_gone(const std::vector<Pid>& pids, Clock::time_point deadline);
+  /// Calls f when they are all gone.
+  void when_gone(const std::vector<Pid>& pids, std::function<void()> f);
+  /// The session ends.
+  void remove_all(std::chrono::nanoseconds grace);
+  /// @see muster::interrupt
+  void interrupt(const std::vector<Pid>& pids);
+
+  /// Run on each worker that joins before it is listed; a throw is its launch failure.
+  void set_initiation(std::function<void(Pid)> initiation) { initiation_ = std::move(initiation); }
+
+  // from the cluster
+  void on_handshake(const Incoming& message);
+  void on_worker_lost(Pid pid, const std::string& reason);
+
+  CallbackHandle on_added(std::function<void(Pid)> f);
+  CallbackHandle on_removed(std::function<void(const WorkerExit&)> f);
+
+ private:
+  friend class Launch;
+  using Record = std::shared_ptr<WorkerRecord>;
+
+  // starting (launcher_start.cpp)
+  void launched(Launch& launch, WorkerConfig&& config);
+  void watch(Launch& launch, const Record& record);
+  void on_started(const Record& record, const StartupOutput& output);
+  void greet(const Record& record, const std::string& endpoint);
+  void fail(const Record& record, LaunchCause cause, const std::string& message, std::exception_ptr error);
+  void initiate(const Record& record);
+  void list(const Record& record);
+
+  // ending (launcher_end.cpp)
+  void on_process_ended(const Record& record, int wait_status);
+  void on_output_ended(const Record& record);
+  void consider(const Record& record);
+  void finish(const Record& record);
+  void kill(const Record& record);
+  void kill_after(const Record& record, std::chrono::nanoseconds grace);
+  Record find(Pid pid) const;
+
+  // callbacks: a thread of their own, in order
+  void callback(std::function<void()> f);
+  void callback_main();
+
+  const LauncherSettings settings_;
+  Cluster& cluster_;
+  Calls& calls_;
+  Transport& transport_;
+  Steward& steward_;
+  const std::shared_ptr<OutputPrinter> printer_;
+  std::function<void(Pid)> initiation_;
+  std::mutex adding_;  ///< one addprocs at a time
+
+  mutable std::mutex mutex_;  ///< guards the records and everything below
+  std::condition_variable changed_;
+  Pid last_pid_ = 1;
+  std::map<Pid, Record> records_;
+  std::map<LinkId, Record> greeted_;  ///< by the link their welcome will come over
+  struct Departure {
+    std::vector<Pid> pids;
+    std::function<void()> tell;
+  };
+  std::vector<Departure> departures_;
+
+  struct Callbacks {
+    std::mutex mutex;  ///< guards the two lists
+    std::uint64_t last = 0;
+    std::map<std::uint64_t, std::function<void(Pid)>> added;
+    std::map<std::uint64_t, std::function<void(const WorkerExit&)>> removed;
+  };
+  const std::shared_ptr<Callbacks> callbacks_ = std::make_shared<Callbacks>();
+  std::mutex queue_mutex_;  ///< guards queue_ and stopping_
+  std::condition_variable queue_changed_;
+  std::vector<std::function<void()>> queue_;
+  bool stopping_ = false;
+  std::thread callback_thread_;
+  Steward output_steward_;  ///< of its own: printing may wait for whoever reads our output
+  Crew crew_;
+};
+
+}  // namespace muster::runtime

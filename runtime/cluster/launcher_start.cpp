@@ -1,0 +1,328 @@
+// Starting workers: from addprocs to their first call.
+
+#include "runtime/base/log.hpp"
+#include "runtime/cluster/launcher.hpp"
+
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <stdexcept>
+
+namespace muster::runtime {
+
+/// One addprocs. Lives until its manager's launch has returned.
+class Launch final : public LaunchContext {
+ public:
+  Launch(Launcher& launcher, std::shared_ptr<ClusterManager> manager, AddprocsOptions options)
+      : launcher_(launcher), manager_(std::move(manager)), options_(std::move(options)) {}
+
+  const AddprocsOptions& options() const override { return options_; }
+  std::vector<std::string> worker_command() const override {
+    std::vector<std::string> command{options_.exename.empty() ? launcher_.settings_.program.front() : options_.exename};
+    command.insert(command.end(), options_.exeflags.begin(), options_.exeflags.end());
+    command.emplace_back("--muster-worker");
+    return command;
+  }
+  std::string start_record() const override { return launcher_.settings_.start_record(options_.launch_timeout); }
+  void launched(WorkerConfig config) override { launcher_.launched(*this, std::move(config)); }
+  void failed(std::string where, std::string why) override {
+    LaunchFailure failure;
+    failure.where = std::move(where);
+    failure.cause = LaunchCause::not_started;
+    failure.message = why;
+    failure.error = std::make_exception_ptr(Error(std::move(why)));
+    const std::lock_guard lock(launcher_.mutex_);
+    failures_.push_back(std::move(failure));
+  }
+  std::stop_token stop_token() const override { return stop_.get_token(); }
+
+ private:
+  friend class Launcher;
+  Launcher& launcher_;
+  const std::shared_ptr<ClusterManager> manager_;
+  const AddprocsOptions options_;
+  std::stop_source stop_;
+  // Guarded by the launcher's mutex:
+  std::vector<Launcher::Record> records_;
+  std::vector<LaunchFailure> failures_;  ///< without a process
+  bool returned_ = false;                ///< the manager reported all
+};
+
+namespace {
+
+bool starting(const WorkerRecord& record) {
+  return !record.failure && (record.stage == WorkerRecord::Stage::starting || record.stage == WorkerRecord::Stage::greeted ||
+                             record.stage == WorkerRecord::Stage::welcomed);
+}
+
+std::string seconds(std::chrono::nanoseconds duration) {
+  std::string text = std::to_string(std::chrono::duration<double>(duration).count());
+  text.erase(text.find_last_not_of('0') + 1);
+  if (text.back() == '.') text.pop_back();
+  return text + " s";
+}
+
+std::string timeout_message(const WorkerRecord& record) {
+  const std::string limit = seconds(record.options.launch_timeout);
+  if (record.stage == WorkerRecord::Stage::starting)
+    return "Timed out waiting to read host:port string from worker: none came within " + limit +
+           ". See that the command starts this program, whose main must construct muster::Session first; "
+           "AddprocsOptions::launch_timeout gives it more time.";
+  if (record.stage == WorkerRecord::Stage::greeted)
+    return "The worker did not answer within " + limit + ". See that the address it printed can be reached from here.";
+  return "The worker's first calls did not end within " + limit;
+}
+
+}  // namespace
+
+std::vector<Pid> Launcher::add(std::shared_ptr<ClusterManager> manager, AddprocsOptions options) {
+  if (!manager) throw std::invalid_argument("muster: addprocs needs a cluster manager, and got a null pointer");
+  if (options.threads < 1)
+    throw std::invalid_argument("muster: AddprocsOptions::threads is " + std::to_string(options.threads) + "; at least 1");
+  if (options.launch_timeout.count() <= 0)
+    throw std::invalid_argument("muster: AddprocsOptions::launch_timeout must be positive");
+  const std::lock_guard one_at_a_time(adding_);
+  // As in Julia, any other topology connects everybody at once.
+  cluster_.set_topology(options.topology, options.lazy && options.topology == Topology::all_to_all);
+  Launch launch(*this, std::move(manager), std::move(options));
+  const auto deadline = Clock::now() + launch.options_.launch_timeout;
+  std::thread thread([&launch] {
+    (void)pthread_setname_np(pthread_self(), "muster-launch");
+    try {
+      launch.manager_->launch(launch);
+    } catch (const std::exception& error) {
+      launch.failed("the cluster manager", error.what());
+    } catch (...) {
+      launch.failed("the cluster manager", "it threw something that is no std::exception");
+    }
+    const std::lock_guard lock(launch.launcher_.mutex_);
+    launch.returned_ = true;
+    launch.launcher_.changed_.notify_all();
+  });
+  {
+    std::unique_lock lock(mutex_);
+    const auto settled = [&] {
+      return launch.returned_ && std::none_of(launch.records_.begin(), launch.records_.end(),
+                                              [](const Record& record) { return starting(*record); });
+    };
+    const bool in_time = changed_.wait_until(lock, deadline, settled);
+    if (!in_time) {
+      launch.stop_.request_stop();
+      for (const Record& record : launch.records_) {
+        if (!starting(*record)) continue;
+        const bool silent = record->stage == WorkerRecord::Stage::starting;
+        const std::string message = timeout_message(*record);
+        lock.unlock();
+        fail(record, silent ? LaunchCause::no_address_line : LaunchCause::handshake, message,
+             std::make_exception_ptr(TimeoutError(message)));
+        lock.lock();
+      }
+    }
+  }
+  thread.join();
+
+  std::vector<Pid> joined;
+  std::vector<LaunchFailure> failures;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const Record& record : launch.records_) {
+      if (record->failure)
+        failures.push_back(*record->failure);
+      else if (record->stage >= WorkerRecord::Stage::listed)
+        joined.push_back(record->pid);
+    }
+    failures.insert(failures.end(), launch.failures_.begin(), launch.failures_.end());
+  }
+  std::sort(joined.begin(), joined.end());
+  if (!failures.empty()) throw LaunchError(std::move(failures), std::move(joined));
+  return joined;
+}
+
+void Launcher::launched(Launch& launch, WorkerConfig&& config) {
+  auto record = std::make_shared<WorkerRecord>();
+  record->manager = launch.manager_;
+  record->options = launch.options_;
+  record->config = std::move(config);
+  {
+    const std::lock_guard lock(mutex_);
+    record->pid = ++last_pid_;
+    record->member.ident = record->config.ident;
+    record->member.connect_idents = record->config.connect_idents;
+    records_[record->pid] = record;
+    launch.records_.push_back(record);
+  }
+  try {
+    watch(launch, record);
+  } catch (const std::exception& error) {
+    fail(record, LaunchCause::not_started, error.what(), std::current_exception());
+  }
+}
+
+void Launcher::watch(Launch& /*launch*/, const Record& record) {
+  WorkerConfig& config = record->config;
+  UniqueFd standard_error = take_standard_error(config);
+  UniqueFd output(std::exchange(config.output_fd, -1));
+  const bool printed_address = config.host.empty();
+  if (config.os_pid > 0)
+    steward_.watch_child(static_cast<pid_t>(config.os_pid),
+                         [this, record](int wait_status) { on_process_ended(record, wait_status); });
+  else
+    record->process_ended = true;
+  if (output || standard_error) {
+    record->output_ended = false;
+    WorkerOutput::Callbacks callbacks;
+    callbacks.started = [this, record, printed_address](const StartupOutput& startup) {
+      if (printed_address) on_started(record, startup);
+    };
+    callbacks.ended = [this, record] { on_output_ended(record); };
+    auto reader = std::make_unique<WorkerOutput>(output_steward_, printer_, std::move(output), std::move(standard_error),
+                                                 std::move(callbacks));
+    const std::lock_guard lock(mutex_);
+    record->output = std::move(reader);
+  } else if (printed_address) {
+    fail(record, LaunchCause::not_started, "The cluster manager reported a worker with neither an output_fd nor a host and port.",
+         std::make_exception_ptr(Error("WorkerConfig names neither output_fd nor host and port")));
+    return;
+  }
+  if (!printed_address) greet(record, config.host + ":" + std::to_string(config.port));
+}
+
+void Launcher::on_started(const Record& record, const StartupOutput& startup) {
+  switch (startup.outcome()) {
+    case StartupOutput::Outcome::address_found:
+      greet(record, startup.address().host + ":" + std::to_string(startup.address().port));
+      break;
+    case StartupOutput::Outcome::too_much_output: {
+      const std::string message =
+          "Unexpected output from worker launch command. Host:port string not found among its first 1000 lines. See that the "
+          "command starts this program, whose main must construct muster::Session first.";
+      fail(record, LaunchCause::too_much_output, message, std::make_exception_ptr(Error(message)));
+      break;
+    }
+    default:
+      break;  // it ended: its exit status, which is on its way, makes the better message
+  }
+}
+
+/// Says hello. The answer comes to on_handshake.
+void Launcher::greet(const Record& record, const std::string& endpoint) {
+  Hello hello;
+  hello.joins = true;
+  hello.from = cluster_.self_member();
+  hello.to = record->pid;
+  hello.facts.members = cluster_.members();
+  hello.facts.topology = cluster_.topology();
+  hello.facts.lazy = cluster_.lazy();
+  hello.facts.threads = record->options.threads;
+  hello.facts.heartbeat_interval = settings_.heartbeat_interval;
+  hello.facts.heartbeat_timeout = settings_.heartbeat_timeout;
+  hello.facts.ident = record->member.ident;
+  hello.facts.connect_idents = record->member.connect_idents;
+  seal(hello, cluster_.cookie());
+  {
+    const std::lock_guard lock(mutex_);
+    if (record->failure || record->stage != WorkerRecord::Stage::starting) return;
+    record->stage = WorkerRecord::Stage::greeted;
+    record->nonce = hello.nonce;
+    record->link = transport_.dial(endpoint);
+    greeted_[record->link->id] = record;
+  }
+  transport_.send(*record->link, Header{.kind = MessageKind::hello}, encode(hello));
+}
+
+void Launcher::on_handshake(const Incoming& message) {
+  Record record;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = greeted_.find(message.link->id);
+    if (found == greeted_.end()) return;
+    record = found->second;
+    greeted_.erase(found);
+  }
+  try {
+    if (message.header.kind == MessageKind::refuse)
+      std::rethrow_exception(error_of(decode_refuse(message.payload.bytes.bytes())));
+    Welcome welcome = decode_welcome(message.payload.bytes.bytes());
+    verify(welcome, record->nonce, cluster_.cookie());
+    {
+      const std::lock_guard lock(mutex_);
+      if (record->failure) return;
+      record->stage = WorkerRecord::Stage::welcomed;
+      record->member = std::move(welcome.self);
+      record->member.pid = record->pid;
+      if (record->output) record->output->set_pid(record->pid);
+    }
+    cluster_.linked(record->pid, message.link);
+    initiate(record);
+  } catch (const std::exception& error) {
+    const std::string text = error.what();
+    fail(record, LaunchCause::handshake, text, std::current_exception());
+    transport_.close(message.link);
+  }
+}
+
+void Launcher::initiate(const Record& record) {
+  if (!initiation_) {
+    list(record);
+    return;
+  }
+  // It calls the worker, and waits: not here, on the receiving thread.
+  crew_.run("muster-join", [this, record] {
+    try {
+      initiation_(record->pid);
+    } catch (const std::exception& error) {
+      fail(record, LaunchCause::handshake, std::string("A function registered by everywhere_always failed there: ") + error.what(),
+           std::current_exception());
+      return;
+    }
+    list(record);
+  });
+}
+
+void Launcher::list(const Record& record) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (record->failure || record->stage != WorkerRecord::Stage::welcomed) return;
+  }
+  cluster_.list(record->member);
+  const Pid pid = record->pid;
+  callback([this, record, pid] {
+    record->manager->manage(pid, record->config, ManageOp::Register);
+    std::vector<std::function<void(Pid)>> told;
+    {
+      const std::lock_guard lock(callbacks_->mutex);
+      for (const auto& [number, f] : callbacks_->added) told.push_back(f);
+    }
+    for (const auto& f : told) f(pid);
+  });
+  {
+    const std::lock_guard lock(mutex_);
+    record->stage = WorkerRecord::Stage::listed;
+    changed_.notify_all();
+  }
+  consider(record);  // it may have died in between
+}
+
+void Launcher::fail(const Record& record, LaunchCause cause, const std::string& message, std::exception_ptr error) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (record->failure || record->stage >= WorkerRecord::Stage::listed) return;
+    LaunchFailure failure;
+    failure.where = record->member.host.empty() ? (record->config.host.empty() ? "localhost" : record->config.host) : record->member.host;
+    failure.cause = cause;
+    failure.exit_status = record->exit_status;
+    failure.signal = record->signal;
+    if (record->output) failure.output = record->output->last_output();
+    failure.message = message;
+    failure.error = std::move(error);
+    record->failure = std::move(failure);
+    record->expected = true;
+    if (record->link) greeted_.erase(record->link->id);
+    changed_.notify_all();
+  }
+  if (record->link) transport_.close(record->link);
+  kill(record);
+  consider(record);
+}
+
+}  // namespace muster::runtime

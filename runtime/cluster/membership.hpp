@@ -1,0 +1,49 @@
+/// @file
+/// Who belongs to the cluster, and who may call whom. A state machine without I/O; every process has one. Not thread-safe.
+#pragma once
+
+#include "runtime/cluster/handshake.hpp"
+
+#include <map>
+#include <optional>
+#include <unordered_map>
+#include <vector>
+
+namespace muster::runtime {
+
+class Membership {
+ public:
+  explicit Membership(Topology topology = Topology::all_to_all, bool lazy = true) : topology_(topology), lazy_(lazy) {}
+
+  Topology topology() const { return topology_; }
+  bool lazy() const { return lazy_; }
+  /// @throws std::invalid_argument when workers live under another topology or laziness.
+  void set_topology(Topology topology, bool lazy);
+
+  void add(Member member);
+  /// It is gone for good; its exit is remembered. @returns false when it was gone already, or never there
+  bool remove(const WorkerExit& exit);
+  const Member* find(Pid pid) const;
+  /// How it ended, where it did.
+  const WorkerExit* exit_of(Pid pid) const;
+
+  std::vector<Pid> pids() const;
+  std::vector<Pid> pids_on_host_of(Pid pid) const;
+  bool one_host(const std::vector<Pid>& pids) const;
+  std::vector<Member> members() const;
+
+  /// @throws Error naming both pids and the topology when the two may not talk to each other.
+  void check_may_talk(Pid a, Pid b) const;
+  bool may_talk(Pid a, Pid b) const;
+
+ private:
+  Topology topology_;
+  bool lazy_;
+  std::map<Pid, Member> members_;
+  std::unordered_map<Pid, WorkerExit> gone_;
+};
+
+/// As API.md spells it.
+const char* name_of(Topology topology);
+
+}  // namespace muster::runtime

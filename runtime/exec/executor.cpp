@@ -1,0 +1,371 @@
+#include "runtime/exec/executor.hpp"
+
+#include <pthread.h>
+#include <sched.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace muster::runtime {
+
+namespace {
+
+/// How long nobody may lead.
+constexpr auto leaderless_limit = std::chrono::milliseconds(1);
+
+struct ThreadState {
+  TaskState* task = nullptr;
+  bool holds_slot = false;
+  const Executor* leads_for = nullptr;  ///< this pool thread leads, and looks for jobs itself afterwards
+  const Wakeup* leads_until = nullptr;  ///< this blocked thread leads, and looks at that itself
+  bool receiving = false;
+};
+thread_local ThreadState this_thread;
+thread_local std::optional<Clock::time_point> scope_deadline;
+
+}  // namespace
+
+TaskState* current_task() { return this_thread.task; }
+
+std::optional<Clock::time_point> earlier(std::optional<Clock::time_point> a, std::optional<Clock::time_point> b) {
+  if (!a || !b) return a ? a : b;
+  return std::min(*a, *b);
+}
+
+std::optional<Clock::time_point> current_deadline() {
+  return earlier(scope_deadline, this_thread.task != nullptr ? this_thread.task->deadline() : std::nullopt);
+}
+
+std::optional<Clock::time_point> exchange_scope_deadline(std::optional<Clock::time_point> deadline) {
+  return std::exchange(scope_deadline, deadline);
+}
+
+void Wakeup::wake() { executor_.wake(*this); }
+
+bool Executor::receiving_here() { return this_thread.receiving; }
+
+bool Executor::drain() {
+  this_thread.receiving = true;
+  const bool any = source_->drain();
+  this_thread.receiving = false;
+  return any;
+}
+
+TaskScope::TaskScope(TaskState* task, bool holds_slot)
+    : before_(std::exchange(this_thread.task, task)),
+      held_slot_before_(std::exchange(this_thread.holds_slot, holds_slot)) {}
+
+TaskScope::~TaskScope() {
+  this_thread.task = before_;
+  this_thread.holds_slot = held_slot_before_;
+}
+
+Executor::Executor(int slots, std::chrono::nanoseconds spin) : spin_(spin), free_slots_(slots), slots_(slots) {}
+
+Executor::~Executor() { stop(); }
+
+void Executor::start(MessageSource& source) {
+  source_ = &source;
+  watchdog_ = std::thread([this] { watchdog_main(); });
+  const Lock lock(mutex_);
+  create_thread();
+}
+
+void Executor::stop() {
+  {
+    const Lock lock(mutex_);
+    if (stopping_.exchange(true)) return;
+    queue_.clear();
+    for (PoolThread* thread : idle_) {
+      thread->poked = true;
+      thread->poked_condition.notify_one();
+    }
+    for (Wakeup* follower : followers_) follower->condition_.notify_one();
+    for (Resuming* resuming : resuming_) resuming->condition.notify_one();
+    watchdog_condition_.notify_one();
+  }
+  if (source_ != nullptr) source_->kick();
+  for (PoolThread& thread : threads_)
+    if (thread.thread.joinable()) thread.thread.join();
+  if (watchdog_.joinable()) watchdog_.join();
+}
+
+void Executor::set_slots(int slots) {
+  const Lock lock(mutex_);
+  free_slots_ += slots - slots_;
+  slots_ = slots;
+}
+
+void Executor::submit(std::shared_ptr<Job> job) {
+  const Lock lock(mutex_);
+  if (stopping_) return;
+  queue_.push_back(std::move(job));
+  if (this_thread.leads_for != this && runnable()) ensure_runner();
+}
+
+bool Executor::withdraw(const Job* job) {
+  std::shared_ptr<Job> dropped;  // destroyed after the lock is gone
+  const Lock lock(mutex_);
+  const auto found = std::find_if(queue_.begin(), queue_.end(), [job](const auto& queued) { return queued.get() == job; });
+  if (found == queue_.end()) return false;
+  dropped = std::move(*found);
+  queue_.erase(found);
+  return true;
+}
+
+std::size_t Executor::jobs() const {
+  const Lock lock(mutex_);
+  return queue_.size() + static_cast<std::size_t>(running_);
+}
+
+// -- pool threads -----------------------------------------------------------------------------------------------------
+
+void Executor::create_thread() {
+  PoolThread& thread = threads_.emplace_back();
+  thread.thread = std::thread([this, &thread] { pool_main(thread); });
+}
+
+void Executor::pool_main(PoolThread& self) {
+  (void)pthread_setname_np(pthread_self(), "muster-task");
+  Lock lock(mutex_);
+  while (!stopping_) {
+    if (runnable()) {
+      auto job = std::move(queue_.front());
+      queue_.pop_front();
+      run(lock, std::move(job));
+    } else if (leader_ == Leader::none && !lead_wanted_) {
+      lead_as_pool(lock);
+    } else {
+      idle_.push_back(&self);
+      self.poked_condition.wait(lock, [&] { return self.poked; });
+      self.poked = false;
+    }
+  }
+}
+
+void Executor::run(Lock& lock, std::shared_ptr<Job> job) {
+  --free_slots_;
+  ++running_;
+  if (runnable()) ensure_runner();  // slots for more than one: others run at once
+  lock.unlock();
+  {
+    const TaskScope scope(job->task(), true);
+    job->run();
+    job.reset();
+  }
+  lock.lock();
+  --running_;
+  free_slot();
+}
+
+void Executor::poke_or_create() {
+  if (idle_.empty()) {
+    create_thread();
+    return;
+  }
+  PoolThread* thread = idle_.back();
+  idle_.pop_back();
+  thread->poked = true;
+  thread->poked_condition.notify_one();
+}
+
+void Executor::ensure_runner() {
+  if (idle_.empty() && leader_ == Leader::pool)
+    source_->kick();  // the leading pool thread is the only idle one: it stops leading, and runs
+  else
+    poke_or_create();
+}
+
+// -- slots ------------------------------------------------------------------------------------------------------------
+
+void Executor::free_slot() {
+  ++free_slots_;
+  if (!resuming_.empty() && free_slots_ > 0) {
+    Resuming* next = resuming_.front();
+    resuming_.pop_front();
+    --free_slots_;
+    next->granted = true;
+    next->condition.notify_one();
+  }
+}
+
+void Executor::take_slot(Lock& lock) {
+  if (free_slots_ > 0 && resuming_.empty()) {
+    --free_slots_;
+  } else {
+    Resuming self;
+    resuming_.push_back(&self);
+    self.condition.wait(lock, [&] { return self.granted || stopping_; });
+    if (!self.granted) std::erase(resuming_, &self);
+  }
+  this_thread.holds_slot = true;
+}
+
+bool Executor::give_slot_up() {
+  if (!this_thread.holds_slot) return false;
+  this_thread.holds_slot = false;
+  free_slot();
+  if (runnable()) ensure_runner();
+  return true;
+}
+
+Executor::WithoutSlot::WithoutSlot(Executor& executor) : executor_(&executor) {
+  const Lock lock(executor.mutex_);
+  if (!executor.give_slot_up()) executor_ = nullptr;
+}
+
+Executor::WithoutSlot::~WithoutSlot() {
+  if (executor_ == nullptr) return;
+  Lock lock(executor_->mutex_);
+  executor_->take_slot(lock);
+}
+
+// -- leading ----------------------------------------------------------------------------------------------------------
+
+void Executor::leave_lead(Lock& /*lock*/) {
+  leader_ = Leader::none;
+  ++leaderless_;
+  if (lead_wanted_ && !followers_.empty()) {
+    followers_.back()->condition_.notify_one();
+    return;
+  }
+  arm_watchdog();
+}
+
+void Executor::lead_as_pool(Lock& lock) {
+  leader_ = Leader::pool;
+  this_thread.leads_for = this;
+  auto spin_until = Clock::now() + spin_;
+  while (!stopping_ && !runnable() && !lead_wanted_) {
+    lock.unlock();
+    if (drain()) {
+      spin_until = Clock::now() + spin_;
+    } else if (Clock::now() < spin_until) {
+      sched_yield();
+    } else {
+      source_->wait(Clock::time_point::max());
+    }
+    lock.lock();
+  }
+  this_thread.leads_for = nullptr;
+  leave_lead(lock);
+}
+
+void Executor::lead_as_blocked(Lock& lock, Wakeup& wakeup, Clock::time_point deadline, const TaskState* task) {
+  leader_ = Leader::blocked;
+  leading_ = &wakeup;
+  lead_wanted_ = false;
+  lock.unlock();
+  const Wakeup* const before = std::exchange(this_thread.leads_until, &wakeup);
+  const auto done = [&] {
+    return wakeup.happened() || stopping_.load(std::memory_order_relaxed) ||
+           (task != nullptr && task->stop_reason() != StopReason::none);
+  };
+  auto spin_until = Clock::now() + spin_;
+  for (;;) {
+    const bool any = drain();
+    if (done()) break;
+    const auto now = Clock::now();
+    if (now >= deadline) break;
+    if (any)
+      spin_until = now + spin_;
+    else if (now < spin_until)
+      sched_yield();
+    else
+      source_->wait(deadline);
+  }
+  this_thread.leads_until = before;
+  lock.lock();
+  leading_ = nullptr;
+  leave_lead(lock);
+}
+
+Executor::Woken Executor::block(Wakeup& wakeup, std::optional<Clock::time_point> until) {
+  TaskState* const task = this_thread.task;
+  const auto deadline = until.value_or(Clock::time_point::max());
+  if (task != nullptr) task->on_stop([&wakeup] { wakeup.wake(); });
+  Lock lock(mutex_);
+  const bool had_slot = give_slot_up();
+  const auto stop_requested = [task] { return task != nullptr && task->stop_reason() != StopReason::none; };
+  while (!wakeup.happened() && !stopping_ && Clock::now() < deadline) {
+    if (leader_ == Leader::none) {
+      lead_as_blocked(lock, wakeup, deadline, task);
+      continue;
+    }
+    if (leader_ == Leader::pool && !lead_wanted_) {
+      lead_wanted_ = true;  // its answer then comes to this thread without a hand-over
+      source_->kick();
+    }
+    followers_.push_back(&wakeup);
+    const auto wake_up = [&] { return wakeup.happened() || stopping_ || leader_ == Leader::none; };
+    if (deadline == Clock::time_point::max())
+      wakeup.condition_.wait(lock, wake_up);
+    else
+      wakeup.condition_.wait_until(lock, deadline, wake_up);
+    std::erase(followers_, &wakeup);
+  }
+  if (followers_.empty()) lead_wanted_ = false;
+  if (leader_ == Leader::none) {
+    if (!followers_.empty())
+      followers_.back()->condition_.notify_one();
+    else
+      arm_watchdog();
+  }
+  lock.unlock();
+  // A late stop request may still call wake(wakeup): it has to be over before the wakeup goes.
+  if (task != nullptr) task->clear_on_stop();
+  lock.lock();
+  if (had_slot) take_slot(lock);
+  if (stop_requested()) return Woken::stop;
+  return wakeup.happened() ? Woken::event : Woken::deadline;
+}
+
+void Executor::wake(Wakeup& wakeup) {
+  bool kick = false;
+  {
+    const Lock lock(mutex_);
+    wakeup.happened_.store(true, std::memory_order_release);
+    if (leading_ == &wakeup)
+      kick = this_thread.leads_until != &wakeup;
+    else
+      wakeup.condition_.notify_one();
+  }
+  if (kick) source_->kick();
+}
+
+// -- watchdog ---------------------------------------------------------------------------------------------------------
+
+void Executor::arm_watchdog() {
+  if (!watchdog_armed_.exchange(true)) watchdog_condition_.notify_one();
+}
+
+void Executor::ensure_leader() {
+  if (!followers_.empty())
+    followers_.back()->condition_.notify_one();
+  else
+    poke_or_create();
+}
+
+void Executor::watchdog_main() {
+  (void)pthread_setname_np(pthread_self(), "muster-watchdog");
+  Lock lock(mutex_);
+  while (!stopping_) {
+    watchdog_condition_.wait(lock, [&] { return stopping_ || watchdog_armed_; });
+    while (!stopping_) {
+      const std::uint64_t seen = leaderless_;
+      watchdog_condition_.wait_for(lock, leaderless_limit, [&] { return stopping_.load(); });
+      if (leader_ != Leader::none) {
+        watchdog_armed_ = false;
+        break;
+      }
+      if (seen == leaderless_) {
+        lead_wanted_ = false;
+        watchdog_armed_ = false;
+        ensure_leader();
+        break;
+      }
+    }
+  }
+}
+
+}  // namespace muster::runtime

@@ -1,0 +1,184 @@
+/// @file
+/// Runs tasks, and lends waiting threads to receive messages: leader/follower.
+///
+/// One thread at a time, the *leader*, receives. A pool thread that leads and gets a task for a free slot stops leading and runs
+/// the task itself, so a short call costs no thread hand-over. Nobody leads meanwhile; if that lasts a millisecond, the watchdog
+/// makes another thread the leader. A thread that blocks (fetch, take, ...) gives its slot up, and leads by itself where nobody
+/// does, so that it wakes without a hand-over when its answer comes; tasks that arrive then go to other threads, since running
+/// them on its stack could deadlock.
+#pragma once
+
+#include "runtime/exec/task_state.hpp"
+
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <list>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace muster::runtime {
+
+/// Where messages come from. The executor's leader calls drain and wait; anybody kick.
+class MessageSource {
+ public:
+  virtual ~MessageSource() = default;
+  /// Receives and dispatches what is there, without waiting.
+  /// @returns whether there was anything.
+  virtual bool drain() = 0;
+  /// Waits until something may be there, kick() was called, or the time came.
+  virtual void wait(Clock::time_point until) = 0;
+  virtual void kick() = 0;
+};
+
+/// Something to run in a slot.
+class Job {
+ public:
+  virtual ~Job() = default;
+  virtual void run() noexcept = 0;
+  /// What this_task speaks of while it runs; may be null.
+  virtual TaskState* task() = 0;
+};
+
+class Executor;
+
+/// The event one blocked thread waits for.
+class Wakeup {
+ public:
+  explicit Wakeup(Executor& executor) : executor_(executor) {}
+  /// The event happened. Any thread, also the receiving one.
+  void wake();
+  bool happened() const { return happened_.load(std::memory_order_acquire); }
+
+ private:
+  friend class Executor;
+  Executor& executor_;
+  std::atomic<bool> happened_{false};
+  std::condition_variable condition_;
+};
+
+class Executor {
+ public:
+  /// @param slots how many jobs run at once
+  /// @param spin how long a leader looks for messages, yielding, before it sleeps
+  Executor(int slots, std::chrono::nanoseconds spin);
+  ~Executor();
+
+  /// Starts receiving. Before it, nothing but set_slots may be called.
+  void start(MessageSource& source);
+  /// Ends all threads; running jobs are waited for, queued ones dropped. Blocked threads wake.
+  void stop();
+  /// Whether stop was called.
+  bool stopped() const { return stopping_.load(std::memory_order_acquire); }
+  void set_slots(int slots);
+
+  /// Runs a job when a slot is free; in order of submission with one slot. Any thread.
+  void submit(std::shared_ptr<Job> job);
+  /// Takes a job that has not started out of the queue.
+  /// @returns false when it runs already, or ran.
+  bool withdraw(const Job* job);
+  /// Jobs that run now or wait for a slot.
+  std::size_t jobs() const;
+
+  enum class Woken { event, deadline, stop };
+  /// Blocks the calling thread until wakeup.wake(), the deadline, or a stop request of its task. Gives up the task's slot
+  /// meanwhile. The wakeup must live as long as anybody may wake it.
+  Woken block(Wakeup& wakeup, std::optional<Clock::time_point> deadline);
+  /// Whether this thread is just receiving for some executor: then it must not block.
+  static bool receiving_here();
+
+  /// A stretch in which the running task does not need its slot, because it waits for something else than muster.
+  class WithoutSlot {
+   public:
+    explicit WithoutSlot(Executor& executor);
+    ~WithoutSlot();
+    WithoutSlot(const WithoutSlot&) = delete;
+    WithoutSlot& operator=(const WithoutSlot&) = delete;
+
+   private:
+    Executor* executor_;
+  };
+
+ private:
+  friend class Wakeup;
+  void wake(Wakeup& wakeup);
+  bool drain();
+
+  struct PoolThread {
+    std::condition_variable poked_condition;
+    bool poked = false;
+    std::thread thread;
+  };
+  enum class Leader : std::uint8_t { none, pool, blocked };
+  using Lock = std::unique_lock<std::mutex>;
+
+  void pool_main(PoolThread& self);
+  void watchdog_main();
+  void run(Lock& lock, std::shared_ptr<Job> job);
+  void lead_as_pool(Lock& lock);
+  void lead_as_blocked(Lock& lock, Wakeup& wakeup, Clock::time_point deadline, const TaskState* task);
+  void leave_lead(Lock& lock);
+  bool runnable() const { return free_slots_ > 0 && resuming_.empty() && !queue_.empty(); }
+  void ensure_runner();
+  void ensure_leader();
+  void poke_or_create();
+  void create_thread();
+  void free_slot();
+  void take_slot(Lock& lock);
+  bool give_slot_up();
+  void arm_watchdog();
+
+  const std::chrono::nanoseconds spin_;
+  MessageSource* source_ = nullptr;
+  std::atomic<bool> stopping_{false};
+
+  mutable std::mutex mutex_;  ///< guards everything below
+  int free_slots_;
+  int slots_;
+  int running_ = 0;
+  std::deque<std::shared_ptr<Job>> queue_;
+  struct Resuming {
+    bool granted = false;
+    std::condition_variable condition;
+  };
+  std::deque<Resuming*> resuming_;  ///< tasks that waited and want their slot back; they go before new ones
+  std::list<PoolThread> threads_;
+  std::vector<PoolThread*> idle_;
+  Leader leader_ = Leader::none;
+  Wakeup* leading_ = nullptr;         ///< the blocked thread that leads
+  std::vector<Wakeup*> followers_;    ///< blocked threads that do not lead
+  bool lead_wanted_ = false;          ///< a blocked thread asks the pool's leader to step back
+  std::uint64_t leaderless_ = 0;      ///< counts the times nobody led
+  std::atomic<bool> watchdog_armed_{false};
+  std::condition_variable watchdog_condition_;
+  std::thread watchdog_;
+};
+
+/// By when whatever this thread does must end: its task's deadline or its innermost scope's, the earlier one.
+std::optional<Clock::time_point> current_deadline();
+/// Sets the scope's deadline of this thread. @returns the one before
+std::optional<Clock::time_point> exchange_scope_deadline(std::optional<Clock::time_point> deadline);
+/// The earlier of two deadlines, where there are any.
+std::optional<Clock::time_point> earlier(std::optional<Clock::time_point> a, std::optional<Clock::time_point> b);
+
+/// The task this thread runs, or null.
+TaskState* current_task();
+/// Makes `task` the one this thread runs, for a scope.
+class TaskScope {
+ public:
+  TaskScope(TaskState* task, bool holds_slot);
+  ~TaskScope();
+  TaskScope(const TaskScope&) = delete;
+  TaskScope& operator=(const TaskScope&) = delete;
+
+ private:
+  TaskState* before_;
+  bool held_slot_before_;
+};
+
+}  // namespace muster::runtime

@@ -1,0 +1,47 @@
+/// @file
+/// What a running task knows of itself: whether it was asked to stop, by when it must end, whether it holds a slot.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <stop_token>
+
+namespace muster::runtime {
+
+using Clock = std::chrono::steady_clock;
+
+/// Why a task was asked to stop.
+enum class StopReason : int { none = 0, cancelled, interrupted };
+
+/// State of one task, shared by the thread that runs it and those that stop it. Any thread.
+class TaskState : public std::enable_shared_from_this<TaskState> {
+ public:
+  explicit TaskState(std::optional<Clock::time_point> deadline = {}) : deadline_(deadline) {}
+
+  /// Asks the task to stop; the first reason stays. Wakes it where it waits.
+  void request_stop(StopReason reason);
+  StopReason stop_reason() const { return static_cast<StopReason>(stop_.load(std::memory_order_acquire)); }
+  /// Throws CancelledError or InterruptedError where stop was requested.
+  void check() const;
+
+  std::optional<Clock::time_point> deadline() const { return deadline_; }
+  std::stop_token stop_token();
+
+  /// Calls `wake` when stop is requested, at once where it was. One at a time; a later one replaces it.
+  void on_stop(std::function<void()> wake);
+  /// When this returns the function is not running and will not run.
+  void clear_on_stop();
+
+ private:
+  std::atomic<int> stop_{0};
+  const std::optional<Clock::time_point> deadline_;
+  std::mutex mutex_;  ///< guards wake_ and source_
+  std::function<void()> wake_;
+  std::optional<std::stop_source> source_;  ///< made when asked for: most tasks never do
+};
+
+}  // namespace muster::runtime

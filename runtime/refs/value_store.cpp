@@ -1,0 +1,99 @@
+#include "runtime/refs/value_store.hpp"
+
+#include <utility>
+
+namespace muster::runtime {
+
+ValueStore::Slot& ValueStore::slot(RemoteRefId ref) {
+  const auto [found, made] = slots_.try_emplace(ref);
+  if (made) counts_.create(ref, ref.creator);
+  return found->second;
+}
+
+void ValueStore::expect(RemoteRefId ref) {
+  Slot& expected = slot(ref);
+  expected.task = true;
+  expected.expected = true;
+}
+
+void ValueStore::store(RemoteRefId ref, std::shared_ptr<const StoredResult> result, std::vector<Answer>& answers) {
+  Slot& stored = slot(ref);
+  stored.task = true;
+  stored.expected = false;
+  if (!stored.result) fill(stored, std::move(result), answers);
+}
+
+void ValueStore::request(Asker asker, ReferenceOperation operation, RemoteRefId ref, std::shared_ptr<const StoredResult> put,
+                         std::vector<Answer>& answers) {
+  Slot& asked = slot(ref);
+  switch (operation) {
+    case ReferenceOperation::fetch:
+    case ReferenceOperation::wait: {
+      const Waiting waiting{asker, operation == ReferenceOperation::fetch};
+      if (asked.result)
+        answer(asked, waiting, answers);
+      else
+        asked.waiting.push_back(waiting);
+      break;
+    }
+    case ReferenceOperation::is_ready:
+      answers.push_back({asker, asked.result ? Answer::What::yes : Answer::What::no, nullptr});
+      break;
+    case ReferenceOperation::put:
+      if (asked.result || asked.task) {
+        answers.push_back({asker, Answer::What::already_set, nullptr});
+        break;
+      }
+      answers.push_back({asker, Answer::What::yes, nullptr});
+      fill(asked, std::move(put), answers);
+      break;
+    case ReferenceOperation::cancel:
+      answers.push_back({asker, Answer::What::no, nullptr});
+      break;
+  }
+}
+
+bool ValueStore::retain(RemoteRefId ref) {
+  const auto found = slots_.find(ref);
+  if (found != slots_.end() && (found->second.result || found->second.expected)) return true;
+  slot(ref).task = true;
+  return false;
+}
+
+void ValueStore::apply(const RefNote& note) {
+  counts_.apply(note);
+  if (note.kind == RefNote::Kind::add && counts_.contains(note.ref)) slots_.try_emplace(note.ref);
+}
+
+void ValueStore::process_died(Pid pid, const std::shared_ptr<const StoredResult>& exited, std::vector<Answer>& answers) {
+  for (auto& [ref, slot] : slots_)
+    if (ref.creator == pid && slot.task && !slot.expected && !slot.result) fill(slot, exited, answers);
+  counts_.process_died(pid);
+}
+
+std::vector<std::shared_ptr<const StoredResult>> ValueStore::collect() {
+  std::vector<std::shared_ptr<const StoredResult>> freed;
+  for (const RemoteRefId& ref : counts_.take_freed()) {
+    const auto found = slots_.find(ref);
+    if (found == slots_.end()) continue;
+    freed.push_back(std::move(found->second.result));
+    slots_.erase(found);
+  }
+  return freed;
+}
+
+void ValueStore::answer(const Slot& slot, Waiting waiting, std::vector<Answer>& answers) {
+  if (slot.result->failed)
+    answers.push_back({waiting.asker, Answer::What::failure, slot.result});
+  else if (waiting.wants_value)
+    answers.push_back({waiting.asker, Answer::What::value, slot.result});
+  else
+    answers.push_back({waiting.asker, Answer::What::ready, nullptr});
+}
+
+void ValueStore::fill(Slot& slot, std::shared_ptr<const StoredResult> result, std::vector<Answer>& answers) {
+  slot.result = std::move(result);
+  for (const Waiting& waiting : std::exchange(slot.waiting, {})) answer(slot, waiting, answers);
+}
+
+}  // namespace muster::runtime

@@ -1,0 +1,84 @@
+/// @file
+/// Values that live here on behalf of other processes, and who waits for them. A state machine without I/O: what is to be said
+/// to whom comes out as answers. Not thread-safe.
+#pragma once
+
+#include <muster/detail/payload.hpp>
+
+#include "runtime/refs/ref_counts.hpp"
+
+#include <cstdint>
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+namespace muster::runtime {
+
+/// Who asked, and the number of the question there.
+struct Asker {
+  Pid pid = 0;
+  std::uint64_t number = 0;
+};
+
+/// A value or a failure, kept as it will be sent.
+struct StoredResult {
+  detail::Payload value;
+  std::vector<std::byte> failure;  ///< encoded; empty: value counts
+  bool failed = false;
+};
+
+/// What a request about a reference wants. Numbers are part of the protocol.
+enum class ReferenceOperation : std::uint32_t { fetch = 1, wait = 2, is_ready = 3, put = 4, cancel = 5 };
+
+/// Something to be said to an asker.
+struct Answer {
+  enum class What : std::uint8_t { value, ready, yes, no, failure, already_set };
+  Asker to;
+  What what{};
+  std::shared_ptr<const StoredResult> result;  ///< value, failure
+};
+
+class ValueStore {
+ public:
+  /// The result of a task that is to come: kept for `creator` and whoever gets a handle.
+  void expect(RemoteRefId ref);
+  /// The result of a task came. @param answers grows by those for whoever waited
+  void store(RemoteRefId ref, std::shared_ptr<const StoredResult> result, std::vector<Answer>& answers);
+  /// A request from a process. One for a reference not heard of makes its empty slot.
+  void request(Asker asker, ReferenceOperation operation, RemoteRefId ref, std::shared_ptr<const StoredResult> put,
+               std::vector<Answer>& answers);
+  /// Another process got a handle of a task's result. @returns false when the task is not known here any more: its creator
+  /// must fill the slot that was made.
+  bool retain(RemoteRefId ref);
+
+  void apply(const RefNote& note);
+  /// @param exited what waiters for a slot that only the dead could fill are told
+  void process_died(Pid pid, const std::shared_ptr<const StoredResult>& exited, std::vector<Answer>& answers);
+  std::vector<RefQuestion> take_questions() { return counts_.take_questions(); }
+  /// Forgets what nobody holds. @returns it, to be destroyed where the caller likes: handles in it release others
+  [[nodiscard]] std::vector<std::shared_ptr<const StoredResult>> collect();
+
+  std::size_t size() const { return slots_.size(); }
+  bool contains(RemoteRefId ref) const { return slots_.contains(ref); }
+
+ private:
+  struct Waiting {
+    Asker asker;
+    bool wants_value;
+  };
+  struct Slot {
+    std::shared_ptr<const StoredResult> result;
+    bool task = false;  ///< a task's: nobody may put
+    bool expected = false;  ///< a task that is here will fill it
+    std::vector<Waiting> waiting;
+  };
+
+  Slot& slot(RemoteRefId ref);
+  static void answer(const Slot& slot, Waiting waiting, std::vector<Answer>& answers);
+  static void fill(Slot& slot, std::shared_ptr<const StoredResult> result, std::vector<Answer>& answers);
+
+  RefCounts counts_;
+  std::unordered_map<RemoteRefId, Slot> slots_;
+};
+
+}  // namespace muster::runtime

@@ -1,0 +1,289 @@
+// The public face of calls, futures and tasks, for the session's process.
+
+#include <muster/spawn.hpp>
+
+#include "runtime/base/failure.hpp"
+#include "runtime/base/log.hpp"
+#include "runtime/code/code.hpp"
+#include "runtime/session/process.hpp"
+
+#include <bit>
+#include <deque>
+
+namespace muster::detail {
+
+namespace {
+
+using runtime::current_process;
+
+/// A call given to process 1 to be registered there: workers may call everywhere_always too.
+struct AlwaysCall {
+  std::uint64_t module = 0, offset = 0;
+  std::vector<std::byte> bytes;
+  std::vector<std::vector<std::byte>> parts;
+};
+
+void always_on_master(const AlwaysCall& call) {
+  const void* const code = runtime::find_code({call.module, call.offset});
+  Payload arguments;
+  arguments.bytes.append(call.bytes.data(), call.bytes.size());
+  for (const auto& part : call.parts) {
+    const auto kept = std::make_shared<std::vector<std::byte>>(part);
+    arguments.parts.push_back({kept->data(), kept->size(), kept});
+  }
+  auto& process = current_process();
+  process.everywhere().always(process.calls(), process.cluster(), std::bit_cast<Thunk>(code), std::move(arguments));
+}
+
+AlwaysCall always_call(Thunk thunk, const Payload& arguments) {
+  if (!arguments.handles.empty())
+    throw SerializationError("muster: everywhere_always can't be given futures or channels by a worker. Call it on process 1.");
+  const auto code = runtime::name_code(std::bit_cast<const void*>(thunk));
+  AlwaysCall call{code.module, code.offset, {}, {}};
+  const auto bytes = arguments.bytes.bytes();
+  call.bytes.assign(bytes.begin(), bytes.end());
+  for (const Part& part : arguments.parts) call.parts.emplace_back(part.data, part.data + part.size);
+  return call;
+}
+
+thread_local SyncScope* innermost_sync = nullptr;
+
+/// A coroutine that waits for a future: resumed once, by whichever comes first, the future or its task's stop.
+class Resumption : public std::enable_shared_from_this<Resumption> {
+ public:
+  Resumption(std::coroutine_handle<> coroutine, std::shared_ptr<runtime::TaskState> task)
+      : coroutine_(coroutine), task_(std::move(task)) {}
+
+  void resume(runtime::Executor& executor) {
+    if (resumed_.exchange(true)) return;
+    executor.submit(std::make_shared<ResumeJob>(shared_from_this()));
+  }
+  bool resumed() const { return resumed_; }
+
+ private:
+  class ResumeJob final : public runtime::Job {
+   public:
+    explicit ResumeJob(std::shared_ptr<Resumption> resumption) : resumption_(std::move(resumption)) {}
+    void run() noexcept override {
+      if (resumption_->task_) resumption_->task_->clear_on_stop();
+      resumption_->coroutine_.resume();
+    }
+    runtime::TaskState* task() override { return resumption_->task_.get(); }
+
+   private:
+    std::shared_ptr<Resumption> resumption_;
+  };
+
+  std::coroutine_handle<> coroutine_;
+  std::shared_ptr<runtime::TaskState> task_;
+  std::atomic<bool> resumed_{false};
+};
+
+}  // namespace
+
+// -- calls -------------------------------------------------------------------------------------------------------------------
+
+CorePointer start_call(Pid pid, Thunk thunk, Payload&& arguments, Returns returns) {
+  if (pid < 0) throw std::invalid_argument("muster: there is no process " + std::to_string(pid));
+  return current_process().calls().start(pid, thunk, std::move(arguments), returns);
+}
+
+void call_everywhere(const std::vector<Pid>& pids, Thunk thunk, Payload&& arguments) {
+  auto& process = current_process();
+  process.everywhere().call(process.calls(), process.cluster(), pids, thunk, std::move(arguments));
+}
+
+void call_everywhere_always(Thunk thunk, Payload&& arguments) {
+  auto& process = current_process();
+  if (process.is_master())
+    process.everywhere().always(process.calls(), process.cluster(), thunk, std::move(arguments));
+  else
+    remotecall_fetch(&always_on_master, 1, always_call(thunk, arguments));
+}
+
+Payload call_here(Thunk thunk, Payload&& arguments) { return current_process().calls().call_here(thunk, std::move(arguments)); }
+
+bool is_here(Pid pid) { return current_process().pid() == pid; }
+
+// -- futures -----------------------------------------------------------------------------------------------------------------
+
+CorePointer make_promise(Pid where) { return current_process().calls().make_promise(where); }
+
+CorePointer make_local_core() {
+  auto& calls = current_process().calls();
+  auto core = calls.make_core(calls.self(), FutureCore::State::pending);
+  core->task = true;
+  return core;
+}
+
+CorePointer make_settled_core(RemoteRefId id, Pid owner, Payload&& value) {
+  auto core = std::make_shared<FutureCore>(current_process().calls().anchor(), id, owner, FutureCore::State::elsewhere);
+  core->set_value(std::move(value));
+  return core;
+}
+
+CorePointer make_failed_core(RemoteRefId id, Pid owner, std::vector<std::byte> encoded_failure) {
+  auto core = std::make_shared<FutureCore>(current_process().calls().anchor(), id, owner, FutureCore::State::elsewhere);
+  auto failure = runtime::decode_failure(encoded_failure);
+  core->set_failure(std::move(encoded_failure), std::move(failure));
+  return core;
+}
+
+void run_here(std::function<void()> f) {
+  class FunctionJob final : public runtime::Job {
+   public:
+    explicit FunctionJob(std::function<void()> function) : f_(std::move(function)) {}
+    void run() noexcept override {
+      try {
+        f_();
+      } catch (const std::exception& error) {
+        runtime::log::error(std::string("A continuation threw: ") + error.what());
+      }
+    }
+    runtime::TaskState* task() override { return &state_; }
+
+   private:
+    std::function<void()> f_;
+    runtime::TaskState state_;
+  };
+  current_process().executor().submit(std::make_shared<FunctionJob>(std::move(f)));
+}
+
+// -- completion in order -----------------------------------------------------------------------------------------------------
+
+class CompletionQueue {
+ public:
+  explicit CompletionQueue(std::size_t total) : total_(total) {}
+
+  void completed(std::size_t index) {
+    CorePointer waiter;
+    {
+      const std::lock_guard lock(mutex_);
+      ready_.push_back(index);
+      waiter = std::move(waiter_);
+    }
+    if (waiter) waiter->set_value({});
+  }
+  std::size_t next() {
+    for (;;) {
+      CorePointer waiter;
+      {
+        const std::lock_guard lock(mutex_);
+        if (!ready_.empty()) {
+          const std::size_t index = ready_.front();
+          ready_.pop_front();
+          return index;
+        }
+        waiter = waiter_ = make_local_core();
+      }
+      wait_settled(waiter, true, {});
+    }
+  }
+
+ private:
+  const std::size_t total_;
+  std::mutex mutex_;  ///< guards ready_ and waiter_
+  std::deque<std::size_t> ready_;
+  CorePointer waiter_;  ///< settled by the next completion
+};
+
+std::shared_ptr<CompletionQueue> make_completion_queue(const std::vector<CorePointer>& cores) {
+  auto queue = std::make_shared<CompletionQueue>(cores.size());
+  for (std::size_t i = 0; i < cores.size(); ++i) on_settled(cores[i], false, [queue, i] { queue->completed(i); });
+  return queue;
+}
+
+std::size_t next_completed(CompletionQueue& queue) { return queue.next(); }
+
+// -- sync --------------------------------------------------------------------------------------------------------------------
+
+SyncScope::SyncScope() : outer_(std::exchange(innermost_sync, this)) {}
+
+SyncScope::~SyncScope() { innermost_sync = outer_; }
+
+void SyncScope::finish(std::exception_ptr first) {
+  std::vector<std::exception_ptr> failures;
+  if (first) failures.push_back(std::move(first));
+  for (const auto& core : cores_) {
+    try {
+      wait_settled(core, false, {});
+      if (core->state() == FutureCore::State::failed) failures.push_back(core->failure());
+    } catch (...) {
+      failures.push_back(std::current_exception());
+    }
+  }
+  cores_.clear();
+  if (!failures.empty()) throw CompositeException(std::move(failures));
+}
+
+void note_for_sync(const CorePointer& core) {
+  if (innermost_sync != nullptr) innermost_sync->cores_.push_back(core);
+}
+
+// -- coroutines --------------------------------------------------------------------------------------------------------------
+
+void resume_when_settled(const CorePointer& core, std::coroutine_handle<> coroutine) {
+  auto& process = current_process();
+  runtime::Executor& executor = process.executor();
+  std::shared_ptr<runtime::TaskState> task;
+  if (runtime::TaskState* current = runtime::current_task()) task = current->shared_from_this();
+  const auto deadline = runtime::current_deadline();
+  const auto resumption = std::make_shared<Resumption>(coroutine, task);
+  // From here on the coroutine may run on another thread, and end.
+  if (task) task->on_stop([resumption, &executor] { resumption->resume(executor); });
+  if (deadline)
+    process.steward().after(*deadline - runtime::Clock::now(), [resumption, &executor] { resumption->resume(executor); });
+  on_settled(core, true, [resumption, &executor] { resumption->resume(executor); });
+}
+
+void check_resumed(const CorePointer& core) {
+  if (!core->settled(true)) {
+    this_task::check();
+    throw TimeoutError("The task's deadline ended while it awaited a future");
+  }
+  if (core->state() == FutureCore::State::failed) core->throw_failure();
+}
+
+}  // namespace muster::detail
+
+namespace muster {
+
+namespace this_task {
+
+std::stop_token stop_token() {
+  runtime::TaskState* const task = runtime::current_task();
+  return task != nullptr ? task->stop_token() : std::stop_token();
+}
+
+void check() {
+  if (const runtime::TaskState* task = runtime::current_task()) task->check();
+  if (const auto until = runtime::current_deadline(); until && runtime::Clock::now() >= *until)
+    throw TimeoutError("The deadline of this task or scope has passed");
+}
+
+void sleep_for(std::chrono::nanoseconds duration) {
+  check();
+  const auto until = runtime::Clock::now() + duration;
+  const auto limit = runtime::current_deadline();
+  runtime::Process* const process = runtime::current_process_or_null();
+  if (process == nullptr) {
+    std::this_thread::sleep_until(limit ? std::min(*limit, until) : until);
+  } else {
+    runtime::Wakeup never(process->executor());
+    (void)process->executor().block(never, runtime::earlier(limit, until));
+  }
+  check();
+}
+
+std::optional<std::chrono::steady_clock::time_point> deadline() { return runtime::current_deadline(); }
+
+}  // namespace this_task
+
+DeadlineScope::DeadlineScope(std::chrono::nanoseconds duration) {
+  before_ = runtime::exchange_scope_deadline(std::nullopt);
+  (void)runtime::exchange_scope_deadline(runtime::earlier(before_, runtime::Clock::now() + duration));
+}
+
+DeadlineScope::~DeadlineScope() { (void)runtime::exchange_scope_deadline(before_); }
+
+}  // namespace muster

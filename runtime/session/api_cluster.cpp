@@ -1,0 +1,106 @@
+// The public face of the cluster, for the session's process.
+
+#include <muster/cluster.hpp>
+#include <muster/cluster_manager.hpp>
+#include <muster/future.hpp>
+
+#include "runtime/base/log.hpp"
+#include "runtime/session/process.hpp"
+
+#include <algorithm>
+#include <stdexcept>
+#include <thread>
+
+namespace muster {
+
+namespace {
+
+using runtime::current_process;
+
+std::vector<Pid> without(std::vector<Pid> pids, Pid one) {
+  std::erase(pids, one);
+  return pids;
+}
+
+runtime::Launcher& launcher() { return current_process().launcher(); }
+
+}  // namespace
+
+Pid myid() { return current_process().pid(); }
+
+int nprocs() { return static_cast<int>(procs().size()); }
+
+int nworkers() { return static_cast<int>(workers().size()); }
+
+std::vector<Pid> procs() { return current_process().cluster().procs(); }
+
+std::vector<Pid> procs(Pid on_same_host_as) { return current_process().cluster().procs_on_host_of(on_same_host_as); }
+
+std::vector<Pid> workers() {
+  auto pids = without(procs(), 1);
+  if (pids.empty()) pids.push_back(1);
+  return pids;
+}
+
+std::vector<Pid> other_procs() { return without(procs(), myid()); }
+
+std::vector<Pid> other_workers() { return without(without(procs(), 1), myid()); }
+
+bool check_same_host(const std::vector<Pid>& pids) { return current_process().cluster().one_host(pids); }
+
+std::vector<Pid> addprocs() { return addprocs(static_cast<int>(std::max(1U, std::thread::hardware_concurrency()))); }
+
+std::vector<Pid> addprocs(int n, AddprocsOptions options) {
+  return addprocs(std::make_shared<LocalManager>(n), std::move(options));
+}
+
+std::vector<Pid> addprocs(const std::vector<Machine>& machines, SshOptions /*options*/) {
+  (void)launcher();
+  std::string names;
+  for (const Machine& machine : machines) names += (names.empty() ? "" : ", ") + machine.host;
+  throw Error("Workers over SSH are not available in this version (asked for: " + names +
+              "). addprocs(n) starts workers on this host; a ClusterManager of your own starts them anywhere.");
+}
+
+std::vector<Pid> addprocs(std::shared_ptr<ClusterManager> manager, AddprocsOptions options) {
+  return launcher().add(std::move(manager), std::move(options));
+}
+
+void rmprocs(Pid pid, RmprocsOptions options) { rmprocs(std::vector<Pid>{pid}, options); }
+
+void rmprocs(const std::vector<Pid>& pids, RmprocsOptions options) {
+  auto& leaving = launcher();
+  leaving.remove(pids);
+  const auto there = leaving.wait_until_gone(pids, runtime::Clock::now() + options.waitfor);
+  if (there.empty()) return;
+  std::string names;
+  for (const Pid pid : there) names += (names.empty() ? "" : ", ") + std::to_string(pid);
+  throw TimeoutError("rmprocs: processes " + names + " were not gone after " +
+                     std::to_string(std::chrono::duration<double>(options.waitfor).count()) +
+                     " s. Their removal goes on; RmprocsOptions::waitfor gives it more time.");
+}
+
+Future<void> rmprocs_async(Pid pid) { return rmprocs_async(std::vector<Pid>{pid}); }
+
+Future<void> rmprocs_async(const std::vector<Pid>& pids) {
+  auto& leaving = launcher();
+  auto gone = detail::make_local_core();
+  leaving.remove(pids);
+  leaving.when_gone(pids, [gone] { detail::complete_local(gone, {}); });
+  return Future<void>(std::move(gone));
+}
+
+void interrupt() { interrupt(without(procs(), 1)); }
+
+void interrupt(Pid pid) { interrupt(std::vector<Pid>{pid}); }
+
+void interrupt(const std::vector<Pid>& pids) {
+  if (!current_process().is_master()) throw std::logic_error("Only process 1 can interrupt workers");
+  launcher().interrupt(pids);
+}
+
+CallbackHandle on_worker_added(std::function<void(Pid)> f) { return launcher().on_added(std::move(f)); }
+
+CallbackHandle on_worker_removed(std::function<void(const WorkerExit&)> f) { return launcher().on_removed(std::move(f)); }
+
+}  // namespace muster

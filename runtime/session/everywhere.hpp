@@ -1,0 +1,34 @@
+/// @file
+/// Calls on every process, and those repeated on each that joins later.
+#pragma once
+
+#include <muster/detail/call.hpp>
+
+#include "runtime/calls/calls.hpp"
+#include "runtime/cluster/cluster.hpp"
+
+#include <mutex>
+#include <vector>
+
+namespace muster::runtime {
+
+/// Any thread.
+class Everywhere {
+ public:
+  /// @see muster::everywhere. No pids: all.
+  void call(Calls& calls, Cluster& cluster, const std::vector<Pid>& pids, detail::Thunk thunk, detail::Payload&& arguments);
+  /// The master's: from now on also on each worker that joins.
+  void always(Calls& calls, Cluster& cluster, detail::Thunk thunk, detail::Payload&& arguments);
+  /// Runs on a worker that joins what was registered. @throws what they throw
+  void initiate(Calls& calls, Pid pid);
+
+ private:
+  struct Registered {
+    detail::Thunk thunk;
+    detail::Payload arguments;
+  };
+  std::mutex mutex_;  ///< guards registered_
+  std::vector<Registered> registered_;
+};
+
+}  // namespace muster::runtime

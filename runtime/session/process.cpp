@@ -1,0 +1,129 @@
+#include "runtime/session/process.hpp"
+
+#include "runtime/base/log.hpp"
+#include "runtime/cluster/host_identity.hpp"
+#include "runtime/code/code.hpp"
+
+#include <unistd.h>
+
+#include <array>
+
+namespace muster::runtime {
+
+namespace {
+
+/// How long a leader looks for messages before it sleeps.
+constexpr auto spin = std::chrono::microseconds(50);
+
+std::atomic<Process*> session_process{nullptr};
+
+std::string host_name() {
+  std::array<char, 256> name{};
+  return gethostname(name.data(), name.size() - 1) == 0 ? std::string(name.data()) : "localhost";
+}
+
+Member member_of(const ProcessSettings& settings) {
+  Member self;
+  self.pid = settings.master ? 1 : 0;
+  self.endpoint = settings.lane->endpoint();
+  self.host = host_name();
+  self.host_identity = host_identity();
+  return self;
+}
+
+}  // namespace
+
+Process* current_process_or_null() { return session_process.load(std::memory_order_acquire); }
+
+Process& current_process() {
+  if (Process* process = current_process_or_null()) return *process;
+  throw NoSession(
+      "There is no muster session. Write\n"
+      "    int main(int argc, char** argv) {\n"
+      "      muster::Session session(argc, argv);\n"
+      "as the first thing in main, and use muster while it lives.");
+}
+
+void set_session_process(Process* process) {
+  if (process == nullptr) {
+    session_process.store(nullptr, std::memory_order_release);
+    return;
+  }
+  Process* none = nullptr;
+  if (!session_process.compare_exchange_strong(none, process, std::memory_order_acq_rel))
+    throw std::logic_error("muster: this process has a session already; one at a time");
+}
+
+Process::Process(ProcessSettings settings) : executor_(1, spin) {
+  const Member self = member_of(settings);
+  transport_ = std::make_unique<Transport>(std::move(settings.lane), static_cast<TransportSink&>(*this), settings.transport);
+  Cluster::Events events;
+  events.joined = [this, tell = settings.on_joined](const ClusterFacts& facts) {
+    executor_.set_slots(facts.threads);
+    log::set_process(pid());
+    beat(facts.heartbeat_interval, facts.heartbeat_timeout);
+    if (tell) tell();
+  };
+  events.master_lost = settings.on_master_lost;
+  events.asked_to_exit = settings.on_exit_request;
+  if (settings.master) {
+    events.master_handshake = [this](const Incoming& message) { launcher_->on_handshake(message); };
+    events.worker_lost = [this](Pid pid, const std::string& reason) { launcher_->on_worker_lost(pid, reason); };
+  }
+  cluster_ = std::make_unique<Cluster>(ClusterSettings{.cookie = settings.cookie, .self = self}, *transport_, steward_, std::move(events));
+  calls_ = std::make_unique<Calls>(self.pid, *transport_, executor_, *cluster_);
+  cluster_->set_calls(*calls_);
+  if (settings.master) {
+    log::set_process(1);
+    LauncherSettings launcher;
+    launcher.program = {program_path()};
+    launcher.heartbeat_interval = settings.heartbeat_interval;
+    launcher.heartbeat_timeout = settings.heartbeat_timeout;
+    launcher.start_record = settings.start_record;
+    launcher.worker_output = settings.worker_output;
+    launcher_ = std::make_unique<Launcher>(std::move(launcher), *cluster_, *calls_, *transport_, steward_);
+    launcher_->set_initiation([this](Pid pid) { everywhere_.initiate(*calls_, pid); });
+    beat(settings.heartbeat_interval, settings.heartbeat_timeout);
+  }
+  executor_.start(*this);
+}
+
+Process::~Process() { stop(); }
+
+void Process::stop() {
+  if (std::exchange(stopped_, true)) return;
+  if (launcher_) launcher_->remove_all(std::chrono::seconds(2));
+  steward_.cancel(heartbeat_.load());
+  calls_->fail_everything(std::make_exception_ptr(NoSession("The session ended before the value came")));
+  calls_->interrupt_here();
+  cluster_->stop();
+  executor_.stop();
+  calls_->anchor()->release();
+  launcher_.reset();
+}
+
+Launcher& Process::launcher() {
+  if (!launcher_) throw std::logic_error("Only process 1 can add and remove workers");
+  return *launcher_;
+}
+
+void Process::beat(std::chrono::nanoseconds interval, std::chrono::nanoseconds timeout) {
+  heartbeat_ = steward_.every(interval, [this, interval, timeout] { transport_->keep_alive(interval, timeout); });
+}
+
+void Process::on_message(Incoming message) {
+  if (message.header.kind < MessageKind::heartbeat)
+    cluster_->on_message(std::move(message));
+  else
+    calls_->on_message(std::move(message));
+}
+
+void Process::on_lost(const std::shared_ptr<Link>& link, const std::string& reason) { cluster_->on_lost(link, reason); }
+
+bool Process::drain() {
+  const bool any = transport_->receive_all();
+  if (calls_->notes_waiting()) calls_->flush_notes();
+  return any;
+}
+
+}  // namespace muster::runtime

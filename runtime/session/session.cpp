@@ -1,0 +1,133 @@
+#include <muster/session.hpp>
+
+#include "runtime/base/log.hpp"
+#include "runtime/base/random.hpp"
+#include "runtime/cluster/host_identity.hpp"
+#include "runtime/session/flags.hpp"
+#include "runtime/session/process.hpp"
+#include "runtime/session/start_record.hpp"
+#include "runtime/session/worker_main.hpp"
+#include "runtime/transport/zmq/zmq_lane.hpp"
+
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <charconv>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <stdexcept>
+#include <thread>
+
+namespace muster {
+
+namespace {
+
+using runtime::Flags;
+
+[[noreturn]] void end_with_usage(const std::string& message) {
+  std::fprintf(stderr, "muster: %s\n", message.c_str());
+  std::exit(2);
+}
+
+/// A process that leads many others needs many descriptors: as many as it may have.
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+    limit.rlim_cur = limit.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
+  }
+}
+
+int count_of(const std::string& text) {
+  if (text == "auto") return static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+  int count = -1;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), count);
+  if (error != std::errc{} || end != text.data() + text.size() || count < 0)
+    throw std::invalid_argument("--muster-procs takes a number of workers or \"auto\", not \"" + text + "\"");
+  return count;
+}
+
+std::vector<Machine> machines_in(const std::string& path) {
+  std::ifstream file(path);
+  if (!file) throw std::invalid_argument("--muster-machine-file: can't read " + path);
+  std::vector<Machine> machines;
+  for (std::string line; std::getline(file, line);) {
+    const auto first = line.find_first_not_of(" \t");
+    if (first == std::string::npos || line[first] == '#') continue;
+    machines.emplace_back(line.substr(first, line.find_last_not_of(" \t\r") - first + 1));
+  }
+  return machines;
+}
+
+std::string log_level(const Flags& flags) { return flags.log.value_or("info"); }
+
+runtime::ProcessSettings master_settings(const SessionOptions& options, const Flags& flags) {
+  if (options.heartbeat_interval.count() <= 0 || options.heartbeat_timeout <= options.heartbeat_interval)
+    throw std::invalid_argument("muster: heartbeat_interval must be positive, and heartbeat_timeout longer");
+  if (options.encryption == Encryption::On)
+    throw Error("Encryption::On is not available in this version: connections between processes of one host are not encrypted, and "
+                "no others are made. Use Encryption::Auto.");
+  runtime::ProcessSettings settings;
+  const std::string bind = options.bind_address.empty() ? "127.0.0.1" : options.bind_address;
+  settings.lane = std::make_unique<runtime::ZmqLane>(bind);
+  settings.cookie = options.cookie.empty() ? runtime::random_token(32) : options.cookie;
+  settings.heartbeat_interval = options.heartbeat_interval;
+  settings.heartbeat_timeout = options.heartbeat_timeout;
+  settings.transport.max_message = options.max_message;
+  settings.worker_output = options.worker_output;
+  runtime::StartRecord record;
+  record.cookie = settings.cookie;
+  record.bind_address = bind;
+  record.max_message = options.max_message;
+  record.log_level = log_level(flags);
+  record.master_os_pid = getpid();
+  record.master_host = runtime::host_identity();
+  settings.start_record = [record](std::chrono::nanoseconds timeout) mutable {
+    record.timeout = std::chrono::duration_cast<std::chrono::milliseconds>(timeout);
+    return runtime::write_record(record);
+  };
+  return settings;
+}
+
+}  // namespace
+
+Session::Session(int& argc, char**& argv, SessionOptions options) {
+  if (runtime::current_process_or_null() != nullptr)
+    throw std::logic_error("muster: this process has a session already; one at a time");
+  Flags flags;
+  int procs = 0;
+  std::vector<Machine> machines;
+  try {
+    flags = runtime::take_flags(argc, argv);
+    if (flags.log) runtime::log::set_level(runtime::log::level_named(*flags.log));
+    if (flags.procs) procs = count_of(*flags.procs);
+    if (flags.machine_file) machines = machines_in(*flags.machine_file);
+  } catch (const std::invalid_argument& error) {
+    end_with_usage(error.what());
+  }
+  if (flags.worker) runtime::worker_main();
+  if (flags.help) {
+    std::fputs(runtime::flags_help().c_str(), stdout);
+    std::exit(0);
+  }
+  raise_descriptor_limit();
+  process_ = std::make_unique<runtime::Process>(master_settings(options, flags));
+  runtime::set_session_process(process_.get());
+  try {
+    if (procs > 0) (void)addprocs(procs);
+    if (!machines.empty()) (void)addprocs(machines);
+  } catch (...) {
+    process_->stop();
+    runtime::set_session_process(nullptr);
+    throw;
+  }
+}
+
+Session::~Session() {
+  if (!process_) return;
+  process_->stop();
+  runtime::set_session_process(nullptr);
+}
+
+}  // namespace muster

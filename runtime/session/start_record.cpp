@@ -1,0 +1,68 @@
+#include "runtime/session/start_record.hpp"
+
+#include <muster/errors.hpp>
+
+#include <nlohmann/json.hpp>
+
+#include <poll.h>
+#include <unistd.h>
+
+namespace muster::runtime {
+
+namespace {
+
+constexpr int record_version = 1;
+constexpr std::size_t longest_record = 1U << 20;
+
+}  // namespace
+
+std::string write_record(const StartRecord& record) {
+  const nlohmann::json json{{"muster", record_version},
+                            {"cookie", record.cookie},
+                            {"bind", record.bind_address},
+                            {"timeout_ms", record.timeout.count()},
+                            {"max_message", record.max_message},
+                            {"log", record.log_level},
+                            {"master_os_pid", record.master_os_pid},
+                            {"master_host", record.master_host}};
+  return json.dump();
+}
+
+StartRecord read_record(const std::string& line) {
+  try {
+    const auto json = nlohmann::json::parse(line);
+    if (json.at("muster").get<int>() != record_version)
+      throw VersionMismatch("The start record is of another version of muster. Build master and workers with the same one.");
+    StartRecord record;
+    record.cookie = json.at("cookie").get<std::string>();
+    record.bind_address = json.at("bind").get<std::string>();
+    record.timeout = std::chrono::milliseconds(json.at("timeout_ms").get<std::int64_t>());
+    record.max_message = json.at("max_message").get<std::uint64_t>();
+    record.log_level = json.at("log").get<std::string>();
+    record.master_os_pid = json.at("master_os_pid").get<long>();
+    record.master_host = json.at("master_host").get<std::string>();
+    return record;
+  } catch (const nlohmann::json::exception&) {
+    // Not the parser's words: they may quote the record, which is secret.
+    throw Error("A worker could not read its start record on standard input. --muster-worker is for cluster managers, which write "
+                "LaunchContext::start_record() and a newline there.");
+  }
+}
+
+std::string read_line_of_stdin(std::chrono::milliseconds limit) {
+  const auto deadline = std::chrono::steady_clock::now() + limit;
+  std::string line;
+  for (char c = 0; line.size() < longest_record;) {
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now()).count();
+    pollfd input{STDIN_FILENO, POLLIN, 0};
+    if (left <= 0 || poll(&input, 1, static_cast<int>(left)) == 0)
+      throw Error("A worker waited in vain for its start record on standard input");
+    const auto got = ::read(STDIN_FILENO, &c, 1);  // bytewise: what follows the line is not ours
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0 || c == '\n') return line;
+    line += c;
+  }
+  throw Error("A worker's start record is too long");
+}
+
+}  // namespace muster::runtime

@@ -1,0 +1,62 @@
+/// @file
+/// A lane carries whole messages between this process and its peers, in order for each. It knows bytes and links, nothing of
+/// what they mean.
+#pragma once
+
+#include <muster/detail/payload.hpp>
+
+#include "runtime/wire/codec.hpp"
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace muster::runtime {
+
+/// Number of a connection to one peer, counted in this process; never used twice.
+using LinkId = std::uint64_t;
+using Clock = std::chrono::steady_clock;
+
+/// One frame that arrived, or part of it.
+struct ReceivedFrame {
+  const std::byte* data = nullptr;
+  std::size_t size = 0;
+  std::shared_ptr<const void> owner;
+};
+
+/// What a lane hands over.
+struct LaneEvent {
+  enum class Kind : std::uint8_t { message, lost } kind = Kind::message;
+  LinkId link = 0;
+  std::vector<ReceivedFrame> frames;  ///< message: the first frame and its parts
+  std::string reason;                 ///< lost: why, for people
+};
+
+/// Interface of lanes.
+/// Threads: send, close, dial and kick from any thread; receive and wait from one thread at a time.
+class Lane {
+ public:
+  virtual ~Lane() = default;
+  /// Name as debug::links shows it.
+  virtual const char* name() const = 0;
+  /// Where this process can be dialed, as `host:port` or the lane's own form.
+  virtual std::string endpoint() const = 0;
+  /// Starts a connection. Messages may be sent at once; a failure shows as a lost link.
+  virtual LinkId dial(const std::string& endpoint) = 0;
+  /// Hands a message to the lane, whole. Copies the small part and borrowed parts; owned parts are kept until sent.
+  /// A lost link swallows it.
+  virtual void send(LinkId link, const Header& header, const detail::Payload& payload) = 0;
+  /// Takes one event, without waiting.
+  /// @returns false when there is none.
+  virtual bool receive(LaneEvent& event) = 0;
+  /// Waits until receive() may have something, kick() was called, or the time came.
+  virtual void wait(Clock::time_point until) = 0;
+  /// Ends a wait() now or the next one.
+  virtual void kick() = 0;
+  /// Drops a connection at this side and, where the lane can, at the other. No lost event follows.
+  virtual void close(LinkId link) = 0;
+};
+
+}  // namespace muster::runtime

@@ -1,0 +1,389 @@
+#include "runtime/transport/transport.hpp"
+
+#include <muster/errors.hpp>
+
+#include "runtime/base/log.hpp"
+
+#include <algorithm>
+
+namespace muster::runtime {
+
+namespace {
+
+using detail::Part;
+using detail::Payload;
+
+/// Set where the message's small part came as the first of its pieces.
+constexpr std::uint8_t inline_in_pieces = 0x80;
+/// At most this many messages in a row, so that the receiving thread gets to look at its other duties.
+constexpr int messages_at_once = 64;
+
+bool by_pieces(std::size_t size) { return size > piece_size; }
+
+/// What of a payload travels in pieces, in order: the small part where it is not small, then the large parts.
+Part piece_source(const Payload& payload, std::size_t index) {
+  const bool inline_first = by_pieces(payload.bytes.size());
+  if (inline_first && index == 0) return {payload.bytes.data(), payload.bytes.size(), nullptr};
+  std::size_t skip = inline_first ? index - 1 : index;
+  for (const Part& part : payload.parts)
+    if (by_pieces(part.size) && skip-- == 0) return part;
+  return {};
+}
+
+/// What a message takes out of the window: both sides must come to the same number.
+std::int64_t charge_of(std::size_t inline_bytes, const std::vector<Part>& parts, std::size_t handles) {
+  std::size_t sum = header_size + inline_bytes + handles * handle_record_size + parts.size() * sizeof(std::uint64_t);
+  for (const Part& part : parts) sum += part.size;
+  return static_cast<std::int64_t>(sum);
+}
+
+std::int64_t charge_of(const Payload& payload) {
+  const std::size_t inline_bytes = by_pieces(payload.bytes.size()) ? 0 : payload.bytes.size();
+  return charge_of(inline_bytes, payload.parts, payload.handles.size());
+}
+
+Clock::rep now() { return Clock::now().time_since_epoch().count(); }
+
+/// Memory for a part that is about to arrive.
+Part fresh_part(std::uint64_t size) {
+  auto memory = std::shared_ptr<std::byte[]>(new std::byte[size]);
+  const std::byte* data = memory.get();
+  return {data, size, std::move(memory)};
+}
+
+}  // namespace
+
+void Receipt::give() noexcept {
+  if (transport_ == nullptr) return;
+  try {
+    std::exchange(transport_, nullptr)->consumed(*link_, bytes_);
+  } catch (const std::exception& error) {
+    log::error(std::string("Cannot acknowledge a message: ") + error.what());
+  }
+}
+
+Transport::Transport(std::unique_ptr<Lane> lane, TransportSink& sink, TransportOptions options)
+    : options_(options), sink_(sink), lane_(std::move(lane)) {}
+
+Transport::~Transport() = default;
+
+std::shared_ptr<Link> Transport::dial(const std::string& endpoint) {
+  const std::unique_lock lock(mutex_);  // held over dial, so that the link is known before its first event is
+  auto link = std::make_shared<Link>(lane_->dial(endpoint));
+  link->last_heard = now();
+  links_[link->id] = link;
+  return link;
+}
+
+void Transport::admit(Link& link, Pid peer) {
+  link.last_heard = now();
+  link.peer = peer;
+}
+
+void Transport::close(const std::shared_ptr<Link>& link) {
+  lane_->close(link->id);
+  lost(link, {});
+}
+
+void Transport::check_size(const Payload& payload) const {
+  if (payload.total_size() + header_size <= options_.max_message) return;
+  throw SerializationError("A message of " + std::to_string(payload.total_size()) + " bytes exceeds the limit of " +
+                           std::to_string(options_.max_message) +
+                           " bytes. Send less at once, or raise SessionOptions::max_message.");
+}
+
+bool Transport::try_send(Link& link, const Header& header, const Payload& payload, Progress& progress) {
+  if (link.gone) return true;
+  if (!progress.started) {
+    check_size(payload);
+    if (window_used(link)) return false;
+    {
+      const std::lock_guard lock(link.mutex);
+      if (!link.held.empty()) return false;
+    }
+    progress.started = true;
+  }
+  if (!send_pieces(link, payload, progress, true)) return false;
+  send_main(link, header, payload, progress);
+  return true;
+}
+
+void Transport::send(Link& link, const Header& header, Payload&& payload) {
+  if (link.gone) return;
+  check_size(payload);
+  {
+    const std::lock_guard lock(link.mutex);
+    if (window_used(link) || !link.held.empty()) {
+      payload.own();
+      link.held.push_back({header, std::move(payload)});
+      return;
+    }
+  }
+  Progress progress;
+  (void)send_pieces(link, payload, progress, false);
+  send_main(link, header, payload, progress);
+}
+
+bool Transport::send_pieces(Link& link, const Payload& payload, Progress& progress, bool may_stop) {
+  for (;; ++progress.part, progress.offset = 0) {
+    const Part source = piece_source(payload, progress.part);
+    if (source.size == 0) return true;
+    if (progress.stream == 0) progress.stream = ++last_stream_ == 0 ? ++last_stream_ : last_stream_.load();
+    while (progress.offset < source.size) {
+      if (link.gone) return true;
+      if (may_stop && window_used(link)) return false;
+      const std::size_t size = std::min(piece_size, source.size - progress.offset);
+      Header header{.kind = MessageKind::piece, .number = source.size, .stream = progress.stream};
+      header.flags = progress.offset == 0 ? 1 : 0;
+      Payload piece;
+      piece.parts.push_back({source.data + progress.offset, size, source.owner});
+      transmit(link, header, piece, static_cast<std::int64_t>(size));
+      progress.offset += size;
+    }
+  }
+}
+
+void Transport::send_main(Link& link, Header header, const Payload& payload, const Progress& progress) {
+  header.stream = progress.stream;
+  if (progress.stream == 0) {
+    transmit(link, header, payload, charge_of(payload));
+    return;
+  }
+  Payload rest;
+  rest.handles = payload.handles;
+  if (by_pieces(payload.bytes.size()))
+    header.flags |= inline_in_pieces;
+  else
+    rest.bytes = payload.bytes;
+  // A part of no bytes marks the place of one that came in pieces.
+  for (const Part& part : payload.parts) rest.parts.push_back(by_pieces(part.size) ? Part{} : part);
+  transmit(link, header, rest, charge_of(payload));
+}
+
+void Transport::transmit(Link& link, const Header& header, const Payload& payload, std::int64_t charged) {
+  link.outstanding.fetch_add(charged, std::memory_order_relaxed);
+  link.messages_sent.fetch_add(1, std::memory_order_relaxed);
+  link.bytes_sent.fetch_add(static_cast<std::uint64_t>(charge_of(payload)), std::memory_order_relaxed);
+  link.last_sent.store(now(), std::memory_order_relaxed);
+  lane_->send(link.id, header, payload);
+}
+
+void Transport::on_credit(Link& link, std::function<void()> f) {
+  {
+    const std::lock_guard lock(link.mutex);
+    if (!link.gone && (window_used(link) || !link.held.empty())) {
+      link.waiting.push_back(std::move(f));
+      return;
+    }
+  }
+  f();
+}
+
+void Transport::tell_waiting(Link& link) {
+  std::vector<std::function<void()>> waiting;
+  {
+    const std::lock_guard lock(link.mutex);
+    if (!link.gone && (window_used(link) || !link.held.empty())) return;
+    waiting.swap(link.waiting);
+  }
+  for (const auto& tell : waiting) tell();
+}
+
+void Transport::flush_held(Link& link) {
+  for (;;) {
+    Link::Held next;
+    {
+      const std::lock_guard lock(link.mutex);
+      if (link.held.empty() || window_used(link)) return;
+      next = std::move(link.held.front());
+    }
+    Progress progress;
+    (void)send_pieces(link, next.payload, progress, false);
+    send_main(link, next.header, next.payload, progress);
+    const std::lock_guard lock(link.mutex);
+    if (!link.held.empty()) link.held.pop_front();
+  }
+}
+
+void Transport::consumed(Link& link, std::int64_t bytes) {
+  if (link.gone) return;
+  const std::int64_t total = link.consumed.fetch_add(bytes, std::memory_order_relaxed) + bytes;
+  if (total < options_.credit_window / 8) return;
+  const std::int64_t told = link.consumed.exchange(0, std::memory_order_relaxed);
+  if (told == 0) return;
+  const Header header{.kind = MessageKind::credit, .number = static_cast<std::uint64_t>(told)};
+  link.messages_sent.fetch_add(1, std::memory_order_relaxed);
+  lane_->send(link.id, header, {});
+}
+
+bool Transport::receive_all() {
+  LaneEvent event;
+  int count = 0;
+  for (; count < messages_at_once && lane_->receive(event); ++count) take(event);
+  return count != 0;
+}
+
+std::shared_ptr<Link> Transport::link_of(LinkId id) {
+  if (recent_ && recent_->id == id) return recent_;
+  {
+    const std::shared_lock lock(mutex_);
+    if (const auto found = links_.find(id); found != links_.end()) return recent_ = found->second;
+  }
+  const std::unique_lock lock(mutex_);
+  auto& link = links_[id];
+  if (!link) {
+    link = std::make_shared<Link>(id);
+    link->last_heard = now();
+  }
+  return recent_ = link;
+}
+
+void Transport::take(LaneEvent& event) {
+  const auto link = link_of(event.link);
+  if (event.kind == LaneEvent::Kind::lost) {
+    lost(link, event.reason);
+    return;
+  }
+  try {
+    take_message(link, event);
+  } catch (const std::exception& error) {
+    log::warning("A peer is closed (" + (link->peer == 0 ? std::string("not admitted") : "process " + std::to_string(link->peer)) +
+                 "): " + error.what());
+    lane_->close(link->id);
+    lost(link, std::string("it sent something invalid: ") + error.what());
+  }
+}
+
+void Transport::take_message(const std::shared_ptr<Link>& link, LaneEvent& event) {
+  if (link->gone) return;
+  FrameView view = read_frame({event.frames[0].data, event.frames[0].size}, options_.max_message);
+  if (view.part_sizes.size() + 1 < event.frames.size())
+    throw SerializationError("A message has more frames than it names parts");
+  link->last_heard.store(now(), std::memory_order_relaxed);
+  link->messages_received.fetch_add(1, std::memory_order_relaxed);
+  std::size_t arrived = 0;
+  for (const auto& frame : event.frames) arrived += frame.size;
+  link->bytes_received.fetch_add(arrived, std::memory_order_relaxed);
+
+  const MessageKind kind = view.header.kind;
+  const bool handshake = kind <= MessageKind::refuse;
+  if (link->peer == 0 && !handshake) throw SerializationError("It sent a message before it was admitted");
+  if (kind == MessageKind::heartbeat) return;
+  if (kind == MessageKind::credit) {
+    link->outstanding.fetch_sub(static_cast<std::int64_t>(view.header.number), std::memory_order_relaxed);
+    flush_held(*link);
+    tell_waiting(*link);
+    return;
+  }
+  if (kind == MessageKind::piece) {
+    take_piece(*link, view, event);
+    consumed(*link, static_cast<std::int64_t>(event.frames.back().size));
+    return;
+  }
+
+  Incoming message{.link = link, .header = view.header, .payload = {}, .handles = std::move(view.handles), .receipt = {}};
+  std::vector<Part> pieces;
+  if (view.header.stream != 0) {
+    const auto found = link->assemblies.find(view.header.stream);
+    if (found == link->assemblies.end()) throw SerializationError("A message names pieces that never came");
+    if (!found->second.parts.empty() && found->second.filled != found->second.parts.back().size)
+      throw SerializationError("A message came before the last of its pieces");
+    pieces = std::move(found->second.parts);
+    link->assemblies.erase(found);
+  }
+  auto next_piece = pieces.begin();
+  message.payload.bytes.append(view.inline_bytes.data(), view.inline_bytes.size());
+  if ((view.header.flags & inline_in_pieces) != 0) {
+    if (next_piece == pieces.end()) throw SerializationError("A message's small part never came");
+    message.payload.bytes.append(next_piece->data, next_piece->size);
+    ++next_piece;
+    message.header.flags &= static_cast<std::uint8_t>(~inline_in_pieces);
+  }
+  std::size_t frame = 1;
+  for (const std::uint64_t size : view.part_sizes) {
+    if (size == 0) {
+      if (frame < event.frames.size() && event.frames[frame].size == 0) ++frame;
+      if (next_piece == pieces.end()) throw SerializationError("A message has a part of no bytes");
+      message.payload.parts.push_back(std::move(*next_piece++));
+      continue;
+    }
+    if (frame >= event.frames.size() || event.frames[frame].size != size)
+      throw SerializationError("A message's part does not have the size it names");
+    auto& arrived_part = event.frames[frame++];
+    message.payload.parts.push_back({arrived_part.data, arrived_part.size, std::move(arrived_part.owner)});
+  }
+  if (frame != event.frames.size() || next_piece != pieces.end())
+    throw SerializationError("A message has parts that it does not name");
+
+  const bool inline_by_pieces = (view.header.flags & inline_in_pieces) != 0;
+  const std::int64_t charged = charge_of(inline_by_pieces ? 0 : message.payload.bytes.size(), message.payload.parts,
+                                         message.handles.size());
+  message.header.stream = 0;
+  message.receipt = Receipt(*this, link, charged);
+  sink_.on_message(std::move(message));
+}
+
+void Transport::take_piece(Link& link, const FrameView& view, LaneEvent& event) {
+  if (view.part_sizes.size() != 1 || event.frames.size() != 2 || view.part_sizes[0] != event.frames[1].size ||
+      event.frames[1].size == 0)
+    throw SerializationError("A piece without its bytes");
+  auto& assembly = link.assemblies[view.header.stream];
+  if ((view.header.flags & 1) != 0) {
+    if (!assembly.parts.empty() && assembly.filled != assembly.parts.back().size)
+      throw SerializationError("A piece of another part came before the last one's end");
+    assembly.total += view.header.number;
+    if (view.header.number > options_.max_message || assembly.total > options_.max_message)
+      throw SerializationError("A message of more than " + std::to_string(options_.max_message) +
+                               " bytes, the limit set by SessionOptions::max_message");
+    assembly.parts.push_back(fresh_part(view.header.number));
+    assembly.filled = 0;
+  }
+  if (assembly.parts.empty() || event.frames[1].size > assembly.parts.back().size - assembly.filled)
+    throw SerializationError("More pieces than their part has room for");
+  std::memcpy(const_cast<std::byte*>(assembly.parts.back().data) + assembly.filled, event.frames[1].data, event.frames[1].size);
+  assembly.filled += event.frames[1].size;
+}
+
+void Transport::lost(const std::shared_ptr<Link>& link, const std::string& reason) {
+  if (link->gone.exchange(true)) return;
+  {
+    const std::unique_lock lock(mutex_);
+    links_.erase(link->id);
+  }
+  {
+    const std::lock_guard lock(link->mutex);
+    link->held.clear();
+  }
+  tell_waiting(*link);
+  if (!reason.empty()) sink_.on_lost(link, reason);
+}
+
+void Transport::keep_alive(std::chrono::nanoseconds interval, std::chrono::nanoseconds timeout) {
+  const Clock::rep time = now();
+  const Clock::rep before = last_check_.exchange(time);
+  // Having been stopped or starved ourselves, we cannot blame the peers for silence.
+  const bool late = before != 0 && time - before > 3 * interval.count();
+  for (const auto& link : links()) {
+    if (link->peer == 0) continue;
+    if (late) link->last_heard.store(time, std::memory_order_relaxed);
+    if (time - link->last_heard.load(std::memory_order_relaxed) > timeout.count()) {
+      lane_->close(link->id);
+      lost(link, "nothing was heard from it for " + std::to_string(timeout.count() / 1'000'000) +
+                     " ms (SessionOptions::heartbeat_timeout)");
+      continue;
+    }
+    if (time - link->last_sent.load(std::memory_order_relaxed) < interval.count()) continue;
+    link->last_sent.store(time, std::memory_order_relaxed);
+    lane_->send(link->id, Header{.kind = MessageKind::heartbeat}, {});
+  }
+}
+
+std::vector<std::shared_ptr<Link>> Transport::links() const {
+  const std::shared_lock lock(mutex_);
+  std::vector<std::shared_ptr<Link>> all;
+  all.reserve(links_.size());
+  for (const auto& [id, link] : links_) all.push_back(link);
+  return all;
+}
+
+}  // namespace muster::runtime

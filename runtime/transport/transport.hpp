@@ -1,0 +1,184 @@
+/// @file
+/// Links to peers: whole messages, in order, held back by bytes.
+///
+/// Back-pressure: a sender may have `credit_window` bytes under way on a link that the receiver has not consumed. What must not
+/// wait (replies sent by the receiving thread, control messages) is held in the link until credit comes back. Contents over a
+/// megabyte travel in pieces before their message, so that a large array delays others by one piece at most, and no frame is
+/// ever large. Heartbeats and credit are outside the window.
+#pragma once
+
+#include "runtime/transport/lane.hpp"
+
+#include <atomic>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <shared_mutex>
+#include <unordered_map>
+#include <vector>
+
+namespace muster::runtime {
+
+/// Limits of a transport.
+struct TransportOptions {
+  std::uint64_t max_message = std::uint64_t{64} << 30;      ///< bytes of one message, parts included
+  std::int64_t credit_window = std::int64_t{64} << 20;      ///< bytes under way on a link
+};
+
+class Transport;
+
+/// One link. Its members are the transport's.
+struct Link {
+  explicit Link(LinkId link) : id(link) {}
+
+  const LinkId id;
+  std::atomic<Pid> peer{0};  ///< 0 until admitted
+  std::atomic<bool> gone{false};
+  std::atomic<std::int64_t> outstanding{0};  ///< sent and not yet said to be consumed, in bytes
+  std::atomic<std::int64_t> consumed{0};     ///< by us, not yet told
+  std::atomic<Clock::rep> last_heard{0}, last_sent{0};
+  std::atomic<std::uint64_t> messages_sent{0}, messages_received{0}, bytes_sent{0}, bytes_received{0};
+
+  struct Held {
+    Header header;
+    detail::Payload payload;
+  };
+  std::mutex mutex;  ///< guards held and waiting
+  std::deque<Held> held;
+  std::vector<std::function<void()>> waiting;  ///< called when credit came back or the link is gone
+
+  struct Assembly {
+    std::vector<detail::Part> parts;
+    std::uint64_t filled = 0;  ///< bytes of the last part that came
+    std::uint64_t total = 0;   ///< bytes of all parts
+  };
+  std::unordered_map<std::uint32_t, Assembly> assemblies;  ///< by stream; the receiving thread's alone
+
+  /// What the room above keeps with the link; made when first asked for.
+  template <class T>
+  T& companion() {
+    std::call_once(companion_made_, [this] { companion_ = std::make_shared<T>(); });
+    return *static_cast<T*>(companion_.get());
+  }
+
+ private:
+  std::once_flag companion_made_;
+  std::shared_ptr<void> companion_;
+};
+
+/// Says at its end that a message's bytes were consumed, which lets its sender go on.
+class Receipt {
+ public:
+  Receipt() = default;
+  Receipt(Transport& transport, std::shared_ptr<Link> link, std::int64_t bytes)
+      : transport_(&transport), link_(std::move(link)), bytes_(bytes) {}
+  Receipt(Receipt&& other) noexcept
+      : transport_(std::exchange(other.transport_, nullptr)), link_(std::move(other.link_)), bytes_(other.bytes_) {}
+  Receipt& operator=(Receipt&& other) noexcept {
+    if (this != &other) {
+      give();
+      transport_ = std::exchange(other.transport_, nullptr);
+      link_ = std::move(other.link_);
+      bytes_ = other.bytes_;
+    }
+    return *this;
+  }
+  ~Receipt() { give(); }
+
+ private:
+  void give() noexcept;
+
+  Transport* transport_ = nullptr;
+  std::shared_ptr<Link> link_;
+  std::int64_t bytes_ = 0;
+};
+
+/// A message that arrived whole.
+struct Incoming {
+  std::shared_ptr<Link> link;
+  Header header;
+  detail::Payload payload;            ///< without handles
+  std::vector<HandleRecord> handles;  ///< for the references room to turn into handles
+  Receipt receipt;
+};
+
+/// What is done with what arrives. Called by the receiving thread; must not block.
+class TransportSink {
+ public:
+  virtual ~TransportSink() = default;
+  virtual void on_message(Incoming message) = 0;
+  /// @param reason for people
+  virtual void on_lost(const std::shared_ptr<Link>& link, const std::string& reason) = 0;
+};
+
+/// Threads: every function from any thread, but for receive_all and wait (one at a time).
+class Transport {
+ public:
+  Transport(std::unique_ptr<Lane> lane, TransportSink& sink, TransportOptions options);
+  ~Transport();
+
+  Lane& lane() { return *lane_; }
+  const TransportOptions& options() const { return options_; }
+
+  std::shared_ptr<Link> dial(const std::string& endpoint);
+  /// From now on the link is that peer's, and may send anything.
+  void admit(Link& link, Pid peer);
+  /// Drops the connection; nothing more comes from it.
+  void close(const std::shared_ptr<Link>& link);
+
+  /// How far a message that must wait for credit has come.
+  struct Progress {
+    std::size_t part = 0, offset = 0;
+    std::uint32_t stream = 0;
+    bool started = false;
+  };
+  /// Sends, or stops where the window is used up.
+  /// @returns false: call again with the same progress when credit came back (on_credit).
+  /// @throws SerializationError when the message exceeds max_message.
+  bool try_send(Link& link, const Header& header, const detail::Payload& payload, Progress& progress);
+  /// Sends now or, when the window is used up, later: never waits. Keeps the order with other calls of this function.
+  void send(Link& link, const Header& header, detail::Payload&& payload);
+  /// Calls f once, when credit came back or the link is gone (at once, where that is so already). f must not block.
+  void on_credit(Link& link, std::function<void()> f);
+
+  /// Receives and hands to the sink what is there, at most some dozens of messages.
+  /// @returns whether there was anything.
+  bool receive_all();
+  void wait(Clock::time_point until) { lane_->wait(until); }
+  void kick() { lane_->kick(); }
+
+  /// Sends heartbeats on links that were quiet for `interval`, and gives up those from which nothing came for `timeout`.
+  void keep_alive(std::chrono::nanoseconds interval, std::chrono::nanoseconds timeout);
+  std::vector<std::shared_ptr<Link>> links() const;
+
+ private:
+  friend class Receipt;
+
+  bool window_used(const Link& link) const {
+    return link.outstanding.load(std::memory_order_relaxed) >= options_.credit_window;
+  }
+  void check_size(const detail::Payload& payload) const;
+  bool send_pieces(Link& link, const detail::Payload& payload, Progress& progress, bool may_stop);
+  void send_main(Link& link, Header header, const detail::Payload& payload, const Progress& progress);
+  void transmit(Link& link, const Header& header, const detail::Payload& payload, std::int64_t charged);
+  void flush_held(Link& link);
+  void tell_waiting(Link& link);
+  void consumed(Link& link, std::int64_t bytes);
+  void take(LaneEvent& event);
+  void take_message(const std::shared_ptr<Link>& link, LaneEvent& event);
+  void take_piece(Link& link, const FrameView& view, LaneEvent& event);
+  void lost(const std::shared_ptr<Link>& link, const std::string& reason);
+  std::shared_ptr<Link> link_of(LinkId id);
+
+  TransportOptions options_;
+  TransportSink& sink_;
+  std::unique_ptr<Lane> lane_;
+  std::atomic<std::uint32_t> last_stream_{0};
+  mutable std::shared_mutex mutex_;  ///< guards links_
+  std::unordered_map<LinkId, std::shared_ptr<Link>> links_;
+  std::shared_ptr<Link> recent_;  ///< of the message before; the receiving thread's alone
+  std::atomic<Clock::rep> last_check_{0};
+};
+
+}  // namespace muster::runtime

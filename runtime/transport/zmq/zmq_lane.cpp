@@ -1,0 +1,302 @@
+#include "runtime/transport/zmq/zmq_lane.hpp"
+
+#include <muster/errors.hpp>
+
+#include "runtime/base/log.hpp"
+#include "runtime/base/random.hpp"
+
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+namespace muster::runtime {
+
+namespace {
+
+/// No frame is longer: larger contents travel in pieces. A peer that says otherwise is cut off by libzmq before it is known.
+constexpr std::int64_t longest_frame = std::int64_t{4} << 20;
+
+UniqueFd make_eventfd() {
+  UniqueFd fd(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
+  if (!fd)
+    throw Error(std::string("Cannot create an eventfd: ") + std::strerror(errno) +
+                ". Raise the limit of open files (ulimit -n).");
+  return fd;
+}
+
+zmq::context_t make_context() {
+  zmq::context_t context(1);
+  context.set(zmq::ctxopt::max_sockets, 16);
+  return context;
+}
+
+void set_options(zmq::socket_t& socket, const std::string& token) {
+  socket.set(zmq::sockopt::routing_id, token);
+  socket.set(zmq::sockopt::router_mandatory, true);    // else messages to a lost peer vanish without a word
+  socket.set(zmq::sockopt::linger, 500);               // a goodbye still leaves; a dead peer does not hold us up for long
+  socket.set(zmq::sockopt::sndhwm, 0);                 // counted in bytes above, by credit
+  socket.set(zmq::sockopt::rcvhwm, 0);
+  socket.set(zmq::sockopt::maxmsgsize, longest_frame);
+  socket.set(zmq::sockopt::handshake_ivl, 5000);       // bytes that are no ZeroMQ handshake: gone after 5 s
+  socket.set(zmq::sockopt::connect_timeout, 10000);
+  socket.set(zmq::sockopt::reconnect_ivl, -1);         // a lost link stays lost: the cluster decides what follows
+  socket.set(zmq::sockopt::tcp_keepalive, 1);
+  socket.set(zmq::sockopt::backlog, 1024);             // very many workers dial at once
+}
+
+std::string bracketed(const std::string& address) {
+  return address.find(':') == std::string::npos ? address : "[" + address + "]";
+}
+
+void release_owner(void* /*data*/, void* hint) noexcept { delete static_cast<std::shared_ptr<const void>*>(hint); }
+
+/// A frame of this part: without a copy where somebody keeps it alive.
+zmq::message_t part_frame(const detail::Part& part) {
+  if (!part.owner) return zmq::message_t(part.data, part.size);
+  auto keep = std::make_unique<std::shared_ptr<const void>>(part.owner);
+  zmq::message_t frame(const_cast<std::byte*>(part.data), part.size, release_owner, keep.get());
+  (void)keep.release();  // NOLINT(bugprone-unused-return-value): release_owner has it now
+  return frame;
+}
+
+}  // namespace
+
+ZmqLane::ZmqLane(const std::string& address, int port)
+    : token_(random_token(32)),
+      address_(address),
+      kick_(make_eventfd()),
+      context_(make_context()),
+      socket_(context_, zmq::socket_type::router),
+      monitor_(context_, zmq::socket_type::pair) {
+  set_options(socket_, token_);
+  if (address.find(':') != std::string::npos) socket_.set(zmq::sockopt::ipv6, true);
+  const std::string watched = "inproc://monitor-" + token_;
+  if (zmq_socket_monitor(socket_.handle(), watched.c_str(),
+                         ZMQ_EVENT_CONNECTED | ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_CLOSED | ZMQ_EVENT_DISCONNECTED |
+                             ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL) != 0)
+    throw Error(std::string("Cannot watch a ZeroMQ socket: ") + zmq_strerror(zmq_errno()));
+  monitor_.set(zmq::sockopt::linger, 0);
+  monitor_.connect(watched);
+  const std::string place = "tcp://" + bracketed(address) + ":";
+  try {
+    try {
+      socket_.bind(place + (port == 0 ? "*" : std::to_string(port)));
+    } catch (const zmq::error_t& error) {
+      if (port == 0 || error.num() != EADDRINUSE) throw;
+      log::warning("Port " + std::to_string(port) + " of " + address + " is in use; another one is taken");
+      socket_.bind(place + "*");
+    }
+  } catch (const zmq::error_t& error) {
+    throw Error("Cannot listen on " + address + ":" + std::to_string(port) + ": " + error.what() +
+                ". Give an address of this host (SessionOptions::bind_address), and see that files may be opened (ulimit -n).");
+  }
+  const std::string bound = socket_.get(zmq::sockopt::last_endpoint);
+  port_ = std::stoi(bound.substr(bound.rfind(':') + 1));
+}
+
+ZmqLane::~ZmqLane() {
+  (void)zmq_socket_monitor(socket_.handle(), nullptr, 0);
+  monitor_.close();
+  socket_.close();
+}
+
+LinkId ZmqLane::dial(const std::string& endpoint) {
+  std::string name = random_token(24);
+  const std::lock_guard lock(mutex_);
+  Peer& peer = peers_[name];
+  peer.link = ++last_link_;
+  peer.name = std::move(name);
+  const auto colon = endpoint.rfind(':');
+  peer.endpoint = "tcp://" + bracketed(endpoint.substr(0, colon)) + endpoint.substr(colon);
+  by_link_[peer.link] = &peer;
+  dialed_[peer.endpoint] = &peer;
+  try {
+    if (peer.endpoint.find('[') != std::string::npos) socket_.set(zmq::sockopt::ipv6, true);
+    socket_.set(zmq::sockopt::connect_routing_id, peer.name);
+    socket_.connect(peer.endpoint);
+  } catch (const zmq::error_t& error) {
+    lose(peer, "cannot connect to " + endpoint + ": " + error.what());
+  }
+  return peer.link;
+}
+
+void ZmqLane::send(LinkId link, const Header& header, const detail::Payload& payload) {
+  zmq::message_t first(frame_size(payload));
+  write_frame(static_cast<std::byte*>(first.data()), header, payload);
+  const std::lock_guard lock(mutex_);
+  const auto found = by_link_.find(link);
+  if (found == by_link_.end() || found->second->closed || found->second->lost) return;
+  Peer& peer = *found->second;
+  const auto more = zmq::send_flags::dontwait | zmq::send_flags::sndmore;
+  try {
+    (void)socket_.send(zmq::buffer(peer.name), more);
+    (void)socket_.send(std::move(first), payload.parts.empty() ? zmq::send_flags::dontwait : more);
+    for (std::size_t i = 0; i < payload.parts.size(); ++i)
+      (void)socket_.send(part_frame(payload.parts[i]), i + 1 == payload.parts.size() ? zmq::send_flags::dontwait : more);
+  } catch (const zmq::error_t& error) {
+    lose(peer, std::string("cannot send to it: ") + error.what());
+  }
+  // The socket's descriptor is edge-triggered, and sending may consume the edge another thread sleeps for.
+  if (sleeping_ && readable()) kick();
+}
+
+bool ZmqLane::receive(LaneEvent& event) {
+  const std::lock_guard lock(mutex_);
+  if (receive_message(event)) return true;
+  if (lost_.empty()) {
+    drain_monitor();
+    // What a peer sent before it was lost is there by now, and comes first.
+    if (!lost_.empty() && receive_message(event)) return true;
+  }
+  return next_lost(event);
+}
+
+bool ZmqLane::receive_message(LaneEvent& event) {
+  zmq::message_t routing_id;
+  for (;;) {
+    if (!socket_.recv(routing_id, zmq::recv_flags::dontwait)) return false;
+    event.frames.clear();
+    (void)socket_.recv(first_frame_, zmq::recv_flags::dontwait);
+    Peer& peer = peer_of(routing_id, first_frame_);
+    event.frames.push_back({static_cast<const std::byte*>(first_frame_.data()), first_frame_.size(), nullptr});
+    for (bool more = first_frame_.more(); more;) {
+      auto part = std::make_shared<zmq::message_t>();
+      (void)socket_.recv(*part, zmq::recv_flags::dontwait);
+      more = part->more();
+      const auto* data = static_cast<const std::byte*>(part->data());
+      const std::size_t size = part->size();
+      event.frames.push_back({data, size, std::shared_ptr<const void>(std::move(part), data)});
+    }
+    if (peer.closed) continue;
+    event.kind = LaneEvent::Kind::message;
+    event.link = peer.link;
+    return true;
+  }
+}
+
+ZmqLane::Peer& ZmqLane::peer_of(const zmq::message_t& routing_id, zmq::message_t& first) {
+  const std::string name(static_cast<const char*>(routing_id.data()), routing_id.size());
+  Peer& peer = peers_[name];
+  if (peer.link == 0) {
+    // What the monitor still has to say of this descriptor concerns an earlier connection.
+    drain_monitor();
+    peer.link = ++last_link_;
+    peer.name = name;
+    peer.fd = zmq_msg_get(first.handle(), ZMQ_SRCFD);
+    by_link_[peer.link] = &peer;
+    if (peer.fd >= 0) by_fd_[peer.fd] = &peer;
+  }
+  return peer;
+}
+
+bool ZmqLane::next_lost(LaneEvent& event) {
+  while (!lost_.empty()) {
+    Peer& peer = *lost_.front().peer;
+    event = {LaneEvent::Kind::lost, peer.link, {}, std::move(lost_.front().reason)};
+    lost_.pop_front();
+    const bool tell = !peer.closed;
+    by_link_.erase(peer.link);
+    peers_.erase(std::string(peer.name));
+    if (tell) return true;
+  }
+  return false;
+}
+
+void ZmqLane::drain_monitor() {
+  zmq::message_t head, address;
+  while (monitor_.recv(head, zmq::recv_flags::dontwait)) {
+    (void)monitor_.recv(address, zmq::recv_flags::dontwait);
+    std::uint16_t what = 0;
+    std::int32_t value = 0;
+    std::memcpy(&what, head.data(), sizeof what);
+    std::memcpy(&value, static_cast<const std::byte*>(head.data()) + sizeof what, sizeof value);
+    switch (what) {
+      case ZMQ_EVENT_CONNECTED:
+        if (const auto found = dialed_.find(address.to_string()); found != dialed_.end()) {
+          found->second->fd = value;
+          by_fd_[value] = found->second;
+          dialed_.erase(found);
+        }
+        break;
+      case ZMQ_EVENT_CLOSED:  // also after a connect that was refused
+        if (const auto found = dialed_.find(address.to_string()); found != dialed_.end())
+          lose(*found->second, "nobody listens at " + address.to_string());
+        break;
+      case ZMQ_EVENT_DISCONNECTED:
+        forget_fd(value, "the connection was closed");
+        break;
+      case ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL:
+      case ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL:
+        log::warning("A peer was closed at " + address.to_string() + ": what it sent is no ZeroMQ handshake");
+        break;
+      default:
+        break;
+    }
+  }
+}
+
+void ZmqLane::forget_fd(int fd, const std::string& reason) {
+  const auto found = by_fd_.find(fd);
+  if (found != by_fd_.end()) lose(*found->second, reason);
+}
+
+void ZmqLane::lose(Peer& peer, std::string reason) {
+  if (peer.lost) return;
+  peer.lost = true;
+  if (const auto found = by_fd_.find(peer.fd); found != by_fd_.end() && found->second == &peer) by_fd_.erase(found);
+  if (const auto found = dialed_.find(peer.endpoint); found != dialed_.end() && found->second == &peer) dialed_.erase(found);
+  lost_.push_back({&peer, std::move(reason)});
+  if (sleeping_) kick();
+}
+
+bool ZmqLane::readable() { return (socket_.get(zmq::sockopt::events) & ZMQ_POLLIN) != 0; }
+
+void ZmqLane::wait(Clock::time_point until) {
+  pollfd watched[3] = {};
+  {
+    const std::lock_guard lock(mutex_);
+    if (readable() || !lost_.empty() || (monitor_.get(zmq::sockopt::events) & ZMQ_POLLIN) != 0) return;
+    sleeping_ = true;
+    watched[0] = {socket_.get(zmq::sockopt::fd), POLLIN, 0};
+    watched[1] = {monitor_.get(zmq::sockopt::fd), POLLIN, 0};
+    watched[2] = {kick_.get(), POLLIN, 0};
+  }
+  const auto left = std::chrono::duration_cast<std::chrono::nanoseconds>(until - Clock::now()).count();
+  timespec limit{};
+  if (left > 0) limit = {left / 1'000'000'000, left % 1'000'000'000};
+  (void)ppoll(watched, 3, until == Clock::time_point::max() ? nullptr : &limit, nullptr);
+  if (watched[2].revents != 0) {
+    std::uint64_t kicks = 0;
+    (void)!::read(kick_.get(), &kicks, sizeof kicks);
+  }
+  const std::lock_guard lock(mutex_);
+  sleeping_ = false;
+}
+
+void ZmqLane::kick() {
+  const std::uint64_t one = 1;
+  (void)!::write(kick_.get(), &one, sizeof one);
+}
+
+void ZmqLane::close(LinkId link) {
+  const std::lock_guard lock(mutex_);
+  const auto found = by_link_.find(link);
+  if (found == by_link_.end()) return;
+  Peer& peer = *found->second;
+  peer.closed = true;
+  if (!peer.endpoint.empty()) {
+    (void)zmq_disconnect(socket_.handle(), peer.endpoint.c_str());
+    lose(peer, {});
+    return;
+  }
+  // There is no call to disconnect one peer of a listening socket. Ending the connection under libzmq does it; the entry stays,
+  // deaf, until the monitor reports the loss.
+  if (peer.fd >= 0) (void)::shutdown(peer.fd, SHUT_RDWR);
+}
+
+}  // namespace muster::runtime

@@ -1,0 +1,83 @@
+/// @file
+/// The lane over ZeroMQ: one ROUTER per process, which both listens and dials.
+///
+/// A single socket keeps the waiting thread at one descriptor however many peers there are. Each process gives its ROUTER a
+/// random routing id, and random names to those it dials, so nobody can take a peer's place. Peer loss comes from
+/// the socket monitor, since Debian's libzmq has no notifications of its own: a link remembers the descriptor of its connection,
+/// and the monitor says which descriptor was closed.
+#pragma once
+
+#include "runtime/base/unique_fd.hpp"
+#include "runtime/transport/lane.hpp"
+
+#include <zmq.hpp>
+
+#include <deque>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+
+namespace muster::runtime {
+
+class ZmqLane final : public Lane {
+ public:
+  /// Binds at once.
+  /// @param address interface to listen on, e.g. `127.0.0.1`
+  /// @param port 0: any free one; else that one, or when it is taken any free one
+  /// @throws Error naming address and port when it can't listen there.
+  explicit ZmqLane(const std::string& address, int port = 0);
+  ~ZmqLane() override;
+
+  const char* name() const override { return "zmq-tcp"; }
+  std::string endpoint() const override { return address_ + ":" + std::to_string(port_); }
+  LinkId dial(const std::string& endpoint) override;
+  void send(LinkId link, const Header& header, const detail::Payload& payload) override;
+  bool receive(LaneEvent& event) override;
+  void wait(Clock::time_point until) override;
+  void kick() override;
+  void close(LinkId link) override;
+
+  int port() const { return port_; }
+  const std::string& address() const { return address_; }
+
+ private:
+  struct Peer {
+    LinkId link = 0;
+    std::string name;      ///< its routing id here
+    std::string endpoint;  ///< of a dialed peer, `tcp://host:port`; empty for one that dialed us
+    int fd = -1;           ///< of its connection, as the monitor names it
+    bool closed = false;   ///< by us: what still comes is dropped
+    bool lost = false;     ///< its connection is gone; it stays here until that was handed out
+  };
+  struct Loss {
+    Peer* peer;
+    std::string reason;
+  };
+
+  bool receive_message(LaneEvent& event);
+  bool next_lost(LaneEvent& event);
+  Peer& peer_of(const zmq::message_t& routing_id, zmq::message_t& first);
+  void drain_monitor();
+  void forget_fd(int fd, const std::string& reason);
+  void lose(Peer& peer, std::string reason);
+  bool readable();
+
+  std::string token_, address_;
+  int port_ = 0;
+  UniqueFd kick_;
+  zmq::context_t context_;
+
+  std::mutex mutex_;  ///< guards everything below; a ZeroMQ socket belongs to one thread at a time
+  zmq::socket_t socket_;
+  zmq::socket_t monitor_;
+  bool sleeping_ = false;  ///< a thread polls: whoever consumes the socket's edge must kick it
+  LinkId last_link_ = 0;
+  std::unordered_map<std::string, Peer> peers_;  ///< by routing id
+  std::unordered_map<LinkId, Peer*> by_link_;
+  std::unordered_map<int, Peer*> by_fd_;
+  std::unordered_map<std::string, Peer*> dialed_;  ///< by endpoint, until the monitor says which descriptor it got
+  std::deque<Loss> lost_;      ///< not handed out yet
+  zmq::message_t first_frame_;  ///< of the event handed out last
+};
+
+}  // namespace muster::runtime

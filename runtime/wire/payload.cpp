@@ -1,0 +1,31 @@
+#include <muster/detail/payload.hpp>
+
+#include <algorithm>
+
+namespace muster::detail {
+
+void ByteBuffer::grow(std::size_t n) {
+  const std::size_t capacity = std::max(capacity_ * 2, size_ + n);
+  std::unique_ptr<std::byte[]> larger = std::make_unique_for_overwrite<std::byte[]>(capacity);
+  if (size_ != 0) std::memcpy(larger.get(), data(), size_);
+  heap_ = std::move(larger);
+  capacity_ = capacity;
+}
+
+std::size_t Payload::total_size() const {
+  std::size_t size = bytes.size();
+  for (const Part& part : parts) size += part.size;
+  return size;
+}
+
+void Payload::own() {
+  for (Part& part : parts) {
+    if (part.owner) continue;
+    std::shared_ptr<std::byte[]> copy = std::make_shared_for_overwrite<std::byte[]>(part.size);
+    if (part.size != 0) std::memcpy(copy.get(), part.data, part.size);
+    part.data = copy.get();
+    part.owner = std::move(copy);
+  }
+}
+
+}  // namespace muster::detail

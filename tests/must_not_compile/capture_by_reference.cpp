@@ -1,0 +1,9 @@
+// expect: captures by reference
+// expect: bind_front
+#include <muster/detail/sendable.hpp>
+
+void refused() {
+  int number = 1;
+  const auto closure = [&number] { return number; };
+  muster::detail::check_callable<std::remove_const_t<decltype(closure)>>();
+}

@@ -1,0 +1,14 @@
+// expect: neither an aggregate nor serializable
+// expect: void serialize(Archive&)
+#include <muster/detail/sendable.hpp>
+
+class Opaque {
+ public:
+  explicit Opaque(int number) : number_(number) {}
+  int number() const { return number_; }
+
+ private:
+  int number_;
+};
+
+void refused() { muster::detail::check_value<Opaque>(); }

@@ -1,0 +1,4 @@
+// expect: a raw pointer can't be sent to another process
+#include <muster/detail/sendable.hpp>
+
+void refused() { muster::detail::check_value<int*>(); }

@@ -1,0 +1,5 @@
+// expect: a std::function can't be sent to another process
+// expect: bind_front
+#include <muster/detail/sendable.hpp>
+
+void refused() { muster::detail::check_value<std::function<int(int)>>(); }

@@ -1,0 +1,4 @@
+// expect: a raw pointer can't be sent
+#include <muster/detail/sendable.hpp>
+
+void refused() { muster::detail::check_value<void*>(); }

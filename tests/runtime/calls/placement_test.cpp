@@ -1,0 +1,88 @@
+#include "runtime/calls/placement.hpp"
+
+#include <gtest/gtest.h>
+
+#include <vector>
+
+namespace {
+
+using muster::Pid;
+using muster::runtime::Placement;
+
+std::vector<Pid> chosen(Placement& placement, int times) {
+  std::vector<Pid> pids;
+  for (int i = 0; i < times; ++i) {
+    pids.push_back(placement.choose());
+    placement.sent(pids.back());
+  }
+  return pids;
+}
+
+TEST(Placement, WithoutWorkersGivesTheMaster) {
+  Placement placement;
+  EXPECT_EQ(placement.choose(), 1);
+  placement.sent(1);
+  EXPECT_EQ(placement.outstanding(1), 0u);
+  placement.joined(2);
+  EXPECT_EQ(placement.choose(), 2);
+  placement.left(2);
+  EXPECT_EQ(placement.choose(), 1);
+}
+
+TEST(Placement, TiesGoInTurn) {
+  Placement placement;
+  for (Pid pid : {4, 2, 3}) placement.joined(pid);
+  EXPECT_EQ(chosen(placement, 7), (std::vector<Pid>{2, 3, 4, 2, 3, 4, 2}));
+}
+
+TEST(Placement, TiesGoInTurnThoughEachCallEndsAtOnce) {
+  Placement placement;
+  for (Pid pid : {2, 3, 4}) placement.joined(pid);
+  for (Pid expected : {2, 3, 4, 2, 3, 4}) {
+    const Pid pid = placement.choose();
+    EXPECT_EQ(pid, expected);
+    placement.sent(pid);
+    placement.finished(pid);
+  }
+}
+
+TEST(Placement, TheLeastLoadedIsFirst) {
+  Placement placement;
+  for (Pid pid : {2, 3, 4}) placement.joined(pid);
+  chosen(placement, 6);
+  placement.finished(3);
+  placement.finished(3);
+  placement.finished(4);
+  EXPECT_EQ(placement.outstanding(2), 2u);
+  EXPECT_EQ(chosen(placement, 4), (std::vector<Pid>{3, 4, 3, 4}));
+}
+
+TEST(Placement, CallsToNamedWorkersCount) {
+  Placement placement;
+  for (Pid pid : {2, 3}) placement.joined(pid);
+  placement.sent(2);
+  placement.sent(2);
+  EXPECT_EQ(chosen(placement, 3), (std::vector<Pid>{3, 3, 2}));
+}
+
+TEST(Placement, ForgetsWorkersThatLeft) {
+  Placement placement;
+  for (Pid pid : {2, 3}) placement.joined(pid);
+  placement.sent(3);
+  placement.left(3);
+  placement.finished(3);
+  EXPECT_EQ(placement.outstanding(3), 0u);
+  EXPECT_EQ(chosen(placement, 2), (std::vector<Pid>{2, 2}));
+  placement.joined(2);
+  EXPECT_EQ(placement.outstanding(2), 2u);
+}
+
+TEST(Placement, SpreadsOverManyWorkersEvenly) {
+  Placement placement;
+  constexpr Pid workers = 10000;
+  for (Pid pid = 2; pid < 2 + workers; ++pid) placement.joined(pid);
+  chosen(placement, 10 * workers);
+  for (Pid pid = 2; pid < 2 + workers; ++pid) ASSERT_EQ(placement.outstanding(pid), 10u);
+}
+
+}  // namespace

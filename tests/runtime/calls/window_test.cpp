@@ -1,0 +1,127 @@
+#include "runtime/calls/window.hpp"
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <deque>
+
+namespace {
+
+using muster::runtime::Window;
+using namespace std::chrono_literals;
+
+// A worker that runs calls one by one, kept as full as its window allows.
+struct Worker {
+  Window window;
+  std::chrono::nanoseconds round_trip{};
+  Window::Clock::time_point now{std::chrono::hours(1)};
+  Window::Clock::time_point free_at{};
+  std::deque<Window::Clock::time_point> arrivals{};
+
+  void fill() {
+    while (window.room()) {
+      window.sent(now);
+      arrivals.push_back(now + round_trip / 2);
+    }
+  }
+  void run(int calls, std::chrono::nanoseconds each) {
+    for (int i = 0; i < calls; ++i) {
+      fill();
+      free_at = std::max(free_at, arrivals.front()) + each;
+      arrivals.pop_front();
+      now = free_at + round_trip / 2;
+      window.completed(now);
+    }
+  }
+};
+
+TEST(Window, StartsAtFour) {
+  Window window;
+  EXPECT_EQ(window.size(), 4u);
+  EXPECT_EQ(window.outstanding(), 0u);
+  for (int i = 0; i < 4; ++i) {
+    EXPECT_TRUE(window.room());
+    window.sent({});
+  }
+  EXPECT_FALSE(window.room());
+  EXPECT_EQ(window.size(), 4u);
+}
+
+TEST(Window, TinyCallsGetHundreds) {
+  Worker worker{Window()};
+  worker.run(200, 1us);
+  EXPECT_GE(worker.window.size(), 300u);
+  EXPECT_LE(worker.window.size(), 600u);
+  EXPECT_EQ(worker.window.service_time(), 1us);
+}
+
+TEST(Window, NeverMoreThanItsBound) {
+  Worker worker{Window()};
+  worker.run(3000, 1ns);
+  EXPECT_EQ(worker.window.size(), Window::most);
+}
+
+TEST(Window, LongCallsGetOneWaiting) {
+  for (const auto each : {std::chrono::nanoseconds(500us), std::chrono::nanoseconds(3s)}) {
+    Worker worker{Window()};
+    worker.run(10, each);
+    EXPECT_EQ(worker.window.size(), 2u);
+  }
+}
+
+TEST(Window, FollowsWhenCallsChange) {
+  Worker worker{Window()};
+  worker.run(1000, 2us);
+  EXPECT_GT(worker.window.size(), 100u);
+  worker.run(40, 5ms);
+  EXPECT_EQ(worker.window.size(), 2u);
+  worker.run(100, 2us);
+  EXPECT_GT(worker.window.size(), 100u);
+}
+
+TEST(Window, GrowsOverARoundTripThatItIsTold) {
+  Worker worker{Window(), 5ms};
+  worker.window.round_trip(5ms);
+  worker.run(2000, 100us);
+  EXPECT_EQ(worker.window.size(), 1u + 55u);
+}
+
+TEST(Window, GrowsOverARoundTripThatItIsNotTold) {
+  Worker worker{Window(), 200us};
+  worker.run(3000, 2us);
+  EXPECT_GT(worker.window.size(), 100u);
+}
+
+TEST(Window, IdleTimeIsNotServiceTime) {
+  Worker worker{Window()};
+  worker.run(100, 10us);
+  const std::size_t before = worker.window.size();
+  while (worker.window.outstanding() != 0) {
+    worker.now += 10us;
+    worker.window.completed(worker.now);
+  }
+  worker.arrivals.clear();
+  worker.now += 1h;
+  worker.window.sent(worker.now);
+  worker.window.completed(worker.now += 10us);
+  EXPECT_EQ(worker.window.size(), before);
+}
+
+TEST(Window, WithdrawnCallsMakeRoom) {
+  Window window;
+  for (int i = 0; i < 4; ++i) window.sent({});
+  window.withdrew();
+  EXPECT_EQ(window.outstanding(), 3u);
+  EXPECT_TRUE(window.room());
+  EXPECT_EQ(window.service_time(), 0ns);
+}
+
+TEST(Window, EveryThreadOfTheWorkerHasItsCall) {
+  Window window(500us, 8);
+  EXPECT_EQ(window.size(), 11u);
+  for (int i = 0; i < 9; ++i) window.sent({});
+  for (int i = 1; i <= 9; ++i) window.completed(Window::Clock::time_point(i * 10ms));
+  EXPECT_EQ(window.size(), 9u);
+}
+
+}  // namespace
