@@ -1,6 +1,6 @@
 /// @file
-/// A tour of Muster: call functions on workers, move data badly and well, map, reduce, let workers talk, see errors
-/// come home. Each stop says what it does and checks what it got. What workers print appears as "From worker 2: ...",
+/// A tour of Muster: call functions on workers, move data badly and well, map, reduce, see errors come
+/// home. Each stop says what it does and checks what it got. What workers print appears as "From worker 2: ...",
 /// perhaps a moment late.
 #include "example.hpp"
 
@@ -118,24 +118,8 @@ bool map_and_reduce(std::size_t terms) {
   return check("\"three\" became -1, and pi is right", parsed == std::vector<int>{2, -1, 5} && pi_right);
 }
 
-void square(const muster::RemoteChannel<int>& jobs, const muster::RemoteChannel<int>& results) {
-  for (const int job : jobs) results.put(job * job);  // ends when the channel is closed and empty
-}
-
-bool channels() {
-  std::printf("5. Channels feed workers that run for long.\n");
-  const muster::RemoteChannel<int> jobs(100);  // lives here, and holds up to 100 numbers
-  const muster::RemoteChannel<int> results(100);
-  for (int i = 1; i <= 100; ++i) jobs.put(i);
-  jobs.close();
-  for (const muster::Pid worker : muster::workers()) muster::remote_do(square, worker, jobs, results);
-  int sum = 0;
-  for (int i = 1; i <= 100; ++i) sum += results.take();
-  return check("the first 100 squares add up to 338350", sum == 338'350);
-}
-
 bool errors() {
-  std::printf("6. What a task throws, fetch throws here.\n");
+  std::printf("5. What a task throws, fetch throws here.\n");
   try {
     muster::spawn([](std::size_t i) { return count_to(3).at(i); }, std::size_t{7}).fetch();
   } catch (const muster::RemoteException& error) {
@@ -163,7 +147,6 @@ int main(int argc, char** argv) {
   right = all_processes() && right;
   right = moving_data(size) && right;
   right = map_and_reduce(10 * size) && right;
-  right = channels() && right;
   right = errors() && right;
   std::puts(right ? "All is as it should be." : "Something is WRONG.");
   return right ? 0 : 1;

@@ -5,10 +5,16 @@
 
 #include <muster/cluster_manager.hpp>
 
+#include <sys/resource.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <csignal>
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -47,6 +53,46 @@ bool is_exhaustion(const std::error_code& code) {
          code == std::errc::resource_unavailable_try_again || code == std::errc::not_enough_memory;
 }
 
+/// A number in a file of the kernel's, where it has one.
+std::optional<std::int64_t> number_in(const char* path) {
+  std::ifstream file(path);
+  std::int64_t number = 0;
+  return file >> number ? std::optional(number) : std::nullopt;
+}
+
+std::optional<std::int64_t> limit_of(__rlimit_resource resource) {
+  rlimit limit{};
+  if (::getrlimit(resource, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return std::nullopt;
+  return static_cast<std::int64_t>(limit.rlim_cur);
+}
+
+/// Descriptors that this process has open.
+std::int64_t open_descriptors() {
+  std::error_code ignored;
+  const std::filesystem::directory_iterator all("/proc/self/fd", ignored);
+  return ignored ? 0 : std::distance(begin(all), end(all));
+}
+
+/// Refuses what can't be, before the first is started: each worker costs this process four descriptors (two pipes, its
+/// process, its connection) and the system some threads.
+/// @throws Error naming the limit
+void check_room(std::int64_t n) {
+  constexpr std::int64_t descriptors_each = 4, descriptors_to_start = 8, threads_each = 5;
+  const auto check = [n](std::int64_t needed, std::optional<std::int64_t> limit, const std::string& what,
+                         const std::string& where) {
+    if (limit && needed > *limit)
+      throw Error("can't start " + std::to_string(n) + " workers on this host: with them there would be " +
+                  std::to_string(needed) + " " + what + ", and the limit is " + std::to_string(*limit) + " (" + where +
+                  "). None was started; start fewer, or raise the limit.");
+  };
+  if (n == 0) return;
+  check(open_descriptors() + descriptors_to_start + n * descriptors_each, limit_of(RLIMIT_NOFILE),
+        "file descriptors open in this process", "ulimit -n");
+  check(n * threads_each, number_in("/proc/sys/kernel/threads-max"), "threads", "/proc/sys/kernel/threads-max");
+  check(n * threads_each, number_in("/proc/sys/kernel/pid_max"), "threads", "/proc/sys/kernel/pid_max");
+  if (::geteuid() != 0) check(n * threads_each, limit_of(RLIMIT_NPROC), "threads of this user", "ulimit -u");
+}
+
 /// Gives a worker its start record. One that ended before it read it is no failure of ours: its output tells more.
 void send_record(ChildProcess& child, const std::string& record) {
   try {
@@ -80,6 +126,7 @@ LocalManager::LocalManager(int n) : n_(n) {
 }
 
 void LocalManager::launch(LaunchContext& context) {
+  check_room(n_);
   SpawnRequest request;
   request.directory = context.options().dir;
   request.environment = added_environment(context.options());

@@ -6,6 +6,7 @@ namespace muster {
 
 /// Type of `Auto`.
 struct AutoType {
+  /// Nobody but `Auto` is one.
   explicit constexpr AutoType(int) {}
 };
 
@@ -16,7 +17,9 @@ inline constexpr AutoType Auto{0};
 template <class Tag>
 class NumberOrAuto {
  public:
+  /// A number.
   constexpr NumberOrAuto(int value) : value_(value) {}            // NOLINT(google-explicit-constructor)
+  /// Muster's choice.
   constexpr NumberOrAuto(AutoType) : value_(0), automatic_(true) {}  // NOLINT(google-explicit-constructor)
 
   /// Whether muster chooses.
@@ -24,10 +27,13 @@ class NumberOrAuto {
   /// The number; meaningless when automatic().
   constexpr int value() const { return value_; }
 
+  /// Same number, or both Auto.
   friend constexpr bool operator==(const NumberOrAuto& a, const NumberOrAuto& b) {
     return a.automatic_ == b.automatic_ && (a.automatic_ || a.value_ == b.value_);
   }
+  /// Whether it is that number.
   friend constexpr bool operator==(const NumberOrAuto& a, int b) { return !a.automatic_ && a.value_ == b; }
+  /// Whether it is Auto.
   friend constexpr bool operator==(const NumberOrAuto& a, AutoType) { return a.automatic_; }
 
  private:

@@ -15,6 +15,7 @@ namespace muster {
 template <class F, class... Captured>
 class BoundFront {
  public:
+  /// For bind_front.
   template <class G, class... A>
     requires(sizeof...(A) == sizeof...(Captured) && std::is_constructible_v<F, G> &&
              (std::is_constructible_v<Captured, A> && ...))
@@ -27,16 +28,19 @@ class BoundFront {
   constexpr decltype(auto) operator()(A&&... arguments) & {
     return call(*this, std::forward<A>(arguments)...);
   }
+  /// The same, as this object's constness and value category have it.
   template <class... A>
     requires std::is_invocable_v<const F&, const Captured&..., A...>
   constexpr decltype(auto) operator()(A&&... arguments) const& {
     return call(*this, std::forward<A>(arguments)...);
   }
+  /// The same, as this object's constness and value category have it.
   template <class... A>
     requires std::is_invocable_v<F, Captured..., A...>
   constexpr decltype(auto) operator()(A&&... arguments) && {
     return call(std::move(*this), std::forward<A>(arguments)...);
   }
+  /// The same, as this object's constness and value category have it.
   template <class... A>
     requires std::is_invocable_v<const F, const Captured..., A...>
   constexpr decltype(auto) operator()(A&&... arguments) const&& {
@@ -91,13 +95,14 @@ struct Codec<BoundFront<F, Captured...>> {
 
 }  // namespace detail
 
-/// `bind_front(f, captured...)` is a callable that holds `f` and values for its first parameters, and travels wherever each of
-/// them travels: the way to send along strings, vectors, futures and other functions. Arguments are decayed and copied or
-/// moved in; a string literal becomes a std::string. Calling it is calling `f(captured..., arguments...)`, with the captured
-/// values const, or moved from when the callable itself is an rvalue, as in `std::bind_front`. A function object, so that it is
-/// never confused with `std::bind_front` by argument-dependent lookup.
+/// `bind_front(f, captured...)` is a callable that holds `f` and values for its first parameters, and travels wherever
+/// each of them travels: the way to send along strings, vectors, futures and other functions. Arguments are decayed and
+/// copied or moved in; a string literal becomes a std::string. Calling it is calling `f(captured..., arguments...)`,
+/// with the captured values const, or moved from when the callable itself is an rvalue, as in `std::bind_front`. A
+/// function object, so that it is never confused with `std::bind_front` by argument-dependent lookup.
 /// @code
-/// auto greet = muster::bind_front([](const std::string& hello, int n) { return hello + std::to_string(n); }, "hello ");
+/// auto greet = muster::bind_front([](const std::string& hello, int n) { return hello + std::to_string(n); }, "hello
+/// ");
 /// @endcode
 inline constexpr detail::BindFront bind_front{};
 
@@ -105,13 +110,16 @@ inline constexpr detail::BindFront bind_front{};
 template <class F>
 class Trusted {
  public:
+  /// For trust.
   constexpr explicit Trusted(F function) : function_(std::move(function)) {}
 
+  /// Calls the function.
   template <class... A>
     requires std::is_invocable_v<F&, A...>
   constexpr decltype(auto) operator()(A&&... arguments) {
     return std::invoke(function_, std::forward<A>(arguments)...);
   }
+  /// Calls the function.
   template <class... A>
     requires std::is_invocable_v<const F&, A...>
   constexpr decltype(auto) operator()(A&&... arguments) const {
@@ -124,9 +132,9 @@ class Trusted {
   F function_;
 };
 
-/// Wraps a closure or function object that is plain bytes so that they are sent as they are: muster does not look for addresses
-/// among them. For numbers that happen to look like addresses, and for pointers that mean the same in every process (into memory
-/// mapped at one place everywhere).
+/// Wraps a closure or function object that is plain bytes so that they are sent as they are: muster does not look for
+/// addresses among them. For numbers that happen to look like addresses, and for pointers that mean the same in every
+/// process (into memory mapped at one place everywhere).
 template <class F>
 constexpr auto trust(F function) {
   static_assert(detail::trivial_bytes<F>,

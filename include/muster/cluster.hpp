@@ -31,7 +31,7 @@ struct AddprocsOptions {
   std::vector<std::string> exeflags = {};       ///< its further arguments
   std::string dir = {};                         ///< working directory; empty: the current one
   std::map<std::string, std::string> env = {};  ///< added to the inherited environment
-  Topology topology = Topology::all_to_all;
+  Topology topology = Topology::all_to_all;                ///< which workers may call each other
   bool lazy = true;                                                    ///< workers connect to each other on first use
   int threads = 1;                                                     ///< tasks a worker runs at once
   std::chrono::nanoseconds launch_timeout = std::chrono::seconds(60);  ///< for every worker to answer
@@ -52,7 +52,7 @@ struct SshOptions {
   std::vector<std::string> exeflags = {};       ///< its further arguments
   std::string dir = {};                         ///< working directory; empty: the current one
   std::map<std::string, std::string> env = {};  ///< added to the environment there
-  Topology topology = Topology::all_to_all;
+  Topology topology = Topology::all_to_all;                ///< which workers may call each other
   bool lazy = true;                                                    ///< workers connect to each other on first use
   int threads = 1;                                                     ///< tasks a worker runs at once
   std::chrono::nanoseconds launch_timeout = std::chrono::seconds(60);  ///< for every worker to answer
@@ -60,8 +60,8 @@ struct SshOptions {
   bool tunnel = false;                                                 ///< connect through the SSH session
   int max_parallel = 10;                                               ///< sessions being opened at once
   std::string identity_file = {};                                           ///< private key; empty: agent and defaults
-  KnownHosts known_hosts = KnownHosts::Strict;
-  Ship ship = Ship::Auto;
+  KnownHosts known_hosts = KnownHosts::Strict;                         ///< what an unknown host key means
+  Ship ship = Ship::Auto;                                              ///< whether the program is copied there
 };
 
 /// How many workers on a machine: a number, or Auto for its hardware threads.
@@ -73,14 +73,16 @@ class Machine {
  public:
   /// @throws std::invalid_argument for malformed text, naming it and what is wrong.
   Machine(const char* text);         // NOLINT(google-explicit-constructor)
+  /// @copydoc Machine(const char*)
   Machine(std::string text);         // NOLINT(google-explicit-constructor)
   Machine(std::string text, Count);  ///< text without a count, and how many
 
-  std::string user, host;
-  int port = 0;
-  std::string bind_address;
-  int bind_port = 0;
-  Count count = 1;
+  std::string user;          ///< empty: the one SSH is configured with
+  std::string host;          ///< name or address, IPv6 without brackets
+  int port = 0;              ///< of SSH there; 0: the default
+  std::string bind_address;  ///< where its workers listen; empty: chosen
+  int bind_port = 0;         ///< 0: any
+  Count count = 1;           ///< workers
 };
 
 /// Options of rmprocs.
@@ -131,19 +133,25 @@ void rmprocs(Pid pid, RmprocsOptions options = {});
 void rmprocs(const std::vector<Pid>& pids, RmprocsOptions options = {});
 /// Removes a worker; the future is ready when it is gone. Master only.
 Future<void> rmprocs_async(Pid pid);
+/// Removes workers; the future is ready when all are gone. Master only.
 Future<void> rmprocs_async(const std::vector<Pid>& pids);
 
 /// Requests stop of every task running on all workers. Master only.
 void interrupt();
+/// Requests stop of every task running there. Its fetchers get a RemoteException that is an InterruptedError.
 void interrupt(Pid pid);
+/// Requests stop of every task running on those.
 void interrupt(const std::vector<Pid>& pids);
 
 /// Unregisters a callback when it is destroyed.
 class [[nodiscard]] CallbackHandle {
  public:
   CallbackHandle() = default;
+  /// @param unregister what its end does
   explicit CallbackHandle(std::function<void()> unregister) : unregister_(std::move(unregister)) {}
+  /// The other one no longer unregisters anything.
   CallbackHandle(CallbackHandle&& other) noexcept : unregister_(std::exchange(other.unregister_, nullptr)) {}
+  /// Unregisters its own first.
   CallbackHandle& operator=(CallbackHandle&& other) noexcept {
     if (this != &other) {
       reset();

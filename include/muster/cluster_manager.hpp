@@ -17,11 +17,11 @@ namespace muster {
 struct WorkerConfig {
   int output_fd = -1;  ///< the worker's stdout (and stderr), which muster reads and closes
   std::string host = {};    ///< or, if the manager read the address line itself, where the worker listens
-  int port = 0;
+  int port = 0;  ///< there
   long os_pid = -1;   ///< its process on this host, where it has one
   std::string ident = {};  ///< name for `connect_idents`
-  std::vector<std::string> connect_idents = {};
-  std::map<std::string, std::string> environment = {};
+  std::vector<std::string> connect_idents = {};  ///< with Topology::custom: whom it connects to
+  std::map<std::string, std::string> environment = {};  ///< what was added to its environment
   std::any userdata = {};  ///< the manager's own
 };
 

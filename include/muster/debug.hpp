@@ -18,10 +18,13 @@ std::size_t calls_in_flight(Pid pid);
 
 /// One connection of a process.
 struct LinkInfo {
-  Pid peer = 0;
+  Pid peer = 0;             ///< the process at its other end
   std::string lane;  ///< "shm", "zmq-ipc" or "zmq-tcp"
-  bool encrypted = false;
-  std::uint64_t messages_sent = 0, messages_received = 0, bytes_sent = 0, bytes_received = 0;
+  bool encrypted = false;   ///< whether others could read along
+  std::uint64_t messages_sent = 0;      ///< heartbeats and credit included
+  std::uint64_t messages_received = 0;  ///< likewise
+  std::uint64_t bytes_sent = 0;         ///< headers included
+  std::uint64_t bytes_received = 0;     ///< likewise
 };
 /// The connections of that process. A call to it.
 std::vector<LinkInfo> links(Pid pid);

@@ -23,8 +23,8 @@ class Error : public std::runtime_error {
 
 /// How a worker ended.
 struct WorkerExit {
-  Pid pid = 0;
-  std::string host = {};
+  Pid pid = 0;                      ///< which
+  std::string host = {};            ///< where it ran
   bool expected = false;            ///< it was asked to leave
   std::optional<int> exit_status = {};   ///< where it exited by itself
   std::optional<int> signal = {};        ///< where a signal ended it
@@ -43,6 +43,7 @@ struct RemoteFailure;
 /// backtrace from the throw there.
 class RemoteException : public Error {
  public:
+  /// For muster's own use.
   explicit RemoteException(std::shared_ptr<const detail::RemoteFailure> failure);
 
   /// Process where it was thrown.
@@ -58,10 +59,13 @@ class RemoteException : public Error {
   bool is() const {
     return is_type(typeid(E));
   }
-  /// Throws the original type where this process knows it (standard exceptions, muster's own, register_exception), else
-  /// this RemoteException.
+  /// Throws the original type where this process knows it: standard exceptions, muster's own (a CompositeException with all
+  /// its members), and types given to register_exception (muster/register_exception.hpp). Else this RemoteException: also
+  /// for a type derived from one of those, for std::system_error with a category that is not the standard library's, and
+  /// where the exception is too large to travel (16 MiB). What std::throw_with_nested hid inside does not travel.
   [[noreturn]] void rethrow_cause() const;
 
+  /// For muster's own use.
   const std::shared_ptr<const detail::RemoteFailure>& failure() const { return failure_; }
 
  private:
@@ -75,6 +79,7 @@ class CompositeException : public Error {
  public:
   /// @param exceptions at least one; `what()` is the first one's and how many more there are.
   explicit CompositeException(std::vector<std::exception_ptr> exceptions);
+  /// All of them, in order of start.
   const std::vector<std::exception_ptr>& exceptions() const { return *exceptions_; }
 
  private:
@@ -84,8 +89,13 @@ class CompositeException : public Error {
 /// A process that a call needs has ended, or was removed.
 class ProcessExitedException : public Error {
  public:
+  /// @param exit how it ended
   explicit ProcessExitedException(WorkerExit exit);
+  /// With a text that says more than how it ended.
+  ProcessExitedException(WorkerExit exit, const std::string& text);
+  /// The process that is gone.
   Pid pid() const { return exit_->pid; }
+  /// How it ended.
   const WorkerExit& exit() const { return *exit_; }
 
  private:
@@ -154,8 +164,9 @@ enum class LaunchCause { not_started, exited, no_address_line, too_much_output, 
 /// One worker that could not be started.
 struct LaunchFailure {
   std::string where = {};  ///< machine, or what the manager calls the place
-  LaunchCause cause = LaunchCause::not_started;
-  std::optional<int> exit_status = {}, signal = {};
+  LaunchCause cause = LaunchCause::not_started;    ///< at which step
+  std::optional<int> exit_status = {};  ///< of its process, where it ended by itself
+  std::optional<int> signal = {};       ///< that ended its process, where one did
   std::string output = {};        ///< what the process printed
   std::string message = {};       ///< what happened and what to do
   std::exception_ptr error = {};  ///< the specific exception
@@ -164,7 +175,9 @@ struct LaunchFailure {
 /// Some workers of an addprocs could not be started.
 class LaunchError : public Error {
  public:
+  /// @param failures at least one  @param joined those that did join
   LaunchError(std::vector<LaunchFailure> failures, std::vector<Pid> joined);
+  /// One for each worker that could not be started.
   const std::vector<LaunchFailure>& failures() const { return data_->failures; }
   /// Those that did join, sorted. They stay.
   const std::vector<Pid>& joined() const { return data_->joined; }

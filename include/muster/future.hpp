@@ -105,6 +105,28 @@ void complete_with(const CorePointer& core, F&& f) {
   }
 }
 
+/// Settles `result` with what continue_with(source's value) gives, once that is there.
+template <class F>
+void chain(const CorePointer& source, const CorePointer& result, F&& continue_with) {
+  on_settled(source, true, [source, result, next = std::make_shared<std::decay_t<F>>(std::forward<F>(continue_with))] {
+    if (source->state() == FutureCore::State::failed)
+      pass_failure_of(result, *source);
+    else
+      run_here([source, result, next] {
+        if (!result->settled(false)) complete_with(result, [&] { return (*next)(source); });
+      });
+  });
+}
+
+/// Calls g; where that makes a Task, runs it to its end.
+template <class R, class G, class... A>
+R invoke_to_end(G&& g, A&&... arguments) {
+  if constexpr (requires { std::invoke(std::forward<G>(g), std::forward<A>(arguments)...).run_and_wait(); })
+    return std::invoke(std::forward<G>(g), std::forward<A>(arguments)...).run_and_wait();
+  else
+    return std::invoke(std::forward<G>(g), std::forward<A>(arguments)...);
+}
+
 /// Awaits a future in a coroutine task; no thread is held meanwhile.
 template <class T>
 class FutureAwaiter;
@@ -149,7 +171,8 @@ class Future : public detail::FutureBase {
   T fetch() const { return fetch_within({}); }
   /// @throws TimeoutError when it is not there after the duration.
   T fetch(std::chrono::nanoseconds timeout) const { return fetch_within(timeout); }
-  /// As fetch, and moves the value out of this handle.
+  /// As fetch, and moves the value out where this is its only handle here (a type that can't be copied always): it can't be
+  /// fetched from it again, which throws std::future_error(no_state).
   T take() && { return take_within({}); }
   T take(std::chrono::nanoseconds timeout) && { return take_within(timeout); }
   /// Fulfils a future made empty. @throws std::future_error(promise_already_satisfied) where it has a value already, or is a
@@ -161,14 +184,8 @@ class Future : public detail::FutureBase {
   auto then(G g) const {
     using R = detail::unwrap_task_t<std::invoke_result_t<G, T>>;
     auto result = detail::make_local_core();
-    detail::on_settled(core_, true, [core = core_, result, g = std::move(g)]() mutable {
-      if (core->state() == detail::FutureCore::State::failed) {
-        detail::fail_local(result, core->failure());
-        return;
-      }
-      detail::run_here([core, result, g = std::move(g)]() mutable {
-        detail::complete_with(result, [&] { return unwrapped(std::invoke(std::move(g), Future(core).fetch())); });
-      });
+    detail::chain(core_, result, [g = std::move(g)](const detail::CorePointer& core) mutable -> R {
+      return detail::invoke_to_end<R>(std::move(g), detail::copy_or_take<T>(core));
     });
     return Future<R>(std::move(result));
   }
@@ -217,14 +234,10 @@ class Future : public detail::FutureBase {
   }
   T take_within(detail::Timeout timeout) {
     detail::require_value(core_, timeout);
-    return std::move(*static_cast<T*>(core_->take_decoded(&detail::decode_shared<T>).get()));
-  }
-  template <class R>
-  static decltype(auto) unwrapped(R&& result) {
-    if constexpr (requires { std::forward<R>(result).run_and_wait(); })
-      return std::forward<R>(result).run_and_wait();
-    else
-      return std::forward<R>(result);
+    if constexpr (std::is_copy_constructible_v<T>) {
+      if (core_.use_count() > 1) return detail::value_of<T>(core_);  // others want it too
+    }
+    return detail::take_value<T>(core_);
   }
 };
 
@@ -247,19 +260,8 @@ class Future<void> : public detail::FutureBase {
   auto then(G g) const {
     using R = detail::unwrap_task_t<std::invoke_result_t<G>>;
     auto result = detail::make_local_core();
-    detail::on_settled(core_, true, [core = core_, result, g = std::move(g)]() mutable {
-      if (core->state() == detail::FutureCore::State::failed) {
-        detail::fail_local(result, core->failure());
-        return;
-      }
-      detail::run_here([result, g = std::move(g)]() mutable {
-        detail::complete_with(result, [&]() -> R {
-          if constexpr (requires { std::invoke(std::move(g)).run_and_wait(); })
-            return std::invoke(std::move(g)).run_and_wait();
-          else
-            return std::invoke(std::move(g));
-        });
-      });
+    detail::chain(core_, result, [g = std::move(g)](const detail::CorePointer&) mutable -> R {
+      return detail::invoke_to_end<R>(std::move(g));
     });
     return Future<R>(std::move(result));
   }
@@ -329,27 +331,41 @@ class Countdown {
 
 template <class T>
 auto value_or_monostate(const CorePointer& core) {
-  require_value(core, {});
   if constexpr (std::is_void_v<T>)
     return std::monostate{};
   else
-    return Future<T>(core).fetch();
+    return copy_or_take<T>(core);
 }
 
 template <class T>
 using value_or_monostate_t = std::conditional_t<std::is_void_v<T>, std::monostate, T>;
 
-/// Calls `done` once, when every core is settled with its value.
-inline void when_all_settled(const std::vector<CorePointer>& cores, std::function<void()> done) {
+/// Completes `result` with what collect() returns, as a task, when every core is settled with its value; or with the first
+/// failure in their order, when all are.
+template <class F>
+void when_all_settled(const std::vector<CorePointer>& cores, const CorePointer& result, F collect) {
   if (cores.empty()) {
-    done();
+    complete_with(result, collect);
     return;
   }
-  auto countdown = std::make_shared<Countdown>(cores.size());
-  auto shared_done = std::make_shared<std::function<void()>>(std::move(done));
+  struct All {
+    All(const std::vector<CorePointer>& all, CorePointer to, F&& f)
+        : countdown(all.size()), cores(all), result(std::move(to)), collect(std::move(f)) {}
+    Countdown countdown;
+    std::vector<CorePointer> cores;
+    CorePointer result;
+    F collect;
+  };
+  const auto all = std::make_shared<All>(cores, result, std::move(collect));
   for (const auto& core : cores)
-    on_settled(core, true, [countdown, shared_done] {
-      if (countdown->one_less()) (*shared_done)();
+    on_settled(core, true, [all] {
+      if (!all->countdown.one_less()) return;
+      for (const auto& one : all->cores) {
+        if (one->state() != FutureCore::State::failed) continue;
+        pass_failure_of(all->result, *one);
+        return;
+      }
+      run_here([all] { complete_with(all->result, all->collect); });
     });
 }
 
@@ -366,9 +382,8 @@ template <class... T>
 Future<std::tuple<detail::value_or_monostate_t<T>...>> when_all(Future<T>... futures) {
   auto result = detail::make_local_core();
   const std::vector<detail::CorePointer> cores{futures.core()...};
-  detail::when_all_settled(cores, [result, futures...] {
-    detail::complete_with(
-        result, [&] { return std::tuple<detail::value_or_monostate_t<T>...>{detail::value_or_monostate<T>(futures.core())...}; });
+  detail::when_all_settled(cores, result, [futures...] {
+    return std::tuple<detail::value_or_monostate_t<T>...>{detail::value_or_monostate<T>(futures.core())...};
   });
   return Future<std::tuple<detail::value_or_monostate_t<T>...>>(std::move(result));
 }
@@ -380,17 +395,13 @@ auto when_all(std::vector<Future<T>> futures) {
   auto result = detail::make_local_core();
   std::vector<detail::CorePointer> cores;
   for (const auto& future : futures) cores.push_back(future.core());
-  detail::when_all_settled(cores, [result, futures = std::move(futures)] {
-    detail::complete_with(result, [&]() -> R {
-      if constexpr (std::is_void_v<T>) {
-        for (const auto& future : futures) future.fetch();
-      } else {
-        std::vector<T> values;
-        values.reserve(futures.size());
-        for (const auto& future : futures) values.push_back(future.fetch());
-        return values;
-      }
-    });
+  detail::when_all_settled(cores, result, [cores]() -> R {
+    if constexpr (!std::is_void_v<T>) {
+      std::vector<T> values;
+      values.reserve(cores.size());
+      for (const auto& core : cores) values.push_back(detail::copy_or_take<T>(core));
+      return values;
+    }
   });
   return Future<R>(std::move(result));
 }
@@ -403,7 +414,7 @@ Future<std::size_t> when_any(std::vector<Future<T>> futures) {
   auto result = detail::make_local_core();
   auto taken = std::make_shared<std::atomic<bool>>(false);
   for (std::size_t i = 0; i < futures.size(); ++i)
-    detail::on_settled(futures[i].core(), false, [result, taken, i] {
+    detail::on_settled(futures[i].core(), false, [result, taken, i, core = futures[i].core()] {
       if (!taken->exchange(true)) detail::complete_local(result, detail::to_payload(i));
     });
   return Future<std::size_t>(std::move(result));

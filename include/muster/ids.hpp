@@ -18,6 +18,7 @@ struct RemoteRefId {
   Pid creator = 0;           ///< process that made the reference
   std::uint64_t number = 0;  ///< counted by that process
 
+  /// By creator, then by number.
   auto operator<=>(const RemoteRefId&) const = default;
 };
 
@@ -26,9 +27,11 @@ std::ostream& operator<<(std::ostream& out, const RemoteRefId& id);
 
 }  // namespace muster
 
+/// @cond
 template <>
 struct std::hash<muster::RemoteRefId> {
   std::size_t operator()(const muster::RemoteRefId& id) const noexcept {
     return std::hash<std::uint64_t>{}(id.number * 0x9e3779b97f4a7c15ULL + static_cast<std::uint64_t>(id.creator));
   }
 };
+/// @endcond

@@ -16,3 +16,6 @@
 #include <muster/session.hpp>
 #include <muster/spawn.hpp>
 #include <muster/task.hpp>
+#include <muster/distributed.hpp>
+#include <muster/pmap.hpp>
+#include <muster/worker_pool.hpp>

@@ -11,12 +11,13 @@ namespace muster {
 
 /// The indexes first, first + 1, ..., last - 1. Itself a range, with random access; it travels as two numbers.
 struct IndexRange {
-  std::size_t first = 0;
+  std::size_t first = 0;  ///< the first index
   std::size_t last = 0;  ///< one past the end
 
   /// Walks over indexes; holds its own, so it may outlive its range.
   class Iterator {
    public:
+    /// @cond a random access iterator, member by member
     using value_type = std::size_t;
     using reference = std::size_t;
     using pointer = void;
@@ -57,19 +58,24 @@ struct IndexRange {
       return static_cast<difference_type>(a.index_ - b.index_);
     }
     friend constexpr auto operator<=>(Iterator, Iterator) = default;
+    /// @endcond
 
    private:
     std::size_t index_ = 0;
   };
 
+  /// At the first index.
   constexpr Iterator begin() const { return Iterator(first); }
+  /// Behind the last index.
   constexpr Iterator end() const { return Iterator(first + size()); }
   /// How many there are; 0 when last is not after first.
   constexpr std::size_t size() const { return last > first ? last - first : 0; }
+  /// Whether there are none.
   constexpr bool empty() const { return size() == 0; }
   /// The n-th, from 0.
   constexpr std::size_t operator[](std::size_t n) const { return first + n; }
 
+  /// Same first and last.
   bool operator==(const IndexRange&) const = default;
 };
 
@@ -80,7 +86,9 @@ std::vector<IndexRange> splitrange(std::size_t n, int parts);
 
 }  // namespace muster
 
+/// @cond
 template <>
 inline constexpr bool std::ranges::enable_borrowed_range<muster::IndexRange> = true;
 template <>
 inline constexpr bool std::ranges::enable_view<muster::IndexRange> = true;
+/// @endcond

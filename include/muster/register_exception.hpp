@@ -58,22 +58,25 @@ std::exception_ptr put_together_exception(std::span<const std::byte> bytes) {
 
 }  // namespace detail
 
-/// Lets RemoteException::rethrow_cause() throw an E again in other processes. Needs no session; any thread; a second time
-/// does no harm. Every process runs the same program, so it is usually written beside the class:
+/// Lets RemoteException::rethrow_cause() throw an E again in other processes. Needs no session; any thread; a second
+/// time does no harm. Every process runs the same program, so it is usually written beside the class:
 /// @code
 /// struct NoConvergence : std::runtime_error { using std::runtime_error::runtime_error; };
 /// static const bool registered = muster::register_exception<NoConvergence>();
 /// @endcode
-/// @tparam E a class that can be serialized as an argument can (all its data travels), else one that is constructible from
-///   std::string and has what(): it is made again from the text. A constructor that adds to its text adds a second time.
-///   What a std::nested_exception holds does not travel. A class derived from E is another type: register it too.
+/// @tparam E a class that can be serialized as an argument can (all its data travels), else one that is constructible
+/// from
+///   std::string and has what(): it is made again from the text. A constructor that adds to its text adds a second
+///   time. What a std::nested_exception holds does not travel. A class derived from E is another type: register it too.
 /// @returns true
 template <class E>
 bool register_exception() {
-  static_assert(std::is_same_v<E, std::decay_t<E>>, "register_exception wants the type as it is thrown: no reference, no const");
-  static_assert(detail::serializable<E> || detail::MadeFromWhat<E>,
-                "an exception type that crosses processes is serializable (an aggregate, or a class with a cereal serialize), "
-                "or has what() and a constructor from std::string");
+  static_assert(std::is_same_v<E, std::decay_t<E>>,
+                "register_exception wants the type as it is thrown: no reference, no const");
+  static_assert(
+      detail::serializable<E> || detail::MadeFromWhat<E>,
+      "an exception type that crosses processes is serializable (an aggregate, or a class with a cereal serialize), "
+      "or has what() and a constructor from std::string");
   return detail::add_exception_codec(typeid(E), {&detail::take_apart_exception<E>, &detail::put_together_exception<E>});
 }
 

@@ -22,9 +22,9 @@ enum class Encryption { Auto, On, Off };
 /// Options of a session.
 struct SessionOptions {
   std::string cookie = {};  ///< what members of the cluster know; empty: random
-  std::chrono::nanoseconds heartbeat_interval = std::chrono::seconds(1);
+  std::chrono::nanoseconds heartbeat_interval = std::chrono::seconds(1);  ///< between signs of life on quiet links
   std::chrono::nanoseconds heartbeat_timeout = std::chrono::seconds(10);  ///< silence after which a process counts as lost
-  Encryption encryption = Encryption::Auto;
+  Encryption encryption = Encryption::Auto;             ///< which connections are encrypted
   std::string bind_address = {};                             ///< interface to listen on; empty: 127.0.0.1
   std::uint64_t max_message = std::uint64_t{64} << 30;  ///< bytes of one message
   std::function<std::string(Pid, std::string_view)> worker_output = {};  ///< composes the line shown for a worker's line

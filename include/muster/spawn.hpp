@@ -52,11 +52,13 @@ template <class F, class... A>
 auto remotecall_fetch(F f, Pid pid, A&&... arguments) -> detail::call_result_t<F, A...> {
   using R = detail::call_result_t<F, A...>;
   if (detail::is_here(pid)) {
-    detail::check_call<F, std::remove_cvref_t<A>...>();
+    detail::check_call<F, A...>();
     const auto result = detail::call_here(&detail::invoke<F, detail::sent_t<A>...>, detail::encode_call(f, arguments...));
     if constexpr (!std::is_void_v<R>) return detail::from_payload<R>(result);
   } else {
-    return Future<R>(detail::start(pid, detail::Returns::value, f, arguments...)).take();
+    const auto core = detail::start(pid, detail::Returns::value, f, arguments...);
+    detail::require_value(core, {});
+    if constexpr (!std::is_void_v<R>) return detail::take_value<R>(core);
   }
 }
 
@@ -84,14 +86,14 @@ auto fetchfrom(Pid pid, F f, A&&... arguments) -> detail::call_result_t<F, A...>
 template <class F, class... A>
   requires(!std::is_same_v<std::remove_cvref_t<F>, std::vector<Pid>> && !std::is_same_v<F, std::initializer_list<Pid>>)
 void everywhere(F f, A&&... arguments) {
-  detail::check_call<F, std::remove_cvref_t<A>...>();
+  detail::check_call<F, A...>();
   detail::call_everywhere({}, &detail::invoke<F, detail::sent_t<A>...>, detail::encode_call(f, arguments...));
 }
 
 /// Runs f on the processes named, once per mention, and waits. An unknown pid is refused before anything runs.
 template <class F, class... A>
 void everywhere(const std::vector<Pid>& pids, F f, A&&... arguments) {
-  detail::check_call<F, std::remove_cvref_t<A>...>();
+  detail::check_call<F, A...>();
   if (!pids.empty())
     detail::call_everywhere(pids, &detail::invoke<F, detail::sent_t<A>...>, detail::encode_call(f, arguments...));
 }
@@ -100,7 +102,7 @@ void everywhere(const std::vector<Pid>& pids, F f, A&&... arguments) {
 /// throws, that worker fails to join.
 template <class F, class... A>
 void everywhere_always(F f, A&&... arguments) {
-  detail::check_call<F, std::remove_cvref_t<A>...>();
+  detail::check_call<F, A...>();
   detail::call_everywhere_always(&detail::invoke<F, detail::sent_t<A>...>, detail::encode_call(f, arguments...));
 }
 

@@ -7,6 +7,8 @@
 #include <chrono>
 #include <coroutine>
 #include <exception>
+#include <functional>
+#include <memory>
 #include <optional>
 #include <stop_token>
 #include <utility>
@@ -29,6 +31,7 @@ std::optional<std::chrono::steady_clock::time_point> deadline();
 /// Every muster call in the scope, and in the tasks it starts, ends within the duration: with TimeoutError where it is not done.
 /// Scopes nest; the earliest deadline holds. Of the thread it is made in.
 struct DeadlineScope {
+  /// @param duration from now
   explicit DeadlineScope(std::chrono::nanoseconds duration);
   ~DeadlineScope();
   DeadlineScope(const DeadlineScope&) = delete;
@@ -40,10 +43,20 @@ struct DeadlineScope {
 
 namespace detail {
 
-/// Resumes the coroutine, as a job of this process, when the core is settled, or when its task must stop.
-void resume_when_settled(const CorePointer& core, std::coroutine_handle<> coroutine);
-/// What a resumed coroutine does first: throws where its task must stop and the core is not settled, or the core's failure.
+/// Waiting for a future without a thread.
+class Suspension;
+/// For the task of this thread. @param go_on called once, by any thread, in start_suspension or after it; must be quick
+std::shared_ptr<Suspension> make_suspension(std::function<void(std::shared_ptr<Suspension>)> go_on);
+/// Goes on when the core is settled, or the task must stop or has no more time.
+void start_suspension(Suspension& suspension, const CorePointer& core);
+/// Goes on now.
+void cut_suspension_short(Suspension& suspension);
+/// What who went on does first: when this returns go_on has returned, and nothing watches any more.
+void end_suspension(Suspension& suspension);
+/// What it does next, as the task that waited: throws where it must stop and the core is not settled, or the core's failure.
 void check_resumed(const CorePointer& core);
+/// Resumes the coroutine as a job of this process, as part of this thread's task.
+void resume_when_settled(const CorePointer& core, std::coroutine_handle<> coroutine);
 
 template <class T>
 class FutureAwaiter {
@@ -53,12 +66,7 @@ class FutureAwaiter {
   void await_suspend(std::coroutine_handle<> coroutine) const { resume_when_settled(core_, coroutine); }
   T await_resume() const {
     check_resumed(core_);
-    if constexpr (!std::is_void_v<T>) {
-      if constexpr (std::is_copy_constructible_v<T>)
-        return value_of<T>(core_);
-      else
-        return std::move(*static_cast<T*>(core_->take_decoded(&decode_shared<T>).get()));
-    }
+    return copy_or_take<T>(core_);
   }
 
  private:
@@ -129,6 +137,7 @@ class TaskPromise<void> : public TaskPromiseBase {
 template <class T>
 class [[nodiscard]] Task {
  public:
+  /// @cond what the language asks of a coroutine type
   using promise_type = detail::TaskPromise<T>;
   using value_type = T;
 
@@ -144,6 +153,7 @@ class [[nodiscard]] Task {
   ~Task() {
     if (coroutine_) coroutine_.destroy();
   }
+  /// @endcond
 
   /// Awaits it from another coroutine task.
   auto operator co_await() && {
@@ -207,7 +217,7 @@ Detached drive(Task<T> task, Completer completer) {
 struct CoreCompleter {
   CorePointer core;
   void complete(Payload&& value) { complete_local(core, std::move(value)); }
-  void fail(const std::exception_ptr& failure) { fail_local(core, failure); }
+  void fail(const std::exception_ptr& failure) { pass_failure(core, failure); }
 };
 
 }  // namespace detail
@@ -216,7 +226,8 @@ template <class T>
 T Task<T>::run_and_wait() && {
   auto core = detail::make_local_core();
   detail::drive(std::move(*this), detail::CoreCompleter{core});
-  return Future<T>(std::move(core)).fetch();
+  detail::require_value(core, {});
+  if constexpr (!std::is_void_v<T>) return detail::take_value<T>(core);
 }
 
 }  // namespace muster

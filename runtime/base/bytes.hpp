@@ -1,6 +1,6 @@
 /// @file
-/// Numbers and texts as bytes, for the few things that travel below the wire's codec: failures. Little endian; whoever reads
-/// checks every length against what is left.
+/// Numbers and texts as bytes, for the few things that travel below the wire's codec: failures. Little endian; whoever
+/// reads checks every length against what is left.
 #pragma once
 
 #include <muster/errors.hpp>

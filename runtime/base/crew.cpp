@@ -10,13 +10,15 @@ void Crew::run(const std::string& name, std::function<void()> f) {
   const std::lock_guard lock(mutex_);
   for (auto member = members_.begin(); member != members_.end();) {
     if (member->done) {
-      member->thread.join();
+      if (member->thread.joinable()) member->thread.join();  // else join() has it
       member = members_.erase(member);
     } else {
       ++member;
     }
   }
-  Member& member = members_.emplace_back();
+  // Made before it is listed: where no thread is left, nothing stays.
+  std::list<Member> fresh(1);
+  Member& member = fresh.front();
   member.thread = std::thread([this, &member, name, f = std::move(f)]() mutable {
     (void)pthread_setname_np(pthread_self(), name.substr(0, 15).c_str());
     try {
@@ -30,6 +32,7 @@ void Crew::run(const std::string& name, std::function<void()> f) {
     const std::lock_guard done(mutex_);
     member.done = true;
   });
+  members_.splice(members_.end(), fresh);
 }
 
 void Crew::join() {

@@ -2,8 +2,9 @@
 /// Types by their names.
 #include "runtime/base/demangle.hpp"
 
-#include <cstdlib>
 #include <cxxabi.h>
+
+#include <cstdlib>
 #include <map>
 #include <memory>
 #include <set>
@@ -26,10 +27,11 @@ struct Base {
 
 using Bases = std::map<std::string, Base>;
 
-/// Notes every base of `type`, which is itself the subobject called `path`. A virtual base is one subobject however it is
-/// reached, so it is called by its own name; any other base by its place in the class that has it.
+/// Notes every base of `type`, which is itself the subobject called `path`. A virtual base is one subobject however it
+/// is reached, so it is called by its own name; any other base by its place in the class that has it.
 void collect(const std::type_info& type, const std::string& path, bool accessible, Bases& bases) {
-  const auto visit = [&](const abi::__class_type_info& base, const std::string& place, bool is_virtual, bool is_public) {
+  const auto visit = [&](const abi::__class_type_info& base, const std::string& place, bool is_virtual,
+                         bool is_public) {
     const std::string name = base.name();
     const std::string subobject = is_virtual ? "virtual " + name : path + "/" + place;
     Base& entry = bases[name];
@@ -52,7 +54,8 @@ void collect(const std::type_info& type, const std::string& path, bool accessibl
 
 std::string demangled(const char* mangled) {
   int status = 0;
-  const std::unique_ptr<char, decltype(&std::free)> text(abi::__cxa_demangle(mangled, nullptr, nullptr, &status), &std::free);
+  const std::unique_ptr<char, decltype(&std::free)> text(abi::__cxa_demangle(mangled, nullptr, nullptr, &status),
+                                                         &std::free);
   if (status != 0 || !text) return mangled;
   std::string result = text.get();
   replace_all(result, "std::__cxx11::basic_string<char, std::char_traits<char>, std::allocator<char> >", "std::string");

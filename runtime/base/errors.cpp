@@ -1,15 +1,16 @@
 /// @file
 /// What the exceptions say.
-#include <muster/errors.hpp>
-
 #include "runtime/base/demangle.hpp"
 #include "runtime/base/exception_types.hpp"
 #include "runtime/base/failure.hpp"
 
+#include <muster/errors.hpp>
+
+#include <cxxabi.h>
+
 #include <algorithm>
 #include <csignal>
 #include <cstring>
-#include <cxxabi.h>
 #include <utility>
 
 namespace muster {
@@ -105,7 +106,8 @@ std::string failure_text(const LaunchFailure& failure) {
 }
 
 std::string launch_text(const std::vector<LaunchFailure>& failures, const std::vector<Pid>& joined) {
-  std::string text = std::to_string(failures.size()) + (failures.size() == 1 ? " worker" : " workers") + " could not be started";
+  std::string text =
+      std::to_string(failures.size()) + (failures.size() == 1 ? " worker" : " workers") + " could not be started";
   if (!joined.empty()) {
     text += " (" + std::to_string(joined.size()) + " joined and " + (joined.size() == 1 ? "stays" : "stay") + ": ";
     for (const Pid pid : joined) text += (pid == joined.front() ? "" : ", ") + std::to_string(pid);
@@ -125,7 +127,8 @@ std::string WorkerExit::describe() const {
     text += " " + end;
     if (expected) text += ", as it was asked to leave";
   } else {
-    text += expected ? " has left, as it was asked to" : " is gone: its connection was lost, and how it ended is not known";
+    text +=
+        expected ? " has left, as it was asked to" : " is gone: its connection was lost, and how it ended is not known";
   }
   if (!trimmed(last_output).empty()) text += "; its last output:" + quoted_output(last_output);
   if (calls_in_flight > 0) {
@@ -149,7 +152,8 @@ const std::string& RemoteException::backtrace() const { return failure_->backtra
 bool RemoteException::is_type(const std::type_info& type) const {
   // By name: the type is another process's, and two modules of this one may each have their own type_info for it.
   const char* name = type.name();
-  return std::any_of(failure_->caught_as.begin(), failure_->caught_as.end(), [&](const auto& known) { return known == name; });
+  return std::any_of(failure_->caught_as.begin(), failure_->caught_as.end(),
+                     [&](const auto& known) { return known == name; });
 }
 
 void RemoteException::rethrow_cause() const {
@@ -160,6 +164,9 @@ void RemoteException::rethrow_cause() const {
 CompositeException::CompositeException(std::vector<std::exception_ptr> exceptions)
     : Error(composite_text(exceptions)),
       exceptions_(std::make_shared<const std::vector<std::exception_ptr>>(std::move(exceptions))) {}
+
+ProcessExitedException::ProcessExitedException(WorkerExit exit, const std::string& text)
+    : Error(text), exit_(std::make_shared<const WorkerExit>(std::move(exit))) {}
 
 ProcessExitedException::ProcessExitedException(WorkerExit exit)
     : Error(exit.describe()), exit_(std::make_shared<const WorkerExit>(std::move(exit))) {}

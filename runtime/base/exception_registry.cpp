@@ -1,9 +1,9 @@
 /// @file
 /// The exception types that users registered.
-#include <muster/detail/exception_codec.hpp>
-
 #include "runtime/base/bytes.hpp"
 #include "runtime/base/exception_types.hpp"
+
+#include <muster/detail/exception_codec.hpp>
 
 #include <map>
 #include <mutex>
@@ -12,9 +12,9 @@
 namespace muster {
 namespace {
 
-/// Registered types by their mangled names. One for the program, not one for a session: it holds facts about the program's
-/// types, which are the same whatever session runs, and it is filled by initializers of namespace-scope variables, before
-/// there is any session. Hence a static in a function, made by whoever comes first.
+/// Registered types by their mangled names. One for the program, not one for a session: it holds facts about the
+/// program's types, which are the same whatever session runs, and it is filled by initializers of namespace-scope
+/// variables, before there is any session. Hence a static in a function, made by whoever comes first.
 struct Registry {
   std::shared_mutex mutex;  ///< guards codecs
   std::map<std::string, detail::ExceptionCodec, std::less<>> codecs;

@@ -52,9 +52,7 @@ constexpr ExceptionCodec with_message = {
     [](const std::exception_ptr& exception) {
       return taken_apart<E>(exception, [](ByteWriter& out, const E& error) { out.text(error.what()); });
     },
-    [](std::span<const std::byte> bytes) {
-      return put_together(bytes, [](ByteReader& in) { return E(in.text()); });
-    }};
+    [](std::span<const std::byte> bytes) { return put_together(bytes, [](ByteReader& in) { return E(in.text()); }); }};
 
 /// A type that holds nothing that its public interface could set.
 template <class E>
@@ -71,7 +69,8 @@ const std::error_category* category_named(std::string_view name) {
   return nullptr;
 }
 
-/// Writes the code, and what the constructor of a system_error was given as text: what() is that, `: ` and the code's text.
+/// Writes the code, and what the constructor of a system_error was given as text: what() is that, `: ` and the code's
+/// text.
 void write_system_error(ByteWriter& out, const std::system_error& error) {
   if (category_named(error.code().category().name()) != &error.code().category()) {
     throw SerializationError("an error category of another library");
@@ -109,14 +108,16 @@ constexpr ExceptionCodec system_error_codec = {
       });
     }};
 
-constexpr ExceptionCodec ios_failure_codec = {
-    [](const std::exception_ptr& exception) { return taken_apart<std::ios_base::failure>(exception, write_system_error); },
-    [](std::span<const std::byte> bytes) {
-      return put_together(bytes, [](ByteReader& in) {
-        const SystemErrorData data = read_system_error(in);
-        return std::ios_base::failure(data.text, data.code);
-      });
-    }};
+constexpr ExceptionCodec ios_failure_codec = {[](const std::exception_ptr& exception) {
+                                                return taken_apart<std::ios_base::failure>(exception,
+                                                                                           write_system_error);
+                                              },
+                                              [](std::span<const std::byte> bytes) {
+                                                return put_together(bytes, [](ByteReader& in) {
+                                                  const SystemErrorData data = read_system_error(in);
+                                                  return std::ios_base::failure(data.text, data.code);
+                                                });
+                                              }};
 
 constexpr ExceptionCodec filesystem_error_codec = {
     [](const std::exception_ptr& exception) {
@@ -145,14 +146,15 @@ constexpr ExceptionCodec future_error_codec = {
           exception, [](ByteWriter& out, const std::future_error& error) { out.number(error.code().value()); });
     },
     [](std::span<const std::byte> bytes) {
-      return put_together(bytes,
-                          [](ByteReader& in) { return std::future_error(static_cast<std::future_errc>(in.number<int>())); });
+      return put_together(
+          bytes, [](ByteReader& in) { return std::future_error(static_cast<std::future_errc>(in.number<int>())); });
     }};
 
 constexpr ExceptionCodec regex_error_codec = {
     [](const std::exception_ptr& exception) {
-      return taken_apart<std::regex_error>(
-          exception, [](ByteWriter& out, const std::regex_error& error) { out.number(static_cast<int>(error.code())); });
+      return taken_apart<std::regex_error>(exception, [](ByteWriter& out, const std::regex_error& error) {
+        out.number(static_cast<int>(error.code()));
+      });
     },
     [](std::span<const std::byte> bytes) {
       return put_together(bytes, [](ByteReader& in) {
@@ -207,12 +209,13 @@ Table built_in_table() {
   add_with_message<std::format_error>(table);
 #endif
   add_without_data<std::exception, std::bad_exception, std::bad_alloc, std::bad_array_new_length, std::bad_cast,
-                   std::bad_any_cast, std::bad_typeid, std::bad_weak_ptr, std::bad_function_call, std::bad_optional_access,
-                   std::bad_variant_access>(table);
+                   std::bad_any_cast, std::bad_typeid, std::bad_weak_ptr, std::bad_function_call,
+                   std::bad_optional_access, std::bad_variant_access>(table);
   table.emplace(typeid(std::system_error).name(), system_error_codec);
   table.emplace(typeid(std::filesystem::filesystem_error).name(), filesystem_error_codec);
   table.emplace(typeid(std::ios_base::failure).name(), ios_failure_codec);
-  table.emplace("St13__ios_failure", ios_failure_codec);  // what libstdc++'s streams throw for it: derived, to serve two ABIs
+  table.emplace("St13__ios_failure",
+                ios_failure_codec);  // what libstdc++'s streams throw for it: derived, to serve two ABIs
   table.emplace(typeid(std::future_error).name(), future_error_codec);
   table.emplace(typeid(std::regex_error).name(), regex_error_codec);
   table.emplace(typeid(ProcessExitedException).name(), process_exited_codec);

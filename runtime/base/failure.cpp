@@ -8,6 +8,7 @@
 #include "runtime/base/exception_types.hpp"
 
 #include <cxxabi.h>
+
 #include <new>
 #include <utility>
 
@@ -63,14 +64,14 @@ RemoteFailure read_failure(ByteReader& in) {
   return failure;
 }
 
-RemoteFailure failure_of(const std::exception_ptr& exception, Pid here, int depth);
+RemoteFailure failure_of(const std::exception_ptr& exception, Pid here, FailureOrigin origin, int depth);
 std::exception_ptr thrown_by_fetch(RemoteFailure failure, int depth);
 std::exception_ptr revive(const RemoteFailure& failure, int depth);
 
 /// An exception inside another, maybe none.
 void write_member(ByteWriter& out, const std::exception_ptr& member, Pid here, int depth) {
   out.number(member != nullptr);
-  if (member) write_failure(out, failure_of(member, here, depth + 1));
+  if (member) write_failure(out, failure_of(member, here, FailureOrigin::runtime, depth + 1));
 }
 
 /// It comes back as what it was where its type is known here, else as a RemoteException.
@@ -135,7 +136,8 @@ std::exception_ptr read_launch_error(ByteReader& in, int depth) {
   for (LaunchFailure& failure : failures) {
     failure.where = in.text();
     const auto cause = in.number<unsigned char>();
-    if (cause > static_cast<unsigned char>(LaunchCause::handshake)) throw SerializationError("a launch failed for no known cause");
+    if (cause > static_cast<unsigned char>(LaunchCause::handshake))
+      throw SerializationError("a launch failed for no known cause");
     failure.cause = static_cast<LaunchCause>(cause);
     failure.exit_status = in.optional();
     failure.signal = in.optional();
@@ -150,7 +152,8 @@ std::exception_ptr read_launch_error(ByteReader& in, int depth) {
 
 /// Writes the exception itself. Those that hold further exceptions are written here, all others by their codec.
 /// @returns false where its type is not known
-bool write_original(ByteWriter& out, const std::exception_ptr& exception, const std::type_info& type, Pid here, int depth) {
+bool write_original(ByteWriter& out, const std::exception_ptr& exception, const std::type_info& type, Pid here,
+                    int depth) {
   out.text(type.name());
   if (type == typeid(RemoteException) || type == typeid(CompositeException) || type == typeid(LaunchError)) {
     try {
@@ -169,7 +172,8 @@ bool write_original(ByteWriter& out, const std::exception_ptr& exception, const 
   return codec.has_value();
 }
 
-std::vector<std::byte> original_of(const std::exception_ptr& exception, const std::type_info& type, Pid here, int depth) {
+std::vector<std::byte> original_of(const std::exception_ptr& exception, const std::type_info& type, Pid here,
+                                   int depth) {
   if (depth >= max_depth) return {};
   try {
     ByteWriter out;
@@ -213,9 +217,10 @@ std::exception_ptr revive(const RemoteFailure& failure, int depth) {
 }
 
 /// Those that a fetcher sees as themselves. Only the type itself: what a user derived from it stays distinguishable.
-Form form_of(const std::type_info& type) {
+Form form_of(const std::type_info& type, FailureOrigin origin) {
   if (type == typeid(TimeoutError)) return Form::timeout;
   if (type == typeid(CancelledError)) return Form::cancelled;
+  if (origin == FailureOrigin::task) return Form::remote;
   if (type == typeid(ProcessExitedException)) return Form::process_exited;
   if (type == typeid(ChannelClosed)) return Form::channel_closed;
   return Form::remote;
@@ -256,7 +261,7 @@ Description describe(const std::exception_ptr& exception) {
   return result;
 }
 
-RemoteFailure failure_of(const std::exception_ptr& exception, Pid here, int depth) {
+RemoteFailure failure_of(const std::exception_ptr& exception, Pid here, FailureOrigin origin, int depth) {
   RemoteFailure failure;
   failure.pid = here;
   if (!exception) {
@@ -269,7 +274,7 @@ RemoteFailure failure_of(const std::exception_ptr& exception, Pid here, int dept
     failure.type_name = "an exception of another language";
     return failure;
   }
-  failure.form = form_of(*description.type);
+  failure.form = form_of(*description.type, origin);
   failure.type_name = readable_name(*description.type);
   failure.caught_as = caught_as(*description.type);
   if (failure.caught_as.size() > max_caught_as) failure.caught_as.resize(max_caught_as);
@@ -294,9 +299,9 @@ std::exception_ptr thrown_by_fetch(RemoteFailure failure, int depth) {
 
 }  // namespace
 
-std::vector<std::byte> encode_failure(const std::exception_ptr& exception, Pid here) {
+std::vector<std::byte> encode_failure(const std::exception_ptr& exception, Pid here, FailureOrigin origin) {
   ByteWriter out;
-  write_failure(out, failure_of(exception, here, 0));
+  write_failure(out, failure_of(exception, here, origin, 0));
   return out.take();
 }
 

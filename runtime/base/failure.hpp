@@ -31,9 +31,15 @@ struct RemoteFailure {
 
 namespace muster::runtime {
 
+/// Whose failure it is.
+enum class FailureOrigin : unsigned char { runtime, task };
+
 /// Encodes an exception that left a task of process `here`. A RemoteException nests: the failure it carries travels inside.
 /// Never throws but std::bad_alloc.
-std::vector<std::byte> encode_failure(const std::exception_ptr& exception, Pid here);
+/// @param origin a task's failure reaches fetchers as a RemoteException, but for a deadline that ended and a cancellation; what
+/// the runtime itself has to say, as it is
+std::vector<std::byte> encode_failure(const std::exception_ptr& exception, Pid here,
+                                      FailureOrigin origin = FailureOrigin::runtime);
 
 /// The exception that a fetcher of that failure throws.
 /// @throws SerializationError for bytes that are none.

@@ -6,8 +6,6 @@
 
 namespace muster {
 
-std::ostream& operator<<(std::ostream& out, const RemoteRefId& id) {
-  return out << id.creator << ':' << id.number;
-}
+std::ostream& operator<<(std::ostream& out, const RemoteRefId& id) { return out << id.creator << ':' << id.number; }
 
 }  // namespace muster

@@ -1,6 +1,6 @@
 /// @file
-/// The log, through spdlog: a sink of our own, because a line that several processes write to one terminal must leave in one
-/// write.
+/// The log, through spdlog: a sink of our own, because a line that several processes write to one terminal must leave
+/// in one write.
 #include "runtime/base/log.hpp"
 
 #include <spdlog/details/log_msg.h>
@@ -9,12 +9,13 @@
 #include <spdlog/pattern_formatter.h>
 #include <spdlog/sinks/base_sink.h>
 
+#include <unistd.h>
+
 #include <array>
 #include <cerrno>
 #include <memory>
 #include <mutex>
 #include <stdexcept>
-#include <unistd.h>
 
 namespace muster::runtime::log {
 namespace {
@@ -34,7 +35,8 @@ spdlog::level::level_enum spdlog_level(Level level) {
   return spdlog::level::off;
 }
 
-/// Writes each message with one write(2) to stderr; base_sink's mutex keeps the rest of a partial write behind its start.
+/// Writes each message with one write(2) to stderr; base_sink's mutex keeps the rest of a partial write behind its
+/// start.
 class StderrSink final : public spdlog::sinks::base_sink<std::mutex> {
  protected:
   void sink_it_(const spdlog::details::log_msg& message) override {
@@ -58,7 +60,8 @@ std::string pattern(int process) {
   return name + " %H:%M:%S.%e %l: %v";
 }
 
-/// The process has one stderr, so there is one logger; it belongs to no session since it must also tell why there is none.
+/// The process has one stderr, so there is one logger; it belongs to no session since it must also tell why there is
+/// none.
 spdlog::logger& logger() {
   static spdlog::logger instance = [] {
     spdlog::logger made("muster", std::make_shared<StderrSink>());
@@ -87,7 +90,8 @@ Level level_named(std::string_view name) {
   for (std::size_t i = 0; i < level_names.size(); ++i) {
     if (level_names[i] == name) return static_cast<Level>(i);
   }
-  throw std::invalid_argument("no log level \"" + std::string(name) + "\"; there are trace, debug, info, warning, error and off");
+  throw std::invalid_argument("no log level \"" + std::string(name) +
+                              "\"; there are trace, debug, info, warning, error and off");
 }
 
 void set_level(Level level) { logger().set_level(spdlog_level(level)); }

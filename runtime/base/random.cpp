@@ -9,12 +9,14 @@
 namespace muster::runtime {
 namespace {
 
-/// libsodium asks for sodium_init before anything else; it may be called by several threads and more than once, but a static
-/// makes each later call one load.
+/// libsodium asks for sodium_init before anything else; it may be called by several threads and more than once, but a
+/// static makes each later call one load.
 void prepare() {
   static const bool ready = sodium_init() >= 0;
   if (!ready) {
-    throw Error("libsodium could not be initialised, so there are no secrets to protect the cluster with; is /dev/urandom readable?");
+    throw Error(
+        "libsodium could not be initialised, so there are no secrets to protect the cluster with; is /dev/urandom "
+        "readable?");
   }
 }
 

@@ -17,8 +17,8 @@ void random_bytes(std::span<std::byte> bytes);
 /// A random text of `length` characters out of `A-Z a-z 0-9 - _`, 6 bits of secret each: 22 of them are 128 bits.
 std::string random_token(std::size_t length);
 
-/// Whether two texts are the same, in a time that depends on their lengths only, so that a stranger who may try often learns
-/// nothing from how long each "no" took.
+/// Whether two texts are the same, in a time that depends on their lengths only, so that a stranger who may try often
+/// learns nothing from how long each "no" took.
 bool equal_in_constant_time(std::string_view a, std::string_view b);
 
 /// Proof that its maker knows `key`: HMAC-SHA-512-256 (RFC 2104 with SHA-512 cut to 256 bits).

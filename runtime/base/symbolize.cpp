@@ -2,18 +2,21 @@
 /// Code addresses in words, through elfutils' libdw.
 #include "runtime/base/backtrace.hpp"
 #include "runtime/base/demangle.hpp"
+#include "runtime/base/loader.hpp"
+
+#include <elfutils/libdw.h>
+#include <elfutils/libdwfl.h>
+
+#include <dwarf.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
-#include <dwarf.h>
-#include <elfutils/libdw.h>
-#include <elfutils/libdwfl.h>
 #include <iterator>
 #include <memory>
 #include <mutex>
 #include <string_view>
-#include <unistd.h>
 #include <unordered_map>
 
 namespace muster::runtime {
@@ -27,8 +30,8 @@ struct Line {
 
 using Lines = std::vector<Line>;
 
-/// Debug information beside the module or where distributions put it; never from a server, which is libdw's default where
-/// DEBUGINFOD_URLS is set: a task's failure must not wait for a download.
+/// Debug information beside the module or where distributions put it; never from a server, which is libdw's default
+/// where DEBUGINFOD_URLS is set: a task's failure must not wait for a download.
 int find_debug_information(Dwfl_Module* module, void** user, const char* name, Dwarf_Addr base, const char* file,
                            const char* debug_link, GElf_Word checksum, char** result) {
   const char* servers = std::getenv("DEBUGINFOD_URLS");
@@ -44,15 +47,50 @@ std::string file_and_line(const char* file, int line) {
   return std::string(file != nullptr ? file : "?") + ":" + std::to_string(line);
 }
 
-/// The function's mangled name demangled, or its plain name.
+/// Follows what stands for a function (its inlined copy, its definition) to where its class or namespace declares it.
+Dwarf_Die declaration(Dwarf_Die die) {
+  Dwarf_Attribute attribute;
+  for (const unsigned code : {unsigned{DW_AT_abstract_origin}, unsigned{DW_AT_specification}}) {
+    Dwarf_Die next;
+    if (dwarf_attr(&die, code, &attribute) != nullptr && dwarf_formref_die(&attribute, &next) != nullptr) die = next;
+  }
+  return die;
+}
+
+/// Name of a function that only the debug information knows, with its namespaces and classes.
+std::string qualified_name(Dwarf_Die* die) {
+  Dwarf_Die declared = declaration(*die);
+  Dwarf_Die* scopes = nullptr;
+  const int count = dwarf_getscopes_die(&declared, &scopes);
+  const std::unique_ptr<Dwarf_Die, FreeMemory> owner(scopes);
+  const char* own = dwarf_diename(&declared);
+  std::string name = own != nullptr ? own : "?";
+  for (int i = 1; i < count; ++i) {
+    const int tag = dwarf_tag(&scopes[i]);
+    const bool is_class = tag == DW_TAG_class_type || tag == DW_TAG_structure_type || tag == DW_TAG_union_type;
+    if (!is_class && tag != DW_TAG_namespace) continue;
+    const char* outer = dwarf_diename(&scopes[i]);
+    if (outer == nullptr && tag != DW_TAG_namespace) continue;  // a lambda's class, which Clang does not name
+    name = (outer != nullptr ? outer : "(anonymous namespace)") + ("::" + name);
+  }
+  return name;
+}
+
+/// A function's mangled name demangled, or its plain name.
 std::string function_name(Dwarf_Die* die) {
   Dwarf_Attribute attribute;
   for (const unsigned code : {unsigned{DW_AT_linkage_name}, unsigned{DW_AT_MIPS_linkage_name}}) {
     if (dwarf_attr_integrate(die, code, &attribute) == nullptr) continue;
     if (const char* name = dwarf_formstring(&attribute)) return demangled(name);
   }
-  const char* name = dwarf_diename(die);
-  return name != nullptr ? name : "";
+  return qualified_name(die);
+}
+
+/// Name of the function that a symbol stands for, without what the compiler notes on copies it made: ` [clone .cold]`.
+std::string symbol_name(const char* symbol) {
+  if (symbol == nullptr) return {};
+  const std::string name = demangled(symbol);
+  return name.substr(0, name.find(" [clone "));
 }
 
 /// Where the inlined function that this entry stands for was called.
@@ -60,22 +98,38 @@ std::string call_place(Dwarf_Die* inlined, Dwarf_Files* files) {
   Dwarf_Attribute attribute;
   Dwarf_Word file = 0;
   Dwarf_Word line = 0;
-  if (dwarf_formudata(dwarf_attr(inlined, DW_AT_call_file, &attribute), &file) != 0) file = 0;
+  const bool has_file = dwarf_formudata(dwarf_attr(inlined, DW_AT_call_file, &attribute), &file) == 0;  // may well be 0
   if (dwarf_formudata(dwarf_attr(inlined, DW_AT_call_line, &attribute), &line) != 0) line = 0;
-  return file_and_line(file == 0 ? nullptr : dwarf_filesrc(files, file, nullptr, nullptr), static_cast<int>(line));
+  return file_and_line(has_file ? dwarf_filesrc(files, file, nullptr, nullptr) : nullptr, static_cast<int>(line));
+}
+
+/// The compilation unit that an address belongs to, and by how much its addresses differ from the debug information's.
+struct Unit {
+  Dwarf_Die* die = nullptr;
+  Dwarf_Addr bias = 0;
+};
+
+Unit unit_at(Dwfl_Module* module, std::uintptr_t address) {
+  Unit unit;
+  unit.die = dwfl_module_addrdie(module, address, &unit.bias);
+  if (unit.die != nullptr) return unit;
+  // Clang writes no index of addresses (.debug_aranges): ask each unit.
+  while ((unit.die = dwfl_module_nextcu(module, unit.die, &unit.bias)) != nullptr) {
+    if (dwarf_haspc(unit.die, address - unit.bias) > 0) return unit;
+  }
+  return unit;
 }
 
 /// The functions at an address that are inlined into the one whose symbol is there, innermost first.
 /// @param place where the innermost of all is; becomes where the outermost inlined one was called
-Lines inlined_functions(Dwfl_Module* module, std::uintptr_t address, std::string& place) {
-  Dwarf_Addr bias = 0;
-  Dwarf_Die* unit = dwfl_module_addrdie(module, address, &bias);
+Lines inlined_functions(const Unit& unit, std::uintptr_t address, std::string& place) {
   Dwarf_Files* files = nullptr;
-  if (unit == nullptr || dwarf_getsrcfiles(unit, &files, nullptr) != 0) return {};
+  if (dwarf_getsrcfiles(unit.die, &files, nullptr) != 0) return {};
   Dwarf_Die* scopes = nullptr;
-  if (dwarf_getscopes(unit, address - bias, &scopes) <= 0) return {};
+  if (dwarf_getscopes(unit.die, address - unit.bias, &scopes) <= 0) return {};
   const std::unique_ptr<Dwarf_Die, FreeMemory> innermost(scopes);
-  // Beyond the first inlined function dwarf_getscopes follows where functions were defined; this one, where they were called.
+  // Beyond the first inlined function dwarf_getscopes follows where functions were defined; this one, where they were
+  // called.
   scopes = nullptr;
   const int count = dwarf_getscopes_die(innermost.get(), &scopes);
   const std::unique_ptr<Dwarf_Die, FreeMemory> callers(scopes);
@@ -89,24 +143,27 @@ Lines inlined_functions(Dwfl_Module* module, std::uintptr_t address, std::string
   return lines;
 }
 
+std::string module_and_offset(Dwfl_Module* module, std::uintptr_t address) {
+  Dwarf_Addr start = 0;
+  const char* name = dwfl_module_info(module, nullptr, &start, nullptr, nullptr, nullptr, nullptr, nullptr);
+  char offset[32];
+  std::snprintf(offset, sizeof offset, "+0x%zx", static_cast<std::size_t>(address - start));
+  return (name != nullptr ? name : "?") + std::string(offset);
+}
+
 Lines describe(Dwfl_Module* module, std::uintptr_t address) {
-  std::string place;
-  int number = 0;
-  Dwfl_Line* line = dwfl_module_getsrc(module, address);
-  const char* file = line != nullptr ? dwfl_lineinfo(line, nullptr, &number, nullptr, nullptr, nullptr) : nullptr;
   Lines lines;
-  if (file != nullptr) {
-    place = file_and_line(file, number);
-    lines = inlined_functions(module, address, place);
+  std::string place;
+  const Unit unit = unit_at(module, address);
+  Dwarf_Line* line = unit.die != nullptr ? dwarf_getsrc_die(unit.die, address - unit.bias) : nullptr;
+  int number = 0;
+  if (line != nullptr && dwarf_lineno(line, &number) == 0) {
+    place = file_and_line(dwarf_linesrc(line, nullptr, nullptr), number);
+    lines = inlined_functions(unit, address, place);
   } else {
-    Dwarf_Addr start = 0;
-    const char* name = dwfl_module_info(module, nullptr, &start, nullptr, nullptr, nullptr, nullptr, nullptr);
-    char offset[32];
-    std::snprintf(offset, sizeof offset, "+0x%zx", static_cast<std::size_t>(address - start));
-    place = (name != nullptr ? name : "?") + std::string(offset);
+    place = module_and_offset(module, address);
   }
-  const char* symbol = dwfl_module_addrname(module, address);
-  lines.push_back({symbol != nullptr ? demangled(symbol) : "", std::move(place)});
+  lines.push_back({symbol_name(dwfl_module_addrname(module, address)), std::move(place)});
   return lines;
 }
 
@@ -114,7 +171,12 @@ Lines describe(Dwfl_Module* module, std::uintptr_t address) {
 class Symbolizer {
  public:
   Lines lines_at(std::uintptr_t address) {
+    const std::uint64_t changes = loader_changes();
     const std::lock_guard lock(mutex_);
+    if (changes_ != changes) {
+      read_modules();
+      changes_ = changes;
+    }
     if (const auto known = cache_.find(address); known != cache_.end()) return known->second;
     if (cache_.size() >= 10'000) cache_.clear();
     return cache_.emplace(address, look_up(address)).first->second;
@@ -127,21 +189,20 @@ class Symbolizer {
 
   Lines look_up(std::uintptr_t address) {
     Dwfl_Module* module = session_ ? dwfl_addrmodule(session_.get(), address) : nullptr;
-    if (module == nullptr && read_modules()) module = dwfl_addrmodule(session_.get(), address);
     if (module != nullptr) return describe(module, address);
     char text[32];
     std::snprintf(text, sizeof text, "0x%zx", static_cast<std::size_t>(address));
     return {{"", text}};
   }
 
-  /// (Again,) what is loaded: at first, and when an address lies in something that was loaded since.
-  bool read_modules() {
-    if (!session_) session_.reset(dwfl_begin(&callbacks));
-    if (!session_) return false;
+  /// What is loaded now; all that is known of what was loaded before may be wrong.
+  void read_modules() {
     cache_.clear();
+    if (!session_) session_.reset(dwfl_begin(&callbacks));
+    if (!session_) return;
     dwfl_report_begin(session_.get());
-    const bool reported = dwfl_linux_proc_report(session_.get(), getpid()) == 0;
-    return dwfl_report_end(session_.get(), nullptr, nullptr) == 0 && reported;
+    dwfl_linux_proc_report(session_.get(), getpid());
+    dwfl_report_end(session_.get(), nullptr, nullptr);
   }
 
   static constexpr Dwfl_Callbacks callbacks = {&dwfl_linux_proc_find_elf, &find_debug_information, nullptr, nullptr};
@@ -149,6 +210,7 @@ class Symbolizer {
   std::mutex mutex_;  ///< guards what follows
   std::unique_ptr<Dwfl, EndSession> session_;
   std::unordered_map<std::uintptr_t, Lines> cache_;
+  std::uint64_t changes_ = 0;  ///< loader_changes() when the modules were read; 0: not yet
 };
 
 /// One for the process: what it keeps are facts about the process's code, and reading them is slow.
@@ -157,8 +219,8 @@ Symbolizer& symbolizer() {
   return instance;
 }
 
-/// Whether a demangled function is, or is a member of something, called `prefix...`. It may stand behind a return type; what
-/// stands in template arguments or parameters does not count.
+/// Whether a demangled function is, or is a member of something, called `prefix...`. It may stand behind a return type;
+/// what stands in template arguments or parameters does not count.
 bool is_named(std::string_view function, std::string_view prefix) {
   int depth = 0;
   for (std::size_t i = 0; i < function.size(); ++i) {
@@ -175,16 +237,30 @@ bool starts_task(const Line& line) { return is_named(line.function, "muster::det
 
 /// What calls a task's, a thread's or the program's first function.
 bool starts_thread(const Line& line) {
-  constexpr std::string_view names[] = {
-      "muster::runtime::", "muster::detail::", "std::apply", "std::__apply",  "std::invoke",       "std::__invoke",
-      "std::thread::",     "std::jthread::",   "start_thread", "clone",       "__clone",           "__libc_start",
-      "_start",            "execute_native_thread_routine",  "asan_thread_start", "__tsan_thread_start_func"};
+  constexpr std::string_view names[] = {"muster::runtime::",
+                                        "muster::detail::",
+                                        "std::apply",
+                                        "std::__apply",
+                                        "std::invoke",
+                                        "std::__invoke",
+                                        "std::thread::",
+                                        "std::jthread::",
+                                        "start_thread",
+                                        "clone",
+                                        "__clone",
+                                        "__libc_start",
+                                        "_start",
+                                        "execute_native_thread_routine",
+                                        "asan_thread_start",
+                                        "__tsan_thread_start_func"};
   return (line.function.empty() && line.place.find("libstdc++") != std::string::npos) ||
-         std::any_of(std::begin(names), std::end(names), [&](std::string_view name) { return is_named(line.function, name); });
+         std::any_of(std::begin(names), std::end(names),
+                     [&](std::string_view name) { return is_named(line.function, name); });
 }
 
 bool is_throw(const Line& line) {
-  return line.function.ends_with("__cxa_throw") || is_named(line.function, "muster::runtime::(anonymous namespace)::note");
+  return line.function.ends_with("__cxa_throw") ||
+         is_named(line.function, "muster::runtime::(anonymous namespace)::note");
 }
 
 /// Leaves out what is not the task's: throwing at the top, muster and the system at the bottom; but not all there is.

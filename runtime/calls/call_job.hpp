@@ -18,6 +18,9 @@ class CallJob final : public Job, public detail::TaskRun, public TaskState {
   void run() noexcept override;
   TaskState* task() override { return this; }
 
+  // TaskState
+  std::shared_ptr<TaskState> shared_state() override { return {shared_from_this(), static_cast<TaskState*>(this)}; }
+
   // TaskRun
   const detail::Payload& arguments() override { return arguments_; }
   void arguments_done() override;

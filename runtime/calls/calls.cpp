@@ -2,6 +2,7 @@
 
 #include "runtime/calls/calls.hpp"
 
+#include "runtime/base/backtrace.hpp"
 #include "runtime/base/failure.hpp"
 #include "runtime/base/log.hpp"
 #include "runtime/calls/call_job.hpp"
@@ -28,9 +29,12 @@ Calls::Calls(Pid self, Transport& transport, Executor& executor, Router& router)
 Calls::~Calls() { anchor_->release(); }
 
 void Calls::set_self(Pid self) {
-  const std::lock_guard lock(references_mutex_);
-  self_ = self;
-  held_ = HeldRefs(self);
+  {
+    const std::lock_guard lock(references_mutex_);
+    self_ = self;
+    held_ = HeldRefs(self);
+  }
+  worker_joined(self);  // a worker's spawn may choose itself
 }
 
 // -- starting calls ------------------------------------------------------------------------------------------------------
@@ -42,31 +46,39 @@ CorePointer Calls::make_core(Pid owner, FutureCore::State state) {
 CorePointer Calls::start(Pid pid, detail::Thunk thunk, Payload&& arguments, Returns returns) {
   if (const TaskState* task = current_task()) task->check();
   const bool placed = pid == 0;
-  CorePointer core;
-  {
-    std::unique_lock lock(pending_mutex_);
-    if (placed) pid = placement_.choose();
-    core = make_core(pid, FutureCore::State::pending);
-    core->task = true;
-    if (returns != Returns::nothing) {
-      pending_.emplace(core->id().number, PendingCall{core, pid, placed, false});
-      placement_.sent(pid);
+  for (;;) {
+    CorePointer core;
+    {
+      const std::lock_guard lock(pending_mutex_);
+      if (placed) pid = placement_.choose();
+      core = make_core(pid, FutureCore::State::pending);
+      core->task = true;
+      if (returns != Returns::nothing) {
+        pending_.emplace(core->id().number, PendingCall{core, pid, false});
+        placement_.sent(pid);
+      }
+    }
+    const Header header{
+        .kind = MessageKind::call, .flags = static_cast<std::uint8_t>(returns), .number = core->id().number};
+    try {
+      if (pid == self_) {
+        arguments.own();
+        submit_job(std::make_shared<CallJob>(*this, self_, header.number, returns, std::bit_cast<const void*>(thunk),
+                                             std::move(arguments), Receipt{}, current_deadline()));
+      } else {
+        transmit(pid, header, thunk, std::move(arguments), Waits::heedful);
+      }
+      return core;
+    } catch (const ProcessExitedException&) {
+      (void)take_pending(header.number);
+      if (!placed) throw;
+      const std::lock_guard lock(pending_mutex_);
+      placement_.left(pid);  // it died since it was chosen: another takes the call
+    } catch (...) {
+      (void)take_pending(header.number);
+      throw;
     }
   }
-  Header header{.kind = MessageKind::call, .flags = static_cast<std::uint8_t>(returns), .number = core->id().number};
-  try {
-    if (pid == self_) {
-      arguments.own();
-      submit_job(std::make_shared<CallJob>(*this, self_, header.number, returns, std::bit_cast<const void*>(thunk),
-                                           std::move(arguments), Receipt{}, current_deadline()));
-    } else {
-      transmit(pid, header, thunk, std::move(arguments), true);
-    }
-  } catch (...) {
-    (void)take_pending(header.number);
-    throw;
-  }
-  return core;
 }
 
 Payload Calls::call_here(detail::Thunk thunk, Payload&& arguments) {
@@ -77,7 +89,7 @@ Payload Calls::call_here(detail::Thunk thunk, Payload&& arguments) {
     void arguments_done() override {}
     void complete(Payload&& result) override { core_->set_value(std::move(result)); }
     void fail(const std::exception_ptr& failure) override {
-      auto encoded = encode_failure(failure, core_->owner());
+      auto encoded = encode_failure(failure, core_->owner(), FailureOrigin::task);
       auto seen = decode_failure(encoded);
       core_->set_failure(std::move(encoded), std::move(seen));
     }
@@ -86,72 +98,118 @@ Payload Calls::call_here(detail::Thunk thunk, Payload&& arguments) {
     Payload arguments_;
     CorePointer core_;
   };
+  if (const TaskState* task = current_task()) task->check();
+  const BacktraceScope backtraces;
   const auto core = make_core(self_, FutureCore::State::pending);
   const auto run = std::make_shared<Inline>(std::move(arguments), core);
+  // A coroutine that is suspended inside a DeadlineScope takes it along.
+  const auto scope_deadline = exchange_scope_deadline(std::nullopt);
+  (void)exchange_scope_deadline(scope_deadline);
   try {
     thunk(*run);
   } catch (...) {
     run->fail(std::current_exception());
   }
+  (void)exchange_scope_deadline(scope_deadline);
   detail::require_value(core, {});
   return core->take_payload();
 }
 
 // -- sending ---------------------------------------------------------------------------------------------------------------
 
-std::shared_ptr<Link> Calls::wait_for_link(Pid pid) {
-  const auto deadline = current_deadline();
+void Calls::check_waited(const std::string& what) {
+  if (const TaskState* task = current_task()) task->check();
+  if (executor_.stopped()) throw NoSession("The session ended while " + what);
+  throw TimeoutError("The deadline ended while " + what);
+}
+
+std::shared_ptr<Link> Calls::wait_for_link(Pid pid, Waits waits) {
+  const bool heedful = waits == Waits::heedful;
   for (;;) {
     if (auto link = router_.link_to(pid)) return link;
     const auto wakeup = std::make_shared<Wakeup>(executor_);
     router_.when_linked(pid, [wakeup](const auto&) { wakeup->wake(); });
-    if (executor_.block(*wakeup, deadline) == Executor::Woken::event) continue;
-    if (const TaskState* task = current_task()) task->check();
-    if (executor_.stopped()) throw NoSession("The session ended while process " + std::to_string(pid) + " was being connected");
-    throw TimeoutError("Waited in vain for a connection to process " + std::to_string(pid));
+    const auto woken = executor_.block(*wakeup, heedful ? current_deadline() : std::nullopt,
+                                       heedful ? Executor::Stops::heeded : Executor::Stops::ignored);
+    if (woken != Executor::Woken::event) check_waited("process " + std::to_string(pid) + " was being connected");
   }
 }
 
-void Calls::transmit(Pid pid, const Header& header, detail::Thunk thunk, Payload&& payload, bool may_wait) {
+void Calls::transmit(Pid pid, Header header, detail::Thunk thunk, Payload&& payload, Waits waits) {
+  if (Executor::receiving_here()) waits = Waits::no;
+  const auto link = waits == Waits::no ? router_.link_to(pid) : wait_for_link(pid, waits);
+  if (thunk != nullptr) {
+    if (!link) throw Error("Process " + std::to_string(pid) + " is still being connected");
+    header.code = code_on(*link, thunk);
+    if (const auto deadline = current_deadline()) header.deadline = std::max<std::int64_t>(1, (*deadline - Clock::now()).count());
+  }
   if (!payload.handles.empty()) announce_handles(payload, pid);
   if (notes_waiting_.load(std::memory_order_relaxed)) flush_notes();
-  if (may_wait && !Executor::receiving_here()) {
-    const auto link = wait_for_link(pid);
-    transmit_over(*link, header, thunk, payload, current_deadline());
-    return;
+  try {
+    if (waits == Waits::no)
+      post(pid, link, header, std::move(payload));
+    else
+      transmit_over(*link, header, payload, waits);
+  } catch (...) {
+    retract_handles(payload, pid);
+    throw;
   }
-  if (const auto link = router_.link_to(pid)) {
-    transport_.send(*link, header, std::move(payload));
-    return;
-  }
-  payload.own();
-  auto kept = std::make_shared<Payload>(std::move(payload));
-  router_.when_linked(pid, [this, header, kept](const std::shared_ptr<Link>& link) {
-    if (link) transport_.send(*link, header, std::move(*kept));
-  });
 }
 
-void Calls::transmit_over(Link& link, Header header, detail::Thunk thunk, const Payload& payload,
-                          std::optional<Clock::time_point> deadline) {
-  if (thunk != nullptr) header.code = code_on(link, thunk);
-  if (deadline) header.deadline = std::max<std::int64_t>(1, (*deadline - Clock::now()).count());
+void Calls::transmit_over(Link& link, const Header& header, const Payload& payload, Waits waits) {
+  const bool heedful = waits == Waits::heedful;
   Transport::Progress progress;
   while (!transport_.try_send(link, header, payload, progress)) {
     const auto wakeup = std::make_shared<Wakeup>(executor_);
     transport_.on_credit(link, [wakeup] { wakeup->wake(); });
     // Half a message can't be taken back: once begun, it is sent to its end.
-    const auto woken = executor_.block(*wakeup, progress.started ? std::nullopt : deadline);
-    if (woken == Executor::Woken::event || (progress.started && !executor_.stopped())) continue;
-    if (const TaskState* task = current_task()) task->check();
-    if (executor_.stopped()) throw NoSession("The session ended while a message was waiting to be sent");
-    throw TimeoutError("Process " + std::to_string(link.peer) +
-                       " takes no more data: its deadline ended before the message could be sent");
+    const bool may_give_up = heedful && !progress.started;
+    const auto woken = executor_.block(*wakeup, may_give_up ? current_deadline() : std::nullopt,
+                                       may_give_up ? Executor::Stops::heeded : Executor::Stops::ignored);
+    if (woken != Executor::Woken::event)
+      check_waited("process " + std::to_string(link.peer) + " took no more data, and a message for it had to wait");
   }
+}
+
+void Calls::post(Pid pid, const std::shared_ptr<Link>& link, const Header& header, Payload&& payload) {
+  if (link) {
+    transport_.send(*link, header, std::move(payload));
+    return;
+  }
+  payload.own();
+  auto kept = std::make_shared<Payload>(std::move(payload));
+  router_.when_linked(pid, [this, pid, header, kept](const std::shared_ptr<Link>& made) {
+    try {
+      if (made) {
+        transport_.send(*made, header, std::move(*kept));
+        return;
+      }
+    } catch (const SerializationError& error) {
+      log::error("A message to process " + std::to_string(pid) + " can't be sent: " + error.what());
+    }
+    unsent(pid, header, *kept);
+  });
+}
+
+void Calls::unsent(Pid pid, const Header& header, const Payload& payload) {
+  retract_handles(payload, pid);
+  if (header.kind != MessageKind::reference_request) return;
+  const auto call = take_pending(header.number);
+  if (!call) return;
+  std::exception_ptr failure = std::make_exception_ptr(Error("Process " + std::to_string(pid) + " can't be reached"));
+  try {
+    (void)router_.link_to(pid);  // says why
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  call->core->set_failure(encode_failure(failure, self_), failure);
 }
 
 void Calls::send_control(Pid pid, const Header& header, Payload&& payload) {
   try {
-    transmit(pid, header, nullptr, std::move(payload), false);
+    transmit(pid, header, nullptr, std::move(payload), Waits::no);
+  } catch (const SerializationError&) {
+    throw;
   } catch (const Error&) {
     // It is gone, and with it whatever this was about.
   } catch (const std::invalid_argument&) {
@@ -186,22 +244,32 @@ std::optional<Calls::PendingCall> Calls::take_pending(std::uint64_t number) {
   return call;
 }
 
-void Calls::on_value(std::uint64_t number, Payload&& value) {
-  if (const auto call = take_pending(number)) {
+std::optional<Calls::PendingCall> Calls::take_answered(std::uint64_t number, Pid from) {
+  {
+    const std::lock_guard lock(pending_mutex_);
+    const auto found = pending_.find(number);
+    if (found != pending_.end() && found->second.target != from)
+      throw SerializationError("It answers a call that was made to process " + std::to_string(found->second.target));
+  }
+  return take_pending(number);
+}
+
+void Calls::on_value(std::uint64_t number, Pid from, Payload&& value) {
+  if (const auto call = take_answered(number, from)) {
     call->core->set_value(std::move(value));
     let_go(*call->core);
   }
 }
 
 void Calls::on_stored(std::uint64_t number, Pid from) {
-  const auto call = take_pending(number);
+  const auto call = take_answered(number, from);
   if (!call) {  // cancelled meanwhile: nobody wants what is kept there
     const std::lock_guard lock(references_mutex_);
     const RemoteRefId ref{self_, number};
     if (!held_.holds(ref)) {
       held_.created(ref, from);
       held_.dropped(ref);
-      notes_waiting_ = true;
+      note_waiting();
     }
     return;
   }
@@ -210,10 +278,10 @@ void Calls::on_stored(std::uint64_t number, Pid from) {
   if (call->core->value_wanted) pursue(call->core, true);
 }
 
-void Calls::on_failure(std::uint64_t number, std::vector<std::byte> encoded) {
-  const auto call = take_pending(number);
-  if (!call) return;
+void Calls::on_failure(std::uint64_t number, Pid from, std::vector<std::byte> encoded) {
   auto failure = decode_failure(encoded);
+  const auto call = take_answered(number, from);
+  if (!call) return;
   call->core->set_failure(std::move(encoded), std::move(failure));
   let_go(*call->core);
 }
@@ -221,26 +289,29 @@ void Calls::on_failure(std::uint64_t number, std::vector<std::byte> encoded) {
 bool Calls::cancel(const CorePointer& core) {
   if (core->settled(false)) return false;
   if (core->state() == FutureCore::State::elsewhere) {
-    const auto answer = request(core->owner(), ReferenceOperation::cancel, core->id(), {});
+    const auto answer = ask_about(core, ReferenceOperation::cancel, {});
     detail::require_value(answer, {});
     return answer->take_payload().bytes.size() == 1;
   }
-  const auto call = take_pending(core->id().number);
-  if (!call) return false;
-  if (call->target == self_)
-    (void)on_cancel(self_, core->id().number);
-  else
-    send_control(call->target, Header{.kind = MessageKind::cancel, .number = core->id().number}, {});
+  if (const auto call = take_pending(core->id().number)) {
+    if (call->target == self_)
+      (void)on_cancel(self_, core->id().number);
+    else
+      send_control(call->target, Header{.kind = MessageKind::cancel, .number = core->id().number}, {});
+  }
   const auto failure = std::make_exception_ptr(CancelledError("The task was cancelled"));
-  core->set_failure(encode_failure(failure, self_), failure);
-  return true;
+  return core->set_failure(encode_failure(failure, self_), failure);
+}
+
+CorePointer Calls::withdraw(const CorePointer& core) {
+  return request(core->owner(), ReferenceOperation::withdraw, core->id(), {});
 }
 
 void Calls::interrupt(Pid pid) {
   if (pid == self_)
     interrupt_here();
   else
-    transmit(pid, Header{.kind = MessageKind::interrupt}, nullptr, {}, true);
+    transmit(pid, Header{.kind = MessageKind::interrupt}, nullptr, {}, Waits::heedful);
 }
 
 bool Calls::block_until_settled(const CorePointer& core, bool needs_value, std::optional<Clock::time_point> deadline) {
@@ -311,12 +382,17 @@ void Calls::process_gone(const WorkerExit& exit) {
   stored->failure = encoded;
   std::vector<Answer> answers;
   std::vector<std::shared_ptr<const StoredResult>> freed;
+  std::vector<decltype(retaining_)::node_type> unanswered;
   {
     const std::lock_guard lock(references_mutex_);
     store_.process_died(exit.pid, stored, answers);
     held_.process_died(exit.pid);
-    freed = store_.collect();
-    notes_waiting_ = true;
+    freed = store_.collect(answers);
+    for (auto retaining = retaining_.begin(); retaining != retaining_.end();) {
+      const auto current = retaining++;
+      if (current->second->owner() == exit.pid) unanswered.push_back(retaining_.extract(current));
+    }
+    note_waiting();
   }
   send_answers(answers);
   ask_questions();

@@ -43,6 +43,9 @@ class Calls {
   /// Runs the call in this thread.
   detail::Payload call_here(detail::Thunk thunk, detail::Payload&& arguments);
   bool cancel(const detail::CorePointer& core);
+  /// Takes a call of this process back if it has not started, which then fails with CancelledError. The core that is returned is
+  /// settled with one byte for yes, none for no; after the call's, where it is yes.
+  detail::CorePointer withdraw(const detail::CorePointer& core);
   /// Asks another process to interrupt its tasks.
   void interrupt(Pid pid);
   /// Requests stop of every task that runs here.
@@ -56,8 +59,8 @@ class Calls {
   detail::CorePointer make_core(Pid owner, detail::FutureCore::State state);
   /// Sees to it that the core gets settled: asks its owner where need be.
   void pursue(const detail::CorePointer& core, bool needs_value);
-  /// Asks the owner of a reference. The answer settles the core that is returned.
-  detail::CorePointer request(Pid owner, ReferenceOperation operation, RemoteRefId ref, detail::Payload&& put);
+  /// Asks the owner where this process does not know.
+  bool is_ready(const detail::CorePointer& core);
   void fulfil(const detail::CorePointer& core, detail::Payload&& value);
   /// A core is about to go.
   void release(detail::FutureCore& core) noexcept;
@@ -86,8 +89,7 @@ class Calls {
   struct PendingCall {
     detail::CorePointer core;
     Pid target = 0;
-    bool placed = false;  ///< chosen by spawn: counts as load
-    bool reference = false;
+    bool reference = false;  ///< a question about a value: no load
   };
   using PendingTable = std::unordered_map<std::uint64_t, PendingCall>;
   struct TaskName {
@@ -102,26 +104,43 @@ class Calls {
   };
 
   // sending
-  void transmit(Pid pid, const Header& header, detail::Thunk thunk, detail::Payload&& payload, bool may_wait);
-  void transmit_over(Link& link, Header header, detail::Thunk thunk, const detail::Payload& payload,
-                     std::optional<Clock::time_point> deadline);
-  std::shared_ptr<Link> wait_for_link(Pid pid);
+  /// How long a sender may be held up by a link that is being made, or has no credit.
+  enum class Waits : std::uint8_t {
+    no,        ///< not at all: the message is kept until it can go
+    heedful,   ///< until its task must stop or its time is over
+    stubborn,  ///< as long as it takes: others wait for what is sent, though the task is over
+  };
+  /// @throws where it is not sent: what Router::link_to throws, SerializationError, and what ends a heedful sender's waiting.
+  void transmit(Pid pid, Header header, detail::Thunk thunk, detail::Payload&& payload, Waits waits);
+  void transmit_over(Link& link, const Header& header, const detail::Payload& payload, Waits waits);
+  /// Sends, or keeps until there is a link.
+  void post(Pid pid, const std::shared_ptr<Link>& link, const Header& header, detail::Payload&& payload);
+  void unsent(Pid pid, const Header& header, const detail::Payload& payload);
+  std::shared_ptr<Link> wait_for_link(Pid pid, Waits waits);
+  void check_waited(const std::string& what);
   std::uint32_t code_on(Link& link, detail::Thunk thunk);
   void announce_handles(const detail::Payload& payload, Pid receiver);
+  void retract_handles(const detail::Payload& payload, Pid receiver);
+  /// As transmit without waiting; nothing happens where the receiver is gone.
+  /// @throws SerializationError
   void send_control(Pid pid, const Header& header, detail::Payload&& payload);
 
   void fail_pending(Pid pid, const std::exception_ptr& failure);
 
   // answers to calls of this process
   std::optional<PendingCall> take_pending(std::uint64_t number);
-  void on_value(std::uint64_t number, detail::Payload&& value);
+  /// @throws SerializationError when the answer is not from whom was asked.
+  std::optional<PendingCall> take_answered(std::uint64_t number, Pid from);
+  void on_value(std::uint64_t number, Pid from, detail::Payload&& value);
   void on_stored(std::uint64_t number, Pid from);
-  void on_failure(std::uint64_t number, std::vector<std::byte> encoded);
+  void on_failure(std::uint64_t number, Pid from, std::vector<std::byte> encoded);
 
   // calls of others
   void on_call(Incoming& message, Pid caller);
   bool on_cancel(Pid caller, std::uint64_t number);
+  bool on_withdraw(Pid caller, std::uint64_t number);
   void submit_job(std::shared_ptr<CallJob> job);
+  void store_result(RemoteRefId ref, std::shared_ptr<const StoredResult> result);
   void finish(CallJob& job, detail::Payload&& result);
   void finish_failed(CallJob& job, const std::exception_ptr& failure);
   bool forget_task(const CallJob& job);
@@ -129,15 +148,22 @@ class Calls {
   // references
   void receive_handles(Incoming& message, Pid sender);
   std::shared_ptr<detail::Handle> handle_of(const HandleRecord& record);
+  /// Asks the owner of a reference. The answer settles the core that is returned.
+  detail::CorePointer ask_about(const detail::CorePointer& core, ReferenceOperation operation, detail::Payload&& put);
+  detail::CorePointer request(Pid owner, ReferenceOperation operation, RemoteRefId ref, detail::Payload&& put);
   void on_reference_request(Incoming& message, Pid sender);
+  void ask_here(Asker asker, ReferenceOperation operation, RemoteRefId ref, detail::Payload&& put);
   void on_notes(Incoming& message, Pid sender);
   void on_retain(Pid creator, std::uint64_t number, Pid receiver);
   void on_retained(RemoteRefId ref, Pid owner, bool kept);
+  void give_back(Pid owner, RemoteRefId ref, detail::Payload&& payload, bool failed);
   void on_fill(Incoming& message, Pid sender);
   void fill_here(RemoteRefId ref, detail::Payload&& payload, bool failed);
   bool retain_here(RemoteRefId ref, Pid receiver, Pid sender);
   void send_answers(std::vector<Answer>& answers);
   void send_answer(const Answer& answer);
+  void answer_to(Pid asker, Header header, detail::Payload&& payload);
+  void flush_notes_to(std::vector<std::shared_ptr<const StoredResult>>& freed, std::vector<Answer>& answers);
   void ask_questions();
   void note_waiting();
   void touch(detail::FutureCore& core);
@@ -157,7 +183,9 @@ class Calls {
   mutable std::mutex tasks_mutex_;  ///< guards tasks_
   std::unordered_map<TaskName, std::shared_ptr<CallJob>, TaskNameHash> tasks_;
 
-  mutable std::mutex references_mutex_;  ///< guards the four below
+  std::mutex flush_mutex_;  ///< held while notes are taken and sent, so that they leave in order; taken before references_mutex_
+  /// Guards the four below. Whatever may hold handles is destroyed without it.
+  mutable std::mutex references_mutex_;
   ValueStore store_;
   HeldRefs held_;
   std::unordered_map<RemoteRefId, std::weak_ptr<detail::Handle>> handles_;  ///< sent or received

@@ -37,6 +37,12 @@ std::shared_ptr<StoredResult> stored_value(Payload&& value) {
   return stored;
 }
 
+Payload failure_payload(const std::vector<std::byte>& encoded) {
+  Payload payload;
+  payload.bytes.append(encoded.data(), encoded.size());
+  return payload;
+}
+
 Payload one_byte() {
   Payload payload;
   FieldWriter(payload.bytes).u8(1);
@@ -72,12 +78,18 @@ void Calls::note_waiting() {
 
 void Calls::release(FutureCore& core) noexcept {
   try {
+    // A message may have brought the reference again since the last handle went: that core has taken over the count.
+    std::shared_ptr<Handle> successor;  // destroyed without the lock
     const std::lock_guard lock(references_mutex_);
-    if (core.counted) {
+    if (const auto found = handles_.find(core.id()); found != handles_.end()) {
+      successor = found->second.lock();
+      if (!successor) handles_.erase(found);
+    }
+    const auto* const next = dynamic_cast<const FutureCore*>(successor.get());
+    if (core.counted && (next == nullptr || !next->counted)) {
       held_.dropped(core.id());
       note_waiting();
     }
-    if (const auto found = handles_.find(core.id()); found != handles_.end() && found->second.expired()) handles_.erase(found);
   } catch (const std::exception& error) {
     log::error(std::string("Cannot release a reference: ") + error.what());
   }
@@ -115,10 +127,17 @@ void Calls::announce_handles(const Payload& payload, Pid receiver) {
   }
 }
 
+void Calls::retract_handles(const Payload& payload, Pid receiver) {
+  if (payload.handles.empty()) return;
+  const std::lock_guard lock(references_mutex_);
+  for (const auto& handle : payload.handles) held_.not_sent(handle->id(), handle->owner(), receiver);
+  note_waiting();
+}
+
 std::shared_ptr<Handle> Calls::handle_of(const HandleRecord& record) {
+  if (record.kind != HandleKind::future) throw SerializationError("A message names a handle of an unknown kind");
   auto& known = handles_[record.id];
   if (auto handle = known.lock()) return handle;
-  if (record.kind != HandleKind::future) throw SerializationError("A message names a handle of an unknown kind");
   auto core = std::make_shared<FutureCore>(anchor_, record.id, record.owner, FutureCore::State::elsewhere);
   known = core;
   return core;
@@ -129,7 +148,13 @@ void Calls::receive_handles(Incoming& message, Pid sender) {
     const std::lock_guard lock(references_mutex_);
     auto handle = handle_of(record);
     held_.received(record.id, handle->owner(), sender);
-    if (auto* core = dynamic_cast<FutureCore*>(handle.get())) core->counted = true;
+    if (auto* core = dynamic_cast<FutureCore*>(handle.get())) {
+      core->counted = !core->settled(true);
+      if (!core->counted) {  // what it names is here
+        held_.dropped(record.id);
+        note_waiting();
+      }
+    }
     message.payload.handles.push_back(std::move(handle));
   }
 }
@@ -141,24 +166,17 @@ CorePointer Calls::request(Pid owner, ReferenceOperation operation, RemoteRefId 
   const auto number = answer->id().number;
   {
     const std::lock_guard lock(pending_mutex_);
-    pending_.emplace(number, PendingCall{answer, owner, false, true});
+    pending_.emplace(number, PendingCall{answer, owner, true});
   }
   try {
     if (owner == self_) {
-      std::vector<Answer> answers;
-      if (operation == ReferenceOperation::cancel && on_cancel(ref.creator, ref.number)) {
-        answers.push_back({{self_, number}, Answer::What::yes, nullptr});
-      } else {
-        auto stored = stored_value(std::move(put));
-        const std::lock_guard lock(references_mutex_);
-        store_.request({self_, number}, operation, ref, std::move(stored), answers);
-      }
-      send_answers(answers);
+      ask_here({self_, number}, operation, ref, std::move(put));
     } else {
       append_reference(put, ref);
+      // Others may wait for the answer, longer than this task has time: only large values are held back.
       transmit(owner,
                Header{.kind = MessageKind::reference_request, .code = static_cast<std::uint32_t>(operation), .number = number},
-               nullptr, std::move(put), true);
+               nullptr, std::move(put), operation == ReferenceOperation::put ? Waits::heedful : Waits::no);
     }
   } catch (...) {
     if (const auto call = take_pending(number))
@@ -167,26 +185,40 @@ CorePointer Calls::request(Pid owner, ReferenceOperation operation, RemoteRefId 
   return answer;
 }
 
+CorePointer Calls::ask_about(const CorePointer& core, ReferenceOperation operation, Payload&& put) {
+  touch(*core);  // the question makes a slot there, which its first holder has to let go
+  return request(core->owner(), operation, core->id(), std::move(put));
+}
+
+bool Calls::is_ready(const CorePointer& core) {
+  if (core->settled(false)) return true;
+  if (core->state() == FutureCore::State::pending) return false;
+  const auto answer = ask_about(core, ReferenceOperation::is_ready, {});
+  detail::require_value(answer, {});
+  return answer->take_payload().bytes.size() == 1;
+}
+
 void Calls::pursue(const CorePointer& core, bool needs_value) {
   if (needs_value) core->value_wanted = true;
   // What is pending comes by itself; should it then turn out to stay with its owner, on_stored sees that it is wanted.
   if (core->settled(needs_value) || core->state() == FutureCore::State::pending) return;
   if (needs_value ? core->value_requested.exchange(true) : core->wait_requested.exchange(true)) return;
-  touch(*core);
-  const auto answer =
-      request(core->owner(), needs_value ? ReferenceOperation::fetch : ReferenceOperation::wait, core->id(), {});
-  answer->when_settled(false, [this, core, answer = answer.get()] {
+  const auto answer = ask_about(core, needs_value ? ReferenceOperation::fetch : ReferenceOperation::wait, {});
+  // Who gave up waiting may drop the handle: the question does not keep it.
+  answer->when_settled(false, [this, asking = std::weak_ptr(core), answer = answer.get()] {
+    const auto asker = asking.lock();
+    if (!asker) return;
     switch (answer->state()) {
       case FutureCore::State::here:
-        core->set_value(answer->take_payload());
-        let_go(*core);
+        asker->set_value(answer->take_payload());
+        let_go(*asker);
         break;
       case FutureCore::State::failed:
-        core->set_failure(answer->encoded_failure(), answer->failure());
-        let_go(*core);
+        asker->set_failure(answer->encoded_failure(), answer->failure());
+        let_go(*asker);
         break;
       default:
-        core->set_remote();
+        asker->set_remote();
     }
   });
 }
@@ -194,10 +226,9 @@ void Calls::pursue(const CorePointer& core, bool needs_value) {
 void Calls::fulfil(const CorePointer& core, Payload&& value) {
   const auto already = [] { throw std::future_error(std::future_errc::promise_already_satisfied); };
   if (core->task || core->settled(false)) already();
-  touch(*core);
   Payload own = value;
   own.own();
-  const auto answer = request(core->owner(), ReferenceOperation::put, core->id(), std::move(value));
+  const auto answer = ask_about(core, ReferenceOperation::put, std::move(value));
   detail::require_value(answer, {});
   if (answer->take_payload().bytes.empty()) already();
   core->set_value(std::move(own));
@@ -214,16 +245,22 @@ std::size_t Calls::values_owned() const {
 void Calls::on_reference_request(Incoming& message, Pid sender) {
   const auto ref = strip_reference(message.payload);
   const auto operation = static_cast<ReferenceOperation>(message.header.code);
-  if (operation < ReferenceOperation::fetch || operation > ReferenceOperation::cancel)
+  if (operation < ReferenceOperation::fetch || operation > ReferenceOperation::withdraw)
     throw SerializationError("An unknown request about a reference");
-  const Asker asker{sender, message.header.number};
+  ask_here({sender, message.header.number}, operation, ref, std::move(message.payload));
+}
+
+void Calls::ask_here(Asker asker, ReferenceOperation operation, RemoteRefId ref, Payload&& put) {
   std::vector<Answer> answers;
-  if (operation == ReferenceOperation::cancel && on_cancel(ref.creator, ref.number)) {
+  if (operation == ReferenceOperation::withdraw) {
+    const bool withdrew = on_withdraw(ref.creator, ref.number);
+    answers.push_back({asker, withdrew ? Answer::What::yes : Answer::What::no, nullptr});
+  } else if (operation == ReferenceOperation::cancel && on_cancel(ref.creator, ref.number)) {
     answers.push_back({asker, Answer::What::yes, nullptr});
   } else {
-    auto stored = stored_value(std::move(message.payload));
+    const auto stored = stored_value(std::move(put));
     const std::lock_guard lock(references_mutex_);
-    store_.request(asker, operation, ref, std::move(stored), answers);
+    store_.request(asker, operation, ref, stored, answers);
   }
   send_answers(answers);
 }
@@ -250,17 +287,32 @@ void Calls::send_answer(const Answer& answer) {
       break;
     case Answer::What::failure:
       header.kind = MessageKind::reply_failure;
-      payload.bytes.append(answer.result->failure.data(), answer.result->failure.size());
+      payload = failure_payload(answer.result->failure);
+      break;
+    case Answer::What::gone:
+      header.kind = MessageKind::reply_failure;
+      payload = failure_payload(encode_failure(
+          std::make_exception_ptr(Error("Process " + std::to_string(self_) + " does not keep that value any more")), self_));
       break;
   }
-  if (answer.to.pid != self_) {
-    send_control(answer.to.pid, header, std::move(payload));
+  answer_to(answer.to.pid, header, std::move(payload));
+}
+
+void Calls::answer_to(Pid asker, Header header, Payload&& payload) {
+  if (asker != self_) {
+    try {
+      send_control(asker, header, std::move(payload));
+    } catch (const SerializationError&) {  // the value is too large to be sent
+      header.kind = MessageKind::reply_failure;
+      send_control(asker, header, failure_payload(encode_failure(std::current_exception(), self_)));
+    }
   } else if (header.kind == MessageKind::reply_value) {
-    on_value(header.number, std::move(payload));
+    on_value(header.number, self_, std::move(payload));
   } else if (header.kind == MessageKind::reply_stored) {
     on_stored(header.number, self_);
   } else {
-    on_failure(header.number, answer.result->failure);
+    const auto bytes = payload.bytes.bytes();
+    on_failure(header.number, self_, {bytes.begin(), bytes.end()});
   }
 }
 
@@ -292,26 +344,33 @@ void Calls::on_retained(RemoteRefId ref, Pid owner, bool kept) {
     const std::lock_guard lock(references_mutex_);
     const auto found = retaining_.find(ref);
     if (found == retaining_.end()) return;
+    if (found->second->owner() != owner) throw SerializationError("It answers for a value that it does not own");
     core = std::move(found->second);
     retaining_.erase(found);
   }
   if (kept) return;
   // The answer came before the owner heard that others want it: it is here, and goes back.
-  core->when_settled(true, [this, core, owner, ref] {
-    const bool failed = core->state() == FutureCore::State::failed;
-    Payload payload;
-    if (failed)
-      payload.bytes.append(core->encoded_failure().data(), core->encoded_failure().size());
-    else
-      payload = core->encoded_value();
-    append_reference(payload, ref);
-    if (owner == self_) {
-      fill_here(ref, std::move(payload), failed);
-    } else {
-      send_control(owner, Header{.kind = MessageKind::fill, .flags = static_cast<std::uint8_t>(failed ? 1 : 0)},
-                   std::move(payload));
-    }
+  core->when_settled(false, [this, core, ref] {
+    if (core->state() == FutureCore::State::failed)
+      give_back(core->owner(), ref, failure_payload(core->encoded_failure()), true);
+    else if (core->state() == FutureCore::State::here)
+      give_back(core->owner(), ref, core->encoded_value(), false);
+    // Otherwise the owner was about to keep it.
   });
+}
+
+void Calls::give_back(Pid owner, RemoteRefId ref, Payload&& payload, bool failed) {
+  append_reference(payload, ref);
+  if (owner == self_) {
+    fill_here(ref, std::move(payload), failed);
+    return;
+  }
+  const Header header{.kind = MessageKind::fill, .flags = static_cast<std::uint8_t>(failed ? 1 : 0)};
+  try {
+    send_control(owner, header, std::move(payload));
+  } catch (const SerializationError&) {  // too large to be sent
+    give_back(owner, ref, failure_payload(encode_failure(std::current_exception(), self_)), true);
+  }
 }
 
 void Calls::on_fill(Incoming& message, Pid sender) {
@@ -335,7 +394,7 @@ void Calls::fill_here(RemoteRefId ref, Payload&& payload, bool failed) {
   std::vector<Answer> answers;
   {
     const std::lock_guard lock(references_mutex_);
-    if (store_.contains(ref)) store_.store(ref, std::move(stored), answers);
+    if (store_.contains(ref)) store_.store(ref, stored, answers);
   }
   send_answers(answers);
 }
@@ -343,16 +402,23 @@ void Calls::fill_here(RemoteRefId ref, Payload&& payload, bool failed) {
 // -- counting -------------------------------------------------------------------------------------------------------------------
 
 void Calls::flush_notes() {
+  std::vector<std::shared_ptr<const StoredResult>> freed;  // destroyed without any lock
+  std::vector<Answer> answers;
+  flush_notes_to(freed, answers);
+  send_answers(answers);
+}
+
+void Calls::flush_notes_to(std::vector<std::shared_ptr<const StoredResult>>& freed, std::vector<Answer>& answers) {
+  const std::lock_guard in_order(flush_mutex_);
   notes_waiting_ = false;
   std::vector<std::pair<Pid, std::vector<RefNote>>> batches;
-  std::vector<std::shared_ptr<const StoredResult>> freed;
   {
     const std::lock_guard lock(references_mutex_);
     for (const Pid owner : held_.notes().owners()) {
       auto notes = held_.notes().take(owner);
       if (owner == self_) {
         for (const RefNote& note : notes) store_.apply(note);
-        freed = store_.collect();
+        freed = store_.collect(answers);
       } else {
         batches.emplace_back(owner, std::move(notes));
       }
@@ -368,8 +434,12 @@ void Calls::flush_notes() {
       out.i32(note.sender);
       out.u32(note.count);
     }
-    send_control(owner, Header{.kind = MessageKind::reference_notes, .code = static_cast<std::uint32_t>(notes.size())},
-                 std::move(payload));
+    try {
+      post(owner, router_.link_to(owner),
+           Header{.kind = MessageKind::reference_notes, .code = static_cast<std::uint32_t>(notes.size())}, std::move(payload));
+    } catch (const std::exception& error) {
+      log::debug("Notes for process " + std::to_string(owner) + " were dropped: " + error.what());
+    }
   }
 }
 
@@ -379,10 +449,11 @@ void Calls::on_notes(Incoming& message, Pid sender) {
     const Pid about = in.i32();
     const std::lock_guard lock(references_mutex_);
     held_.question(sender, about);
-    notes_waiting_ = true;
+    note_waiting();
     return;
   }
   std::vector<std::shared_ptr<const StoredResult>> freed;
+  std::vector<Answer> answers;
   {
     const std::lock_guard lock(references_mutex_);
     for (std::uint32_t i = 0; i < message.header.code; ++i) {
@@ -397,8 +468,9 @@ void Calls::on_notes(Incoming& message, Pid sender) {
       store_.apply(note);
     }
     in.finish();
-    freed = store_.collect();
+    freed = store_.collect(answers);
   }
+  send_answers(answers);
   ask_questions();
 }
 
@@ -409,7 +481,7 @@ void Calls::ask_questions() {
     questions = store_.take_questions();
     for (const RefQuestion& question : questions)
       if (question.holder == self_) held_.question(self_, question.sender);
-    if (!questions.empty()) notes_waiting_ = true;
+    if (!questions.empty()) note_waiting();
   }
   for (const RefQuestion& question : questions) {
     if (question.holder == self_) continue;

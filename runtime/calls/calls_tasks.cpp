@@ -61,14 +61,14 @@ void Calls::on_message(Incoming message) {
       on_call(message, peer);
       break;
     case MessageKind::reply_value:
-      on_value(number, std::move(message.payload));
+      on_value(number, peer, std::move(message.payload));
       break;
     case MessageKind::reply_stored:
       on_stored(number, peer);
       break;
     case MessageKind::reply_failure: {
       const auto bytes = message.payload.bytes.bytes();
-      on_failure(number, {bytes.begin(), bytes.end()});
+      on_failure(number, peer, {bytes.begin(), bytes.end()});
       break;
     }
     case MessageKind::cancel:
@@ -132,6 +132,17 @@ bool Calls::forget_task(const CallJob& job) {
   return job.keep;
 }
 
+void Calls::store_result(RemoteRefId ref, std::shared_ptr<const StoredResult> result) {
+  std::vector<Answer> answers;
+  std::vector<std::shared_ptr<const StoredResult>> freed;  // at once, where all who wanted it are dead
+  {
+    const std::lock_guard lock(references_mutex_);
+    store_.store(ref, result, answers);
+    freed = store_.collect(answers);
+  }
+  send_answers(answers);
+}
+
 void Calls::finish(CallJob& job, Payload&& result) {
   const bool keep = forget_task(job);
   if (job.returns() == Returns::nothing) return;
@@ -145,25 +156,21 @@ void Calls::finish(CallJob& job, Payload&& result) {
       stored->value = std::move(result);
     else
       stored->value = result;
-    std::vector<Answer> answers;
-    {
-      const std::lock_guard lock(references_mutex_);
-      store_.store(job.reference(), std::move(stored), answers);
-    }
-    send_answers(answers);
+    store_result(job.reference(), std::move(stored));
   }
   if (local) {
     if (stays) {
       on_stored(job.number(), self_);
     } else {
       result.own();
-      on_value(job.number(), std::move(result));
+      on_value(job.number(), self_, std::move(result));
     }
     return;
   }
   const auto kind = stays ? MessageKind::reply_stored : MessageKind::reply_value;
   try {
-    transmit(job.caller(), Header{.kind = kind, .number = job.number()}, nullptr, stays ? Payload{} : std::move(result), true);
+    transmit(job.caller(), Header{.kind = kind, .number = job.number()}, nullptr, stays ? Payload{} : std::move(result),
+             Waits::stubborn);
   } catch (const SerializationError&) {
     throw;
   } catch (const std::exception& error) {
@@ -177,20 +184,15 @@ void Calls::finish_failed(CallJob& job, const std::exception_ptr& failure) {
     log::error("A remote_do of process " + std::to_string(job.caller()) + " failed: " + message_of(failure));
     return;
   }
-  auto encoded = encode_failure(failure, self_);
+  auto encoded = encode_failure(failure, self_, FailureOrigin::task);
   if (keep) {
     auto stored = std::make_shared<StoredResult>();
     stored->failed = true;
     stored->failure = encoded;
-    std::vector<Answer> answers;
-    {
-      const std::lock_guard lock(references_mutex_);
-      store_.store(job.reference(), std::move(stored), answers);
-    }
-    send_answers(answers);
+    store_result(job.reference(), std::move(stored));
   }
   if (job.caller() == self_) {
-    on_failure(job.number(), std::move(encoded));
+    on_failure(job.number(), self_, std::move(encoded));
     return;
   }
   Payload payload;
@@ -210,6 +212,19 @@ bool Calls::on_cancel(Pid caller, std::uint64_t number) {
     job->fail(std::make_exception_ptr(CancelledError("The task was cancelled before it started")));
   else
     job->request_stop(StopReason::cancelled);
+  return true;
+}
+
+bool Calls::on_withdraw(Pid caller, std::uint64_t number) {
+  std::shared_ptr<CallJob> job;
+  {
+    const std::lock_guard lock(tasks_mutex_);
+    const auto found = tasks_.find({caller, number});
+    if (found == tasks_.end()) return false;
+    job = found->second;
+  }
+  if (!executor_.withdraw(job.get())) return false;
+  job->fail(std::make_exception_ptr(CancelledError("The task was withdrawn before it started")));
   return true;
 }
 

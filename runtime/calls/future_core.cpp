@@ -5,6 +5,7 @@
 #include "runtime/exec/executor.hpp"
 
 #include <algorithm>
+#include <future>
 
 namespace muster::detail {
 
@@ -39,7 +40,7 @@ FutureCore::~FutureCore() {
 // -- how it gets its value -----------------------------------------------------------------------------------------------
 
 void FutureCore::settle(State state, std::unique_lock<std::mutex>& lock) {
-  state_.store(state, std::memory_order_release);
+  state_.store(state);  // in one order with value_wanted, see Calls::pursue
   for (const Waiter& waiter : waiters_)
     if (settled(waiter.needs_value)) waiter.wakeup->wake();
   if (continuations_.empty()) return;
@@ -52,25 +53,28 @@ void FutureCore::settle(State state, std::unique_lock<std::mutex>& lock) {
   for (const Continuation& one : now) one.run();
 }
 
-void FutureCore::set_value(Payload&& value) {
+bool FutureCore::set_value(Payload&& value) {
   std::unique_lock lock(mutex_);
-  if (settled(true)) return;
+  if (settled(true)) return false;
   value_ = std::move(value);
   settle(State::here, lock);
+  return true;
 }
 
-void FutureCore::set_remote() {
+bool FutureCore::set_remote() {
   std::unique_lock lock(mutex_);
-  if (settled(false)) return;
+  if (settled(false)) return false;
   settle(State::remote, lock);
+  return true;
 }
 
-void FutureCore::set_failure(std::vector<std::byte> encoded, std::exception_ptr failure) {
+bool FutureCore::set_failure(std::vector<std::byte> encoded, std::exception_ptr failure) {
   std::unique_lock lock(mutex_);
-  if (settled(true)) return;
+  if (settled(true)) return false;
   encoded_failure_ = std::move(encoded);
   failure_ = std::move(failure);
   settle(State::failed, lock);
+  return true;
 }
 
 // -- who waits -------------------------------------------------------------------------------------------------------------
@@ -100,22 +104,24 @@ void FutureCore::when_settled(bool needs_value, std::function<void()> f) {
 
 // -- the value -------------------------------------------------------------------------------------------------------------
 
+void FutureCore::decode_once(std::shared_ptr<void> (*decode)(const Payload&)) {
+  if (taken_) throw std::future_error(std::future_errc::no_state);
+  if (decoded_) return;
+  decoded_ = decode(value_);
+  if (!keep_encoded_) value_ = {};
+}
+
 std::shared_ptr<void> FutureCore::decoded(std::shared_ptr<void> (*decode)(const Payload&)) {
   const std::lock_guard lock(mutex_);
-  if (!decoded_) {
-    decoded_ = decode(value_);
-    if (!keep_encoded_) value_ = {};
-  }
+  decode_once(decode);
   return decoded_;
 }
 
 std::shared_ptr<void> FutureCore::take_decoded(std::shared_ptr<void> (*decode)(const Payload&)) {
   const std::lock_guard lock(mutex_);
-  if (!decoded_) {
-    decoded_ = decode(value_);
-    if (!keep_encoded_) value_ = {};
-  }
-  return decoded_;
+  decode_once(decode);
+  taken_ = true;
+  return std::move(decoded_);
 }
 
 Payload FutureCore::take_payload() {
@@ -135,7 +141,7 @@ FutureCore::State FutureCore::prepare_to_send() {
   return now;
 }
 
-void FutureCore::throw_failure() const { std::rethrow_exception(failure_); }
+void FutureCore::throw_failure() const { std::rethrow_exception(failure()); }
 
 // -- free functions of future_core.hpp ----------------------------------------------------------------------------------------
 
@@ -165,18 +171,11 @@ bool wait_settled_for(const CorePointer& core, std::chrono::nanoseconds timeout)
   return false;
 }
 
-bool is_ready(const CorePointer& core) {
-  if (core->settled(false)) return true;
-  if (core->state() == FutureCore::State::pending) return false;
-  const auto answer =
-      core->anchor().get().request(core->owner(), runtime::ReferenceOperation::is_ready, core->id(), Payload{});
-  require_value(answer, {});
-  return answer->take_payload().bytes.size() == 1;
-}
+bool is_ready(const CorePointer& core) { return core->settled(false) || core->anchor().get().is_ready(core); }
 
 void fulfil(const CorePointer& core, Payload&& value) { core->anchor().get().fulfil(core, std::move(value)); }
 
-bool cancel(const CorePointer& core) { return core->anchor().get().cancel(core); }
+bool cancel(const CorePointer& core) { return !core->settled(false) && core->anchor().get().cancel(core); }
 
 void on_settled(const CorePointer& core, bool needs_value, std::function<void()> f) {
   if (!core->settled(needs_value)) core->anchor().get().pursue(core, needs_value);
@@ -189,17 +188,17 @@ void complete_local(const CorePointer& core, Payload&& value) {
 }
 
 void fail_local(const CorePointer& core, const std::exception_ptr& failure) {
-  // What was thrown here reads as if it came from a task, as everywhere; what came from elsewhere passes through.
-  const Pid here = core->owner();
-  auto encoded = runtime::encode_failure(failure, here);
-  try {
-    std::rethrow_exception(failure);
-  } catch (const RemoteException&) {
-    core->set_failure(std::move(encoded), failure);
-  } catch (...) {
-    auto seen = runtime::decode_failure(encoded);
-    core->set_failure(std::move(encoded), std::move(seen));
-  }
+  auto encoded = runtime::encode_failure(failure, core->owner(), runtime::FailureOrigin::task);
+  auto seen = runtime::decode_failure(encoded);
+  core->set_failure(std::move(encoded), std::move(seen));
+}
+
+void pass_failure(const CorePointer& core, const std::exception_ptr& failure) {
+  core->set_failure(runtime::encode_failure(failure, core->owner()), failure);
+}
+
+void pass_failure_of(const CorePointer& core, const FutureCore& failed) {
+  core->set_failure(failed.encoded_failure(), failed.failure());
 }
 
 }  // namespace muster::detail

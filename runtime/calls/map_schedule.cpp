@@ -46,29 +46,41 @@ void MapSchedule::worker_left(Pid pid, bool died, Time now) {
 
 void MapSchedule::requeue(const Worker& gone, bool died) {
   std::vector<Work> again;
-  bool charged = !died;
   for (const MapUnitId id : gone.units) {
     const auto found = units_.find(id);
     Unit unit = found->second;
     units_.erase(found);
     call_back_answered(unit);
-    Work rest{unit.work.first + unit.settled, unit.work.count - unit.settled};
-    if (rest.count == 0) continue;
-    const bool was_running = !charged || unit.started || unit.settled > 0;
-    if (!charged) {
-      charged = true;
-      if (!charge(rest.first, gone.pid)) ++rest.first, --rest.count;
-    }
-    // What may have brought a worker down runs alone the next time, so that it takes nothing else with it.
-    const std::size_t step = died && was_running ? 1 : rest.count;
-    for (; rest.count != 0; rest.first += step, rest.count -= step) again.push_back({rest.first, step});
+    const Work rest{unit.work.first + unit.settled, unit.work.count - unit.settled};
+    if (rest.count != 0) again.push_back(rest);
   }
-  ready_.insert(ready_.begin(), again.begin(), again.end());
+  if (!died) {
+    ready_.insert(ready_.begin(), again.begin(), again.end());
+  } else if (again.size() == 1 && again.front().count == 1) {
+    if (charge(again.front().first, gone.pid)) suspects_.push_back(again.front().first);
+  } else if (!again.empty()) {
+    suspect(again, gone.pid);
+  }
+}
+
+void MapSchedule::suspect(const std::vector<Work>& works, Pid worker) {
+  unexplained_.emplace(++last_death_, worker);
+  for (const Work& work : works) {
+    for (std::size_t element = work.first; element < work.first + work.count; ++element) {
+      troubles_[element].suspected = last_death_;
+      suspects_.push_back(element);
+    }
+  }
 }
 
 // False when the element has had all its restarts.
 bool MapSchedule::charge(std::size_t element, Pid worker) {
   Trouble& trouble = troubles_[element];
+  // Two deaths with this one there: it was the cause of the first one too.
+  if (const auto death = unexplained_.extract(std::exchange(trouble.suspected, 0)); !death.empty()) {
+    trouble.deaths.push_back(death.mapped());
+    ++trouble.restarts;
+  }
   trouble.deaths.push_back(worker);
   if (++trouble.restarts <= rules_.max_restarts) return true;
   fail(element, MapFailure::Reason::worker_died);
@@ -78,7 +90,7 @@ bool MapSchedule::charge(std::size_t element, Pid worker) {
 // -- input ------------------------------------------------------------------------------------------------------------
 
 bool MapSchedule::need_input() const {
-  return !stopped_ && !input_ended_ && ready_.empty() && (room_ > 0 || workers_.empty());
+  return !stopped_ && !input_ended_ && ready_.empty() && suspects_.empty() && (room_ > 0 || workers_.empty());
 }
 
 void MapSchedule::element_available(Time now) {
@@ -119,6 +131,7 @@ bool MapSchedule::delivered(MapUnitId unit, std::size_t element) {
 std::optional<int> MapSchedule::failed(MapUnitId unit, std::size_t element) {
   if (!settle_until(unit, element)) return std::nullopt;
   Trouble& trouble = troubles_[element];
+  trouble.suspected = 0;
   ++trouble.attempts;
   trouble.asked = true;
   ++asked_;
@@ -160,7 +173,9 @@ void MapSchedule::fail(std::size_t element, MapFailure::Reason reason) {
   ++trouble.attempts;
   trouble.asked = true;
   ++asked_;
-  actions_.push_back(MapFailure{element, reason, trouble.deaths, attempt_to_ask(trouble)});
+  auto deaths = trouble.deaths;
+  if (const auto death = unexplained_.find(trouble.suspected); death != unexplained_.end()) deaths.push_back(death->second);
+  actions_.push_back(MapFailure{element, reason, std::move(deaths), attempt_to_ask(trouble)});
 }
 
 void MapSchedule::retry(std::size_t element, Time now) {
@@ -192,18 +207,30 @@ void MapSchedule::place(Time now) {
     fail_without_workers();
     return;
   }
-  while (!ready_.empty() && !open_.empty()) {
+  place_suspects(now);
+  while (suspects_.empty() && !ready_.empty() && !open_.empty()) {
     const Work work = ready_.front();
     ready_.pop_front();
-    send(workers_.at(open_.begin()->second), work, now);
+    send(workers_.at(std::get<Pid>(*open_.begin())), work, now);
   }
   level(now);
 }
 
-void MapSchedule::send(Worker& worker, Work work, Time now) {
+// Nothing else is sent while suspects wait, so that workers become free for them.
+void MapSchedule::place_suspects(Time now) {
+  while (!suspects_.empty() && !open_.empty() && std::get<0>(*open_.begin()) == 0) {
+    const Work work{suspects_.front(), 1};
+    suspects_.pop_front();
+    send(workers_.at(std::get<Pid>(*open_.begin())), work, now, true);
+  }
+}
+
+void MapSchedule::send(Worker& worker, Work work, Time now, bool alone) {
   if (worker.units.empty()) worker.since = now;
   const MapUnitId id = ++last_unit_;
-  units_.emplace(id, Unit{.work = work, .worker = worker.pid});
+  units_.emplace(id, Unit{.work = work, .worker = worker.pid, .alone = alone});
+  worker.alone = worker.alone || alone;
+  worker.turn = id;
   worker.units.push_back(id);
   worker.window.sent(now);
   index(worker);
@@ -212,6 +239,7 @@ void MapSchedule::send(Worker& worker, Work work, Time now) {
 
 void MapSchedule::fail_without_workers() {
   if (gathering_.count != 0) ready_.push_back(std::exchange(gathering_, {}));
+  for (const std::size_t element : std::exchange(suspects_, {})) fail(element, MapFailure::Reason::no_worker);
   for (const Work& work : std::exchange(ready_, {})) {
     for (std::size_t element = work.first; element < work.first + work.count; ++element) {
       fail(element, MapFailure::Reason::no_worker);
@@ -233,6 +261,7 @@ MapSchedule::Unit MapSchedule::take_out(Units::iterator found) {
     worker.units.erase(std::find(worker.units.begin(), worker.units.end(), id));
   }
   if (unit.started) --worker.started;
+  if (unit.alone) worker.alone = false;
   call_back_answered(unit);
   index(worker);
   return unit;
@@ -242,7 +271,7 @@ MapSchedule::Unit MapSchedule::take_out(Units::iterator found) {
 // ----------------------------------------------------------------------
 
 bool MapSchedule::may_level() const {
-  return !stopped_ && input_ended_ && ready_.empty() && !idle_.empty() && !loaded_.empty();
+  return !stopped_ && input_ended_ && ready_.empty() && suspects_.empty() && !idle_.empty() && !loaded_.empty();
 }
 
 void MapSchedule::level(Time now) {
@@ -306,10 +335,17 @@ void MapSchedule::not_withdrawn(MapUnitId id, Time now) {
 void MapSchedule::timer(Time now) {
   if (stopped_) return;
   while (!retries_.empty() && retries_.top().first <= now) {
-    ready_.push_back({retries_.top().second, 1});
+    run_again(retries_.top().second);
     retries_.pop();
   }
   place(now);
+}
+
+void MapSchedule::run_again(std::size_t element) {
+  if (troubles_[element].deaths.empty())
+    ready_.push_back({element, 1});
+  else
+    suspects_.push_back(element);
 }
 
 std::optional<MapSchedule::Time> MapSchedule::next_timer() const {
@@ -334,6 +370,7 @@ std::vector<MapWithdraw> MapSchedule::stop() {
   loaded_.clear();
   idle_.clear();
   ready_.clear();
+  suspects_.clear();
   troubles_.clear();
   actions_.clear();
   asked_ = room_ = 0;
@@ -342,14 +379,14 @@ std::vector<MapWithdraw> MapSchedule::stop() {
 
 bool MapSchedule::done() const {
   if (stopped_) return true;
-  return input_ended_ && ready_.empty() && units_.empty() && retries_.empty() && asked_ == 0;
+  return input_ended_ && ready_.empty() && suspects_.empty() && units_.empty() && retries_.empty() && asked_ == 0;
 }
 
 // -- indexes ----------------------------------------------------------------------------------------------------------
 
 void MapSchedule::unindex(Worker& worker) {
   room_ -= std::exchange(worker.room, 0);
-  if (std::exchange(worker.open, false)) open_.erase({worker.open_key, worker.pid});
+  if (std::exchange(worker.open, false)) open_.erase(worker.open_key);
   if (std::exchange(worker.loaded, false)) loaded_.erase({worker.loaded_key, worker.pid});
   if (std::exchange(worker.idle, false)) idle_.erase(worker.pid);
 }
@@ -357,11 +394,11 @@ void MapSchedule::unindex(Worker& worker) {
 void MapSchedule::index(Worker& worker) {
   unindex(worker);
   const std::size_t size = worker.window.size();
-  worker.room = size - std::min(size, worker.units.size());
+  worker.room = worker.alone ? 0 : size - std::min(size, worker.units.size());
   room_ += worker.room;
   worker.open = worker.room > 0;
-  worker.open_key = worker.units.size();
-  if (worker.open) open_.emplace(worker.open_key, worker.pid);
+  worker.open_key = {worker.units.size(), worker.turn, worker.pid};
+  if (worker.open) open_.insert(worker.open_key);
   worker.loaded = worker.waiting() > 0;
   worker.loaded_key = worker.since;
   if (worker.loaded) loaded_.emplace(worker.loaded_key, worker.pid);

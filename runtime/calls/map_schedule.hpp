@@ -16,6 +16,7 @@
 #include <optional>
 #include <queue>
 #include <set>
+#include <tuple>
 #include <unordered_map>
 #include <utility>
 #include <variant>
@@ -54,7 +55,7 @@ struct MapFailure {
   };
   std::size_t element;
   Reason reason;
-  std::vector<Pid> deaths;  ///< workers that died running it
+  std::vector<Pid> deaths;  ///< workers that died running it, or (no_worker) may have
   int attempt;              ///< what retry_check gets, from 1; 0: no retry is left
 };
 using MapAction = std::variant<MapSend, MapWithdraw, MapFailure>;
@@ -67,9 +68,12 @@ using MapAction = std::variant<MapSend, MapWithdraw, MapFailure>;
 /// that are no longer known (their worker left) are refused, and their results must then be thrown away: the elements
 /// run, or ran, elsewhere.
 ///
-/// A result of a unit: for each of its elements in order delivered or failed, and completed at the end. For batches
-/// these should be reported as the worker gets on (it should tell of each element as it ends, or at least before it
-/// dies): when a worker dies, the first element not reported counts as the one that ran, and is charged with the death.
+/// A result of a unit: for each of its elements in order delivered or failed, and completed at the end.
+///
+/// Deaths. When a worker dies that had one element, that element is charged with it. When it had several, each of them may
+/// have been the cause: results are lost with the process that has just sent them, so not even the oldest is sure. They
+/// all become suspects, and run again each alone, on a worker that has nothing else meanwhile. One that ends is cleared; one
+/// that brings down its second worker is charged with both deaths.
 ///
 /// Costs: O(log workers) per element, amortised; O(1) memory per element in a window, none for those finished or
 /// unread.
@@ -83,9 +87,8 @@ class MapSchedule {
   /// A worker may be used. @param threads tasks it runs at once  @param round_trip of a message, where it is known and
   /// matters
   void worker_joined(Pid worker, Time now, std::size_t threads = 1, std::chrono::nanoseconds round_trip = {});
-  /// It may not any more. Its elements run elsewhere. If it died, the one that was running is charged with that: it
-  /// fails after max_restarts such runs, and what was in its batch runs one by one. With no worker left, all that is at
-  /// hand fails.
+  /// It may not any more. Its elements run elsewhere. If it died, the one that was running is charged with that as soon
+  /// as it is known; it fails when charged more than max_restarts times. With no worker left, all that is at hand fails.
   void worker_left(Pid worker, bool died, Time now);
 
   /// Whether an element should be read: some worker's window has room. Bounds how far ahead the input is read.
@@ -139,7 +142,10 @@ class MapSchedule {
     bool withdrawing = false;  ///< being called back
     bool started = false;      ///< refused to be
     Pid thief = 0;             ///< idle worker it is called back for
+    bool alone = false;        ///< a suspect: nothing else is sent there before it ends
   };
+  /// Units outstanding, then who waited longest: ties go in turn, so that a worker that fails fast does not get all retries.
+  using OpenKey = std::tuple<std::size_t, std::uint64_t, Pid>;
   struct Worker {
     Pid pid;
     std::size_t threads;
@@ -149,33 +155,39 @@ class MapSchedule {
     Time since{};                       ///< last completion, or when it got work after having none
     std::size_t withdrawing = 0, started = 0;
     std::size_t expecting = 0;  ///< units being called back for it
+    bool alone = false;         ///< has a unit that must be alone
     // What the indexes below hold of it.
     std::size_t room = 0;
     bool open = false, loaded = false;
-    std::size_t open_key = 0;
+    OpenKey open_key{};
+    std::uint64_t turn = 0;  ///< when something was last sent there
     Time loaded_key{};
     bool idle = false;
 
     std::size_t waiting() const;
-    bool spare() const { return units.size() + expecting < threads; }
+    bool spare() const { return !alone && units.size() + expecting < threads; }
   };
   /// An element that something went wrong with.
   struct Trouble {
     int attempts = 0, restarts = 0;
     std::vector<Pid> deaths;
-    bool asked = false;  ///< retry or final_failure is to come
+    bool asked = false;         ///< retry or final_failure is to come
+    std::size_t suspected = 0;  ///< of being the cause of that death; 0: of none
   };
   using Units = std::unordered_map<MapUnitId, Unit>;
   using Retry = std::pair<Time, std::size_t>;
 
   void place(Time now);
-  void send(Worker& worker, Work work, Time now);
+  void send(Worker& worker, Work work, Time now, bool alone = false);
+  void place_suspects(Time now);
+  void run_again(std::size_t element);
   void fail_without_workers();
   void fail(std::size_t element, MapFailure::Reason reason);
   int attempt_to_ask(const Trouble& trouble) const;
   void forget_trouble(Work work);
   std::optional<std::size_t> settle_until(MapUnitId unit, std::size_t element);
   void requeue(const Worker& gone, bool died);
+  void suspect(const std::vector<Work>& works, Pid worker);
   bool charge(std::size_t element, Pid worker);
   void learn_batch(const Unit& unit, const Worker& worker);
 
@@ -196,6 +208,9 @@ class MapSchedule {
   bool input_ended_ = false, stopped_ = false;
   Work gathering_;          ///< a batch being filled from the input
   std::deque<Work> ready_;  ///< to be sent as soon as a window has room
+  std::deque<std::size_t> suspects_;                    ///< elements to be run alone, before all that is ready
+  std::unordered_map<std::size_t, Pid> unexplained_;    ///< deaths whose cause is not known
+  std::size_t last_death_ = 0;
   std::priority_queue<Retry, std::vector<Retry>, std::greater<>> retries_;
   std::unordered_map<std::size_t, Trouble> troubles_;
   std::size_t asked_ = 0;
@@ -204,7 +219,7 @@ class MapSchedule {
   Units units_;
   std::unordered_map<Pid, Worker> workers_;
   std::size_t room_ = 0;                        ///< in all windows
-  std::set<std::pair<std::size_t, Pid>> open_;  ///< workers with room, by units outstanding
+  std::set<OpenKey> open_;                      ///< workers with room
   std::set<std::pair<Time, Pid>> loaded_;       ///< workers where something waits, by last progress
   std::set<Pid> idle_;                          ///< workers with a thread to spare that nothing is called back for
 

@@ -4,6 +4,8 @@
 
 #include <unistd.h>
 
+#include <algorithm>
+
 namespace muster::runtime {
 
 namespace {
@@ -31,49 +33,38 @@ void Cluster::stop() {
     for (const auto& tell : waiting) tell(nullptr);
 }
 
-// -- messages ----------------------------------------------------------------------------------------------------------------
+// -- messages
+// ----------------------------------------------------------------------------------------------------------------
 
 void Cluster::on_message(Incoming message) {
   const bool from_master = message.link->peer == 1;
   switch (message.header.kind) {
-    case MessageKind::hello:
-      on_hello(message);
-      return;
-    case MessageKind::welcome:
-      on_welcome(message);
-      return;
-    case MessageKind::refuse:
-      on_refuse(message);
-      return;
-    case MessageKind::dial:
-      on_dial(message);
-      return;
-    case MessageKind::goodbye:
-      return;
-    default:
-      break;
+    case MessageKind::hello: on_hello(message); return;
+    case MessageKind::welcome: on_welcome(message); return;
+    case MessageKind::refuse: on_refuse(message); return;
+    case MessageKind::dial: on_dial(message); return;
+    case MessageKind::goodbye: on_goodbye(message.link); return;
+    default: break;
   }
   if (!from_master) throw SerializationError("Only the master may send that");
   switch (message.header.kind) {
-    case MessageKind::member_added: {
-      const Member member = decode_member(message.payload.bytes.bytes());
-      {
-        const std::lock_guard lock(mutex_);
-        membership_.add(member);
-      }
-      calls_->worker_joined(member.pid);
-      if (!lazy() && member.pid < self_pid_) connect(member.pid);
-      break;
-    }
-    case MessageKind::member_removed:
-      removed(decode_exit(message.payload.bytes.bytes()));
-      break;
-    case MessageKind::exit:
-      events_.asked_to_exit();
-      break;
-    default:
-      throw SerializationError("An unexpected message");
+    case MessageKind::member_added: on_member_added(decode_member(message.payload.bytes.bytes())); break;
+    case MessageKind::member_removed: removed(decode_exit(message.payload.bytes.bytes())); break;
+    case MessageKind::exit: events_.asked_to_exit(); break;
+    default: throw SerializationError("An unexpected message");
   }
+}
+
+void Cluster::on_member_added(const Member& member) {
+  bool connects = false;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!membership_.add(member)) return;
+    connects = !membership_.lazy() && member.pid < self_pid_ && membership_.may_talk(self_pid_, member.pid);
+  }
+  calls_->worker_joined(member.pid);
+  if (events_.changed) events_.changed(0);
+  if (connects) connect(member.pid);
 }
 
 void Cluster::on_hello(Incoming& message) {
@@ -96,6 +87,7 @@ void Cluster::join(const Hello& hello, const Incoming& message) {
   self.pid = hello.to;
   self.ident = hello.facts.ident;
   self.connect_idents = hello.facts.connect_idents;
+  self.threads = hello.facts.threads;
   {
     const std::lock_guard lock(mutex_);
     membership_ = Membership(hello.facts.topology, hello.facts.lazy);
@@ -126,11 +118,12 @@ void Cluster::accept_peer(const Hello& hello, const Incoming& message) {
     const std::lock_guard lock(mutex_);
     if (hello.to != self_pid_)
       throw HandshakeError("This is process " + std::to_string(self_pid_) + ", not " + std::to_string(hello.to));
+    if (self_pid_ == 1) throw HandshakeError("It is the master that connects to workers");
     if (membership_.exit_of(pid) != nullptr) throw HandshakeError(process(pid) + " was removed from the cluster");
-    if (!membership_.may_talk(self_pid_, pid)) throw HandshakeError("The topology keeps the two processes apart");
+    self = member_here();
+    // As it says itself: the master's word that it joined may still be on the way.
+    if (!membership_.may_talk(self, hello.from)) throw HandshakeError("The topology keeps the two processes apart");
     if (links_.contains(pid)) throw HandshakeError(process(pid) + " is connected already");
-    self = settings_.self;
-    self.pid = self_pid_;
   }
   transport_.admit(*message.link, pid);
   Welcome welcome;
@@ -141,16 +134,15 @@ void Cluster::accept_peer(const Hello& hello, const Incoming& message) {
   established(pid, message.link);
 }
 
+/// What is known of a link that was dialed; pid 0 for any other.
+Cluster::Dialed Cluster::take_dialed(LinkId link) {
+  const std::lock_guard lock(mutex_);
+  const auto found = dialed_.extract(link);
+  return found.empty() ? Dialed{} : found.mapped();
+}
+
 void Cluster::on_welcome(Incoming& message) {
-  Dialed dialed;
-  {
-    const std::lock_guard lock(mutex_);
-    const auto found = dialed_.find(message.link->id);
-    if (found != dialed_.end()) {
-      dialed = found->second;
-      dialed_.erase(found);
-    }
-  }
+  const Dialed dialed = take_dialed(message.link->id);
   if (dialed.pid == 0) {
     if (!events_.master_handshake) throw SerializationError("A welcome that nobody asked for");
     events_.master_handshake(message);
@@ -159,7 +151,8 @@ void Cluster::on_welcome(Incoming& message) {
   try {
     const Welcome welcome = decode_welcome(message.payload.bytes.bytes());
     verify(welcome, dialed.nonce, settings_.cookie);
-    if (welcome.self.pid != dialed.pid) throw HandshakeError("Process " + std::to_string(welcome.self.pid) + " answered there");
+    if (welcome.self.pid != dialed.pid)
+      throw HandshakeError("Process " + std::to_string(welcome.self.pid) + " answered there");
   } catch (const std::exception& error) {
     give_up(dialed.pid, error.what());
     throw;
@@ -169,17 +162,10 @@ void Cluster::on_welcome(Incoming& message) {
 }
 
 void Cluster::on_refuse(Incoming& message) {
-  Dialed dialed;
-  {
-    const std::lock_guard lock(mutex_);
-    const auto found = dialed_.find(message.link->id);
-    if (found != dialed_.end()) {
-      dialed = found->second;
-      dialed_.erase(found);
-    }
-  }
+  const Dialed dialed = take_dialed(message.link->id);
   if (dialed.pid == 0) {
-    if (events_.master_handshake) events_.master_handshake(message);
+    if (!events_.master_handshake) throw SerializationError("A refusal that nobody asked for");
+    events_.master_handshake(message);
     return;
   }
   give_up(dialed.pid, decode_refuse(message.payload.bytes.bytes()).text);
@@ -194,33 +180,58 @@ void Cluster::refuse(const std::shared_ptr<Link>& link, const std::exception& er
 
 void Cluster::on_lost(const std::shared_ptr<Link>& link, const std::string& reason) {
   const Pid peer = link->peer;
-  Pid dialing = 0;
+  const Pid dialing = take_dialed(link->id).pid;
   {
     const std::lock_guard lock(mutex_);
-    if (const auto found = dialed_.find(link->id); found != dialed_.end()) {
-      dialing = found->second.pid;
-      dialed_.erase(found);
-    }
     if (const auto found = links_.find(peer); found != links_.end() && found->second == link) links_.erase(found);
   }
-  if (dialing != 0) give_up(dialing, reason);
-  if (peer == 0) return;
-  if (peer == 1)
+  if (dialing != 0)
+    give_up(dialing, reason);
+  else if (peer == 0)
+    handshake_lost(link, reason);
+  else if (peer == 1)
     events_.master_lost(reason);
   else if (self_pid_ == 1)
     events_.worker_lost(peer, reason);
   else
-    // The master says whether it is gone. Where it is not, only the connection is; what waited for it can't be saved.
-    steward_.after(std::chrono::seconds(1), [this, peer, reason] {
-      {
-        const std::lock_guard lock(mutex_);
-        if (membership_.find(peer) == nullptr || links_.contains(peer)) return;
-      }
-      calls_->process_unreachable(peer, "The connection to process " + std::to_string(peer) + " was lost: " + reason);
-    });
+    peer_lost(peer, reason);
 }
 
-// -- links -----------------------------------------------------------------------------------------------------------------------
+/// What it says from now on is only that its tasks were stopped.
+void Cluster::on_goodbye(const std::shared_ptr<Link>& link) {
+  if (link->peer == 0) throw SerializationError("A goodbye from nobody");
+  transport_.close(link);
+  on_lost(link, "it leaves");
+}
+
+void Cluster::leave() { broadcast(MessageKind::goodbye, {}, self_pid_); }
+
+void Cluster::handshake_lost(const std::shared_ptr<Link>& link, const std::string& reason) {
+  if (events_.handshake_lost) events_.handshake_lost(link, reason);
+}
+
+/// The master says whether a worker is gone. Where it is not, only the connection is; what waited for it can't be
+/// saved. Until that is known no new one is made: what waited for the old one must not be taken for what waits for the
+/// new one.
+void Cluster::peer_lost(Pid peer, const std::string& reason) {
+  {
+    const std::lock_guard lock(mutex_);
+    connecting_.try_emplace(peer);
+  }
+  steward_.after(std::chrono::seconds(1), [this, peer, reason] {
+    Waiting waiting;
+    {
+      const std::lock_guard lock(mutex_);
+      if (membership_.find(peer) == nullptr) return;
+      if (auto found = connecting_.extract(peer); !found.empty()) waiting = std::move(found.mapped());
+    }
+    calls_->process_unreachable(peer, "The connection to process " + std::to_string(peer) + " was lost: " + reason);
+    for (const auto& tell : waiting) tell(nullptr);
+  });
+}
+
+// -- links
+// -----------------------------------------------------------------------------------------------------------------------
 
 std::shared_ptr<Link> Cluster::link_to(Pid pid) {
   {
@@ -231,9 +242,10 @@ std::shared_ptr<Link> Cluster::link_to(Pid pid) {
       throw std::invalid_argument("muster: there is no process " + std::to_string(pid) +
                                   " in this cluster. muster::procs() lists those there are.");
     membership_.check_may_talk(self_pid_, pid);
+    if (pid == 1) throw Error("The connection to the master is gone: this worker is about to end");
     if (const auto why = unreachable_.extract(pid); !why.empty())
-      throw Error("Process " + std::to_string(pid) + " can't be reached from process " + std::to_string(self_pid_) + ": " +
-                  why.mapped());
+      throw Error("Process " + std::to_string(pid) + " can't be reached from process " + std::to_string(self_pid_) +
+                  ": " + why.mapped());
   }
   connect(pid);
   return nullptr;
@@ -253,8 +265,8 @@ void Cluster::when_linked(Pid pid, std::function<void(const std::shared_ptr<Link
   f(link);
 }
 
-/// The higher pid dials the lower one, so that two first calls that cross make one connection. The lower one asks the master to
-/// have itself dialed.
+/// The higher pid dials the lower one, so that two first calls that cross make one connection. The lower one asks the
+/// master to have itself dialed.
 void Cluster::connect(Pid pid) {
   {
     const std::lock_guard lock(mutex_);
@@ -272,8 +284,10 @@ void Cluster::connect(Pid pid) {
       const std::lock_guard lock(mutex_);
       if (links_.contains(pid) || !connecting_.contains(pid)) return;
     }
-    give_up(pid, "no answer within " +
-                     std::to_string(std::chrono::duration_cast<std::chrono::seconds>(settings_.connect_timeout).count()) + " s");
+    give_up(pid,
+            "no answer within " +
+                std::to_string(std::chrono::duration_cast<std::chrono::seconds>(settings_.connect_timeout).count()) +
+                " s");
   });
 }
 
@@ -282,12 +296,13 @@ void Cluster::dial(Pid pid) {
   std::string endpoint;
   {
     const std::lock_guard lock(mutex_);
-    const Member* member = membership_.find(pid);
-    if (member == nullptr) return;
-    endpoint = member->endpoint;
-    hello.from = settings_.self;
-    hello.from.pid = self_pid_;
+    if (const Member* member = membership_.find(pid)) endpoint = member->endpoint;
   }
+  if (endpoint.empty()) {
+    give_up(pid, "it is gone");
+    return;
+  }
+  hello.from = self_member();
   hello.to = pid;
   seal(hello, settings_.cookie);
   const auto link = transport_.dial(endpoint);
@@ -337,12 +352,18 @@ void Cluster::give_up(Pid pid, const std::string& why) {
   for (const auto& tell : waiting) tell(nullptr);
 }
 
-// -- lists -----------------------------------------------------------------------------------------------------------------------
+// -- lists
+// -----------------------------------------------------------------------------------------------------------------------
 
 Member Cluster::self_member() const {
-  Member self = settings_.self;
-  self.pid = self_pid_;
-  return self;
+  const std::lock_guard lock(mutex_);
+  return member_here();
+}
+
+/// With the names its manager gave it.
+Member Cluster::member_here() const {
+  const Member* known = membership_.find(self_pid_);
+  return known != nullptr ? *known : settings_.self;
 }
 
 std::vector<Pid> Cluster::procs() const {
@@ -366,6 +387,12 @@ std::string Cluster::host_of(Pid pid) const {
   return member != nullptr ? member->host : std::string();
 }
 
+std::size_t Cluster::threads_of(Pid pid) const {
+  const std::lock_guard lock(mutex_);
+  const Member* member = membership_.find(pid);
+  return member != nullptr && member->threads > 1 ? static_cast<std::size_t>(member->threads) : 1;
+}
+
 std::vector<Member> Cluster::members() const {
   const std::lock_guard lock(mutex_);
   return membership_.members();
@@ -381,15 +408,28 @@ bool Cluster::lazy() const {
   return membership_.lazy();
 }
 
-// -- the master's ----------------------------------------------------------------------------------------------------------------
+// -- the master's
+// ----------------------------------------------------------------------------------------------------------------
 
 void Cluster::set_topology(Topology topology, bool lazy) {
   const std::lock_guard lock(mutex_);
   membership_.set_topology(topology, lazy);
 }
 
-void Cluster::linked(Pid pid, const std::shared_ptr<Link>& link) {
+void Cluster::linked(Pid pid, const std::shared_ptr<Link>& link, const std::vector<Pid>& told) {
   transport_.admit(*link, pid);
+  std::vector<detail::Payload> added, gone;
+  {
+    // From here on it is told with everybody else.
+    const std::lock_guard lock(mutex_);
+    links_[pid] = link;
+    for (const Member& member : membership_.members())
+      if (std::find(told.begin(), told.end(), member.pid) == told.end()) added.push_back(encode(member));
+    for (const Pid known : told)
+      if (const WorkerExit* exit = membership_.exit_of(known)) gone.push_back(encode(*exit));
+  }
+  for (auto& payload : added) transport_.send(*link, Header{.kind = MessageKind::member_added}, std::move(payload));
+  for (auto& payload : gone) transport_.send(*link, Header{.kind = MessageKind::member_removed}, std::move(payload));
   established(pid, link);
 }
 
@@ -399,33 +439,34 @@ void Cluster::list(const Member& member) {
     membership_.add(member);
   }
   calls_->worker_joined(member.pid);
+  if (events_.changed) events_.changed(0);
   broadcast(MessageKind::member_added, encode(member), member.pid);
 }
 
 bool Cluster::remove(const WorkerExit& exit) {
+  bool listed = false;
   {
     const std::lock_guard lock(mutex_);
-    links_.erase(exit.pid);
-    if (membership_.find(exit.pid) == nullptr) {
-      (void)membership_.remove(exit);  // a call to it from now on is told how it ended
-      return false;
-    }
+    listed = membership_.find(exit.pid) != nullptr;
   }
   removed(exit);
-  broadcast(MessageKind::member_removed, encode(exit), exit.pid);
-  return true;
+  if (listed) broadcast(MessageKind::member_removed, encode(exit), exit.pid);
+  return listed;
 }
 
 void Cluster::removed(const WorkerExit& exit) {
   std::shared_ptr<Link> link;
+  Waiting waiting;
   {
     const std::lock_guard lock(mutex_);
     (void)membership_.remove(exit);
     if (auto found = links_.extract(exit.pid); !found.empty()) link = std::move(found.mapped());
+    if (auto found = connecting_.extract(exit.pid); !found.empty()) waiting = std::move(found.mapped());
   }
-  give_up(exit.pid, "it is gone");
+  for (const auto& tell : waiting) tell(nullptr);
   if (link) transport_.close(link);
   calls_->process_gone(exit);
+  if (events_.changed) events_.changed(exit.pid);
 }
 
 void Cluster::send(Pid pid, MessageKind kind, detail::Payload&& payload) {

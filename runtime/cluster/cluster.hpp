@@ -19,7 +19,7 @@ namespace muster::runtime {
 /// What the composition root tells a process's cluster about its surroundings.
 struct ClusterSettings {
   std::string cookie;
-  Member self;  ///< the pid of a worker is 0 until it joined
+  Member self;                                                          ///< the pid of a worker is 0 until it joined
   std::chrono::nanoseconds connect_timeout = std::chrono::seconds(10);  ///< for another worker to answer
 };
 
@@ -28,11 +28,14 @@ class Cluster final : public Router {
  public:
   /// What the rest of the process does when something happens. Called without locks.
   struct Events {
-    std::function<void(const ClusterFacts&)> joined;             ///< this worker was taken in
-    std::function<void(const std::string&)> master_lost;         ///< reason
+    std::function<void(const ClusterFacts&)> joined;      ///< this worker was taken in
+    std::function<void(const std::string&)> master_lost;  ///< reason
     std::function<void()> asked_to_exit;
-    std::function<void(const Incoming&)> master_handshake;       ///< welcome or refuse from a starting worker
-    std::function<void(Pid, const std::string&)> worker_lost;    ///< at the master: its link is gone; reason
+    std::function<void(const Incoming&)> master_handshake;  ///< welcome or refuse from a starting worker
+    /// At the master: the link that a worker was greeted over is gone; reason.
+    std::function<void(const std::shared_ptr<Link>&, const std::string&)> handshake_lost;
+    std::function<void(Pid, const std::string&)> worker_lost;  ///< at the master: its link is gone; reason
+    std::function<void(Pid)> changed;  ///< the lists are others: that member is gone, or (0) one was added
   };
 
   Cluster(ClusterSettings settings, Transport& transport, Steward& steward, Events events);
@@ -41,6 +44,8 @@ class Cluster final : public Router {
   void set_calls(Calls& calls) { calls_ = &calls; }
   void on_message(Incoming message);
   void on_lost(const std::shared_ptr<Link>& link, const std::string& reason);
+  /// Tells everybody that this process leaves: what it sends from now on is dropped there.
+  void leave();
   /// Ends everything that waits for a link.
   void stop();
 
@@ -52,28 +57,38 @@ class Cluster final : public Router {
   const std::string& cookie() const { return settings_.cookie; }
   Member self_member() const;
 
-  // -- lists ------------------------------------------------------------------------------------------------------------
+  // -- lists
+  // ------------------------------------------------------------------------------------------------------------
   std::vector<Pid> procs() const;
   std::vector<Pid> procs_on_host_of(Pid pid) const;
   bool one_host(const std::vector<Pid>& pids) const;
   /// Host of a member, for people.
   std::string host_of(Pid pid) const;
   std::vector<Member> members() const;
+  /// How many tasks a member runs at once.
+  std::size_t threads_of(Pid pid) const;
   Topology topology() const;
   bool lazy() const;
 
-  // -- the master's --------------------------------------------------------------------------------------------------------
+  // -- the master's
+  // --------------------------------------------------------------------------------------------------------
   void set_topology(Topology topology, bool lazy);
-  /// Calls may be sent there from now on, though it is not listed.
-  void linked(Pid pid, const std::shared_ptr<Link>& link);
+  /// Calls may be sent there from now on, though it is not listed. It is told who came and went since it was greeted.
+  /// @param told the members its greeting named
+  void linked(Pid pid, const std::shared_ptr<Link>& link, const std::vector<Pid>& told);
   /// Lists it, and tells every other process.
   void list(const Member& member);
-  /// Takes it off the lists, fails what waits for it, and tells every other process. @returns false when it was not listed
+  /// Takes it off the lists, fails what waits for it, and tells every other process. @returns false when it was not
+  /// listed
   bool remove(const WorkerExit& exit);
   void send(Pid pid, MessageKind kind, detail::Payload&& payload = {});
 
  private:
   using Waiting = std::vector<std::function<void(const std::shared_ptr<Link>&)>>;
+  struct Dialed {
+    Pid pid = 0;
+    Nonce nonce{};
+  };
 
   void on_hello(Incoming& message);
   void join(const Hello& hello, const Incoming& message);
@@ -81,7 +96,13 @@ class Cluster final : public Router {
   void on_welcome(Incoming& message);
   void on_refuse(Incoming& message);
   void refuse(const std::shared_ptr<Link>& link, const std::exception& error);
+  Dialed take_dialed(LinkId link);
+  Member member_here() const;
   void on_dial(Incoming& message);
+  void on_member_added(const Member& member);
+  void handshake_lost(const std::shared_ptr<Link>& link, const std::string& reason);
+  void on_goodbye(const std::shared_ptr<Link>& link);
+  void peer_lost(Pid peer, const std::string& reason);
   void dial(Pid pid);
   void connect(Pid pid);
   void established(Pid pid, const std::shared_ptr<Link>& link);
@@ -100,11 +121,7 @@ class Cluster final : public Router {
   Membership membership_;
   std::unordered_map<Pid, std::shared_ptr<Link>> links_;
   std::unordered_map<Pid, Waiting> connecting_;
-  struct Dialed {
-    Pid pid = 0;
-    Nonce nonce{};
-  };
-  std::unordered_map<LinkId, Dialed> dialed_;  ///< until their welcome
+  std::unordered_map<LinkId, Dialed> dialed_;         ///< until their welcome
   std::unordered_map<Pid, std::string> unreachable_;  ///< why, until it was said once
 };
 

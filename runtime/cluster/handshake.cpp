@@ -21,6 +21,12 @@ void put(FieldWriter& out, const std::vector<std::string>& texts) {
   for (const auto& text : texts) out.text(text);
 }
 
+bool get_bool(FieldReader& in) {
+  const auto byte = in.u8();
+  if (byte > 1) throw SerializationError("A handshake with a truth that is neither");
+  return byte == 1;
+}
+
 std::vector<std::string> get_texts(FieldReader& in) {
   const auto count = in.u32();
   if (count > most_members) throw SerializationError("A handshake with too many names");
@@ -36,6 +42,7 @@ void put(FieldWriter& out, const Member& member) {
   out.text(member.host_identity);
   out.text(member.ident);
   put(out, member.connect_idents);
+  out.i32(member.threads);
 }
 
 Member get_member(FieldReader& in) {
@@ -46,6 +53,7 @@ Member get_member(FieldReader& in) {
   member.host_identity = in.text();
   member.ident = in.text();
   member.connect_idents = get_texts(in);
+  member.threads = in.i32();
   return member;
 }
 
@@ -80,7 +88,7 @@ ClusterFacts get_facts(FieldReader& in) {
   const auto topology = in.u8();
   if (topology > static_cast<std::uint8_t>(Topology::custom)) throw SerializationError("An unknown topology");
   facts.topology = static_cast<Topology>(topology);
-  facts.lazy = in.u8() != 0;
+  facts.lazy = get_bool(in);
   facts.threads = in.i32();
   facts.heartbeat_interval = std::chrono::nanoseconds(in.i64());
   facts.heartbeat_timeout = std::chrono::nanoseconds(in.i64());
@@ -92,24 +100,16 @@ ClusterFacts get_facts(FieldReader& in) {
   return facts;
 }
 
-std::array<std::byte, 32> proof_of(const Hello& hello, const std::string& cookie) {
-  Payload message;
-  FieldWriter out(message.bytes);
-  out.text("muster hello");
-  out.u8(hello.joins ? 1 : 0);
-  out.i32(hello.from.pid);
-  out.i32(hello.to);
-  out.text(hello.build_id);
-  put(message, hello.nonce);
-  return keyed_hash(cookie, message.bytes.bytes());
+/// Of everything it says but the proof itself.
+std::array<std::byte, 32> proof_of(Hello hello, const std::string& cookie) {
+  hello.proof = {};
+  return keyed_hash(cookie, encode(hello).bytes.bytes());
 }
 
-std::array<std::byte, 32> proof_of(const Welcome& welcome, const Nonce& nonce, const std::string& cookie) {
-  Payload message;
-  FieldWriter out(message.bytes);
-  out.text("muster welcome");
-  out.i32(welcome.self.pid);
-  out.text(welcome.build_id);
+/// Of everything it says but the proof itself, and of the nonce it answers.
+std::array<std::byte, 32> proof_of(Welcome welcome, const Nonce& nonce, const std::string& cookie) {
+  welcome.proof = {};
+  Payload message = encode(welcome);
   put(message, nonce);
   return keyed_hash(cookie, message.bytes.bytes());
 }
@@ -118,13 +118,22 @@ std::string_view as_text(const std::array<std::byte, 32>& bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
+void check_version(FieldReader& in) {
+  if (const auto version = in.u32(); version != protocol_version)
+    throw VersionMismatch("This process speaks version " + std::to_string(protocol_version) +
+                          " of muster's protocol, the other " + std::to_string(version) +
+                          ". Build both with the same version of muster.");
+}
+
 void compare_builds(const std::string& build_id, const std::string& layout) {
   if (build_id != program_build_id())
-    throw CodeMismatch("Two different builds of the program met: this process runs build " + program_build_id() + " (" +
-                       program_path() + "), the other " + build_id +
-                       ". Start workers from the same file as the master, and start them again after building it anew.");
+    throw CodeMismatch(
+        "Two different builds of the program met: this process runs build " + program_build_id() + " (" +
+        program_path() + "), the other " + build_id +
+        ". Start workers from the same file as the master, and start them again after building it anew.");
   if (layout != type_layout())
-    throw CodeMismatch("Two machines met that lay types out differently: " + type_layout() + " here, " + layout + " there");
+    throw CodeMismatch("Two machines met that lay types out differently: " + type_layout() + " here, " + layout +
+                       " there");
 }
 
 void put_optional(FieldWriter& out, const std::optional<int>& value) {
@@ -133,7 +142,7 @@ void put_optional(FieldWriter& out, const std::optional<int>& value) {
 }
 
 std::optional<int> get_optional(FieldReader& in) {
-  const bool there = in.u8() != 0;
+  const bool there = get_bool(in);
   const int value = in.i32();
   return there ? std::optional(value) : std::nullopt;
 }
@@ -142,8 +151,8 @@ std::optional<int> get_optional(FieldReader& in) {
 
 std::string type_layout() {
   return "endian " + std::string(std::endian::native == std::endian::little ? "little" : "big") + ", pointer " +
-         std::to_string(sizeof(void*)) + ", long " + std::to_string(sizeof(long)) + ", wchar_t " + std::to_string(sizeof(wchar_t)) +
-         ", long double " + std::to_string(std::numeric_limits<long double>::digits);
+         std::to_string(sizeof(void*)) + ", long " + std::to_string(sizeof(long)) + ", wchar_t " +
+         std::to_string(sizeof(wchar_t)) + ", long double " + std::to_string(std::numeric_limits<long double>::digits);
 }
 
 void seal(Hello& hello, const std::string& cookie) {
@@ -176,11 +185,9 @@ Payload encode(const Hello& hello) {
 
 Hello decode_hello(std::span<const std::byte> bytes) {
   FieldReader in(bytes);
-  if (const auto version = in.u32(); version != protocol_version)
-    throw VersionMismatch("This process speaks version " + std::to_string(protocol_version) + " of muster's protocol, the other " +
-                          std::to_string(version) + ". Build both with the same version of muster.");
+  check_version(in);
   Hello hello;
-  hello.joins = in.u8() != 0;
+  hello.joins = get_bool(in);
   hello.to = in.i32();
   hello.nonce = get_bytes<32>(in);
   hello.proof = get_bytes<32>(in);
@@ -206,7 +213,7 @@ Payload encode(const Welcome& welcome) {
 
 Welcome decode_welcome(std::span<const std::byte> bytes) {
   FieldReader in(bytes);
-  if (in.u32() != protocol_version) throw VersionMismatch("A worker speaks another version of muster's protocol");
+  check_version(in);
   Welcome welcome;
   welcome.os_pid = in.i64();
   welcome.proof = get_bytes<32>(in);
@@ -272,14 +279,10 @@ Refuse refusal_of(const std::exception& error) {
 
 std::exception_ptr error_of(const Refuse& refuse) {
   switch (refuse.why) {
-    case Refuse::Why::cookie:
-      return std::make_exception_ptr(AuthError(refuse.text));
-    case Refuse::Why::build:
-      return std::make_exception_ptr(CodeMismatch(refuse.text));
-    case Refuse::Why::version:
-      return std::make_exception_ptr(VersionMismatch(refuse.text));
-    case Refuse::Why::other:
-      break;
+    case Refuse::Why::cookie: return std::make_exception_ptr(AuthError(refuse.text));
+    case Refuse::Why::build: return std::make_exception_ptr(CodeMismatch(refuse.text));
+    case Refuse::Why::version: return std::make_exception_ptr(VersionMismatch(refuse.text));
+    case Refuse::Why::other: break;
   }
   return std::make_exception_ptr(HandshakeError(refuse.text));
 }
@@ -301,7 +304,7 @@ WorkerExit decode_exit(std::span<const std::byte> bytes) {
   WorkerExit exit;
   exit.pid = in.i32();
   exit.host = in.text();
-  exit.expected = in.u8() != 0;
+  exit.expected = get_bool(in);
   exit.exit_status = get_optional(in);
   exit.signal = get_optional(in);
   exit.last_output = in.text();

@@ -1,8 +1,9 @@
 /// @file
 /// What two processes say before anything else, and how each proves that it knows the cookie.
 ///
-/// The one who dials sends Hello with a fresh nonce and a proof, a keyed hash of the nonce and its claims; the other answers with
-/// Welcome and its own proof over that nonce, or with Refuse. The cookie itself never travels.
+/// The one who dials sends Hello with a fresh nonce and a proof, a hash keyed with the cookie of all that it says; the
+/// other answers with Welcome and its own proof over that and the nonce, or with Refuse. The cookie itself never
+/// travels.
 #pragma once
 
 #include <muster/cluster.hpp>
@@ -26,6 +27,7 @@ struct Member {
   std::string host_identity;  ///< equal on one host
   std::string ident;          ///< for custom topologies
   std::vector<std::string> connect_idents;
+  int threads = 1;  ///< tasks it runs at once
 };
 
 /// What the master tells a worker of the cluster as it joins.

@@ -2,12 +2,13 @@
 /// The master's part of the cluster: starting workers through their managers, and seeing them off.
 #pragma once
 
-#include <muster/cluster_manager.hpp>
-
 #include "runtime/base/crew.hpp"
 #include "runtime/base/steward.hpp"
 #include "runtime/cluster/cluster.hpp"
+#include "runtime/cluster/life_callbacks.hpp"
 #include "runtime/cluster/worker_output.hpp"
+
+#include <muster/cluster_manager.hpp>
 
 #include <condition_variable>
 #include <functional>
@@ -35,13 +36,14 @@ struct WorkerRecord {
   std::shared_ptr<ClusterManager> manager;
   WorkerConfig config;
   AddprocsOptions options;
-  std::unique_ptr<WorkerOutput> output;
+  std::shared_ptr<WorkerOutput> output;
   std::shared_ptr<Link> link;
+  std::vector<Pid> told;  ///< the members its greeting named
   Nonce nonce{};
   Member member;
-  bool expected = false;        ///< it was asked to leave
-  bool output_ended = true;     ///< nothing more will be printed
-  bool process_ended = false;   ///< its status is known, or never will be
+  bool expected = false;       ///< it was asked to leave
+  bool output_ended = true;    ///< nothing more will be printed
+  bool process_ended = false;  ///< its status is known, or never will be
   bool link_lost = false;
   bool killing = false;
   std::optional<int> exit_status, signal;
@@ -54,8 +56,10 @@ class Launch;
 class Launcher {
  public:
   Launcher(LauncherSettings settings, Cluster& cluster, Calls& calls, Transport& transport, Steward& steward);
-  /// All workers are gone by then (see remove_all).
+  /// All workers are gone by then (see remove_all), stop was called, and the steward runs no more.
   ~Launcher();
+  /// Ends its threads: callbacks, managers at work. What the steward still reports is dealt with.
+  void stop();
 
   /// @see muster::addprocs
   std::vector<Pid> add(std::shared_ptr<ClusterManager> manager, AddprocsOptions options);
@@ -76,18 +80,24 @@ class Launcher {
 
   // from the cluster
   void on_handshake(const Incoming& message);
+  void on_handshake_lost(const std::shared_ptr<Link>& link, const std::string& reason);
   void on_worker_lost(Pid pid, const std::string& reason);
 
-  CallbackHandle on_added(std::function<void(Pid)> f);
-  CallbackHandle on_removed(std::function<void(const WorkerExit&)> f);
+  CallbackHandle on_added(std::function<void(Pid)> f) { return callbacks_.on_added(std::move(f)); }
+  CallbackHandle on_removed(std::function<void(const WorkerExit&)> f) { return callbacks_.on_removed(std::move(f)); }
 
  private:
   friend class Launch;
   using Record = std::shared_ptr<WorkerRecord>;
 
   // starting (launcher_start.cpp)
+  void run_manager(Launch& launch);
+  void wait_until_settled(Launch& launch);
+  void fail_late(const Record& record);
+  std::vector<Pid> outcome_of(const Launch& launch) const;
   void launched(Launch& launch, WorkerConfig&& config);
-  void watch(Launch& launch, const Record& record);
+  void watch(const Record& record);
+  void read_output(const Record& record, UniqueFd output, UniqueFd standard_error, bool find_address);
   void on_started(const Record& record, const StartupOutput& output);
   void greet(const Record& record, const std::string& endpoint);
   void fail(const Record& record, LaunchCause cause, const std::string& message, std::exception_ptr error);
@@ -98,14 +108,11 @@ class Launcher {
   void on_process_ended(const Record& record, int wait_status);
   void on_output_ended(const Record& record);
   void consider(const Record& record);
+  void conclude_soon(const Record& record, const std::string& reason);
+  void conclude(const Record& record, const std::string& reason);
   void finish(const Record& record);
   void kill(const Record& record);
-  void kill_after(const Record& record, std::chrono::nanoseconds grace);
   Record find(Pid pid) const;
-
-  // callbacks: a thread of their own, in order
-  void callback(std::function<void()> f);
-  void callback_main();
 
   const LauncherSettings settings_;
   Cluster& cluster_;
@@ -115,6 +122,9 @@ class Launcher {
   const std::shared_ptr<OutputPrinter> printer_;
   std::function<void(Pid)> initiation_;
   std::mutex adding_;  ///< one addprocs at a time
+  LifeCallbacks callbacks_;
+  /// Of its own: printing may wait for whoever reads our output. Outlives the records, whose output it reads.
+  Steward output_steward_{"muster-output"};
 
   mutable std::mutex mutex_;  ///< guards the records and everything below
   std::condition_variable changed_;
@@ -127,19 +137,6 @@ class Launcher {
   };
   std::vector<Departure> departures_;
 
-  struct Callbacks {
-    std::mutex mutex;  ///< guards the two lists
-    std::uint64_t last = 0;
-    std::map<std::uint64_t, std::function<void(Pid)>> added;
-    std::map<std::uint64_t, std::function<void(const WorkerExit&)>> removed;
-  };
-  const std::shared_ptr<Callbacks> callbacks_ = std::make_shared<Callbacks>();
-  std::mutex queue_mutex_;  ///< guards queue_ and stopping_
-  std::condition_variable queue_changed_;
-  std::vector<std::function<void()>> queue_;
-  bool stopping_ = false;
-  std::thread callback_thread_;
-  Steward output_steward_;  ///< of its own: printing may wait for whoever reads our output
   Crew crew_;
 };
 

@@ -14,6 +14,21 @@ namespace {
 /// How long the exit status and the last output may lag behind the loss of the link.
 constexpr auto status_patience = std::chrono::milliseconds(500);
 
+/// Of a worker whose process ended before it had joined.
+std::string early_end_message(const WorkerRecord& record) {
+  const WorkerExit exit{.pid = record.pid,
+                        .host = "localhost",
+                        .expected = false,
+                        .exit_status = record.exit_status,
+                        .signal = record.signal,
+                        .last_output = record.output ? record.output->last_output() : "",
+                        .calls_in_flight = 0};
+  const bool silent = record.stage == WorkerRecord::Stage::starting;
+  return (silent ? "Unable to read host:port string from worker. Launch command exited with error? "
+                 : "The worker ended before it had joined. ") +
+         exit.describe();
+}
+
 }  // namespace
 
 Launcher::Launcher(LauncherSettings settings, Cluster& cluster, Calls& calls, Transport& transport, Steward& steward)
@@ -22,22 +37,17 @@ Launcher::Launcher(LauncherSettings settings, Cluster& cluster, Calls& calls, Tr
       calls_(calls),
       transport_(transport),
       steward_(steward),
-      printer_(std::make_shared<OutputPrinter>(settings_.worker_output)),
-      output_steward_("muster-output") {
-  callback_thread_ = std::thread([this] { callback_main(); });
-}
+      printer_(std::make_shared<OutputPrinter>(settings_.worker_output)) {}
 
-Launcher::~Launcher() {
-  {
-    const std::lock_guard lock(queue_mutex_);
-    stopping_ = true;
-    queue_changed_.notify_all();
-  }
-  callback_thread_.join();
+Launcher::~Launcher() { stop(); }
+
+void Launcher::stop() {
+  callbacks_.stop();
   crew_.join();
 }
 
-// -- removal -----------------------------------------------------------------------------------------------------------------
+// -- removal
+// -----------------------------------------------------------------------------------------------------------------
 
 Launcher::Record Launcher::find(Pid pid) const {
   const std::lock_guard lock(mutex_);
@@ -60,12 +70,8 @@ void Launcher::remove(const std::vector<Pid>& pids, std::chrono::nanoseconds gra
       record->expected = true;
     }
     cluster_.send(pid, MessageKind::exit);
-    kill_after(record, grace);
+    steward_.after(grace, [this, record] { kill(record); });
   }
-}
-
-void Launcher::kill_after(const Record& record, std::chrono::nanoseconds grace) {
-  steward_.after(grace, [this, record] { kill(record); });
 }
 
 void Launcher::kill(const Record& record) {
@@ -74,6 +80,8 @@ void Launcher::kill(const Record& record) {
     if (record->stage == WorkerRecord::Stage::gone || record->killing) return;
     if (record->process_ended && record->config.os_pid > 0) return;
     record->killing = true;
+    if (record->stage == WorkerRecord::Stage::leaving)
+      log::warning("Worker " + std::to_string(record->pid) + " did not leave when it was asked to: it is killed");
   }
   crew_.run("muster-kill", [record] { record->manager->kill(record->pid, record->config); });
 }
@@ -94,7 +102,8 @@ std::vector<Pid> Launcher::wait_until_gone(const std::vector<Pid>& pids, Clock::
 void Launcher::when_gone(const std::vector<Pid>& pids, std::function<void()> f) {
   {
     const std::lock_guard lock(mutex_);
-    const bool any = std::any_of(pids.begin(), pids.end(), [this](Pid pid) { return pid != 1 && records_.contains(pid); });
+    const bool any =
+        std::any_of(pids.begin(), pids.end(), [this](Pid pid) { return pid != 1 && records_.contains(pid); });
     if (any) {
       departures_.push_back({pids, std::move(f)});
       return;
@@ -105,31 +114,48 @@ void Launcher::when_gone(const std::vector<Pid>& pids, std::function<void()> f) 
 
 void Launcher::remove_all(std::chrono::nanoseconds grace) {
   std::vector<Pid> pids;
+  std::vector<Record> records;
   {
     const std::lock_guard lock(mutex_);
-    for (const auto& [pid, record] : records_) pids.push_back(pid);
+    for (const auto& [pid, record] : records_) {
+      pids.push_back(pid);
+      records.push_back(record);
+    }
   }
+  const std::string ended = "The session ended before it had joined";
+  for (const Record& record : records)  // does nothing to those that joined
+    fail(record, LaunchCause::handshake, ended, std::make_exception_ptr(NoSession(ended)));
   remove(pids, grace);
   (void)wait_until_gone(pids, Clock::now() + 2 * grace + std::chrono::milliseconds(500));
 }
 
 void Launcher::interrupt(const std::vector<Pid>& pids) {
-  for (const Pid pid : pids) calls_.interrupt(pid);
+  for (const Pid pid : pids) {
+    try {
+      calls_.interrupt(pid);
+    } catch (const ProcessExitedException&) {
+      continue;  // nothing runs there any more
+    }
+    if (const Record record = find(pid))
+      callbacks_.post([record] { record->manager->manage(record->pid, record->config, ManageOp::Interrupt); });
+  }
 }
 
-// -- what is heard of its end ----------------------------------------------------------------------------------------------------
+// -- what is heard of its end
+// ----------------------------------------------------------------------------------------------------
 
 void Launcher::on_process_ended(const Record& record, int wait_status) {
-  WorkerOutput* output = nullptr;
+  std::shared_ptr<WorkerOutput> output;
   {
     const std::lock_guard lock(mutex_);
     record->process_ended = true;
     if (wait_status >= 0 && WIFEXITED(wait_status)) record->exit_status = WEXITSTATUS(wait_status);
     if (wait_status >= 0 && WIFSIGNALED(wait_status)) record->signal = WTERMSIG(wait_status);
-    output = record->output.get();
+    output = record->output;
   }
-  if (output != nullptr) output->finish([this, record] { on_output_ended(record); });
+  if (output) output->finish({});  // its end comes to on_output_ended
   consider(record);
+  conclude_soon(record, "its process has ended");
 }
 
 void Launcher::on_output_ended(const Record& record) {
@@ -149,20 +175,13 @@ void Launcher::on_worker_lost(Pid pid, const std::string& reason) {
     record->link_lost = true;
   }
   consider(record);
-  // A process that lives on without its link can't be led any more. It ends itself; where it can't, it is killed.
-  steward_.after(status_patience, [this, record] {
-    kill(record);
-    {
-      const std::lock_guard lock(mutex_);
-      record->output_ended = true;
-    }
-    finish(record);
-  });
+  conclude_soon(record, reason);
 }
 
 /// Declares the worker gone once how it ended is known.
 void Launcher::consider(const Record& record) {
   bool early = false;
+  std::string message;
   {
     const std::lock_guard lock(mutex_);
     const bool has_process = record->config.os_pid > 0;
@@ -171,21 +190,38 @@ void Launcher::consider(const Record& record) {
                     : !(record->link_lost || (record->failure && record->output_ended)))
       return;
     early = record->stage < WorkerRecord::Stage::listed && !record->failure;
+    if (early) message = early_end_message(*record);
+  }
+  if (early)
+    fail(record, LaunchCause::exited, message, std::make_exception_ptr(Error(message)));
+  else
+    finish(record);
+}
+
+/// Its link or process is gone, so it will be too: at the latest when what is still to be heard is late.
+void Launcher::conclude_soon(const Record& record, const std::string& reason) {
+  steward_.after(status_patience, [this, record, reason] { conclude(record, reason); });
+}
+
+void Launcher::conclude(const Record& record, const std::string& reason) {
+  bool early = false, process_ended = false;
+  {
+    const std::lock_guard lock(mutex_);
+    if (record->stage == WorkerRecord::Stage::gone) return;
+    process_ended = record->process_ended;
+    // One that leaves may take its time between its goodbye and its end; it is killed when it takes too long.
+    if (record->stage == WorkerRecord::Stage::leaving && !record->process_ended) return;
+    record->output_ended = true;
+    early = record->stage < WorkerRecord::Stage::listed && !record->failure;
   }
   if (early) {
-    const std::string message =
-        "Unable to read host:port string from worker. Launch command exited with error? " +
-        WorkerExit{.pid = record->pid,
-                   .host = "localhost",
-                   .expected = false,
-                   .exit_status = record->exit_status,
-                   .signal = record->signal,
-                   .last_output = record->output ? record->output->last_output() : "",
-                   .calls_in_flight = 0}
-            .describe();
-    fail(record, LaunchCause::exited, message, std::make_exception_ptr(Error(message)));
+    const std::string message = "The connection to it was lost before it had joined: " + reason;
+    fail(record, LaunchCause::handshake, message, std::make_exception_ptr(HandshakeError(message)));
     return;
   }
+  if (!process_ended) log::warning("Worker " + std::to_string(record->pid) + " is given up: " + reason);
+  // A process that lives on without its link can't be led any more. It ends itself; where it can't, it is killed.
+  kill(record);
   finish(record);
 }
 
@@ -220,68 +256,16 @@ void Launcher::finish(const Record& record) {
     changed_.notify_all();
   }
   for (const auto& f : tell) f();
-  callback([this, record, exit, was_listed] {
-    if (was_listed) {
-      record->manager->manage(exit.pid, record->config, ManageOp::Deregister);
-      std::vector<std::function<void(const WorkerExit&)>> told;
-      {
-        const std::lock_guard lock(callbacks_->mutex);
-        for (const auto& [number, f] : callbacks_->removed) told.push_back(f);
-      }
-      for (const auto& f : told) f(exit);
-    }
-    record->output.reset();  // here, since its own callbacks hold the record
-  });
-}
-
-// -- callbacks -------------------------------------------------------------------------------------------------------------------
-
-CallbackHandle Launcher::on_added(std::function<void(Pid)> f) {
-  const std::lock_guard lock(callbacks_->mutex);
-  const auto number = ++callbacks_->last;
-  callbacks_->added[number] = std::move(f);
-  return CallbackHandle([callbacks = callbacks_, number] {
-    const std::lock_guard unlisted(callbacks->mutex);
-    callbacks->added.erase(number);
-  });
-}
-
-CallbackHandle Launcher::on_removed(std::function<void(const WorkerExit&)> f) {
-  const std::lock_guard lock(callbacks_->mutex);
-  const auto number = ++callbacks_->last;
-  callbacks_->removed[number] = std::move(f);
-  return CallbackHandle([callbacks = callbacks_, number] {
-    const std::lock_guard unlisted(callbacks->mutex);
-    callbacks->removed.erase(number);
-  });
-}
-
-void Launcher::callback(std::function<void()> f) {
-  const std::lock_guard lock(queue_mutex_);
-  queue_.push_back(std::move(f));
-  queue_changed_.notify_one();
-}
-
-void Launcher::callback_main() {
-  (void)pthread_setname_np(pthread_self(), "muster-callback");
-  std::unique_lock lock(queue_mutex_);
-  for (;;) {
-    queue_changed_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
-    if (queue_.empty()) return;
-    auto work = std::exchange(queue_, {});
-    lock.unlock();
-    for (auto& f : work) {
-      try {
-        f();
-      } catch (const std::exception& error) {
-        log::error(std::string("A callback of the cluster threw: ") + error.what());
-      } catch (...) {
-        log::error("A callback of the cluster threw something that is no std::exception");
-      }
-    }
-    work.clear();
-    lock.lock();
+  if (was_listed) {
+    callbacks_.post([record] { record->manager->manage(record->pid, record->config, ManageOp::Deregister); });
+    callbacks_.removed(exit);
   }
+  // There, because its destructor waits for whoever is printing.
+  callbacks_.post([this, record] {
+    std::shared_ptr<WorkerOutput> output;
+    const std::lock_guard lock(mutex_);
+    output.swap(record->output);
+  });
 }
 
 }  // namespace muster::runtime

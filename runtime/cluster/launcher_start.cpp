@@ -3,14 +3,12 @@
 #include "runtime/base/log.hpp"
 #include "runtime/cluster/launcher.hpp"
 
-#include <sys/resource.h>
-
 #include <algorithm>
 #include <stdexcept>
 
 namespace muster::runtime {
 
-/// One addprocs. Lives until its manager's launch has returned.
+/// One addprocs. Lives until its manager's launch has returned, which may be long after the addprocs gave it up.
 class Launch final : public LaunchContext {
  public:
   Launch(Launcher& launcher, std::shared_ptr<ClusterManager> manager, AddprocsOptions options)
@@ -46,13 +44,22 @@ class Launch final : public LaunchContext {
   std::vector<Launcher::Record> records_;
   std::vector<LaunchFailure> failures_;  ///< without a process
   bool returned_ = false;                ///< the manager reported all
+  bool over_ = false;                    ///< out of time: what is reported from now on has failed
 };
 
 namespace {
 
+/// How long a manager's launch may take to return once it was asked to stop.
+constexpr auto manager_patience = std::chrono::seconds(1);
+/// How long a process that closed its output may take to end, so that its status is known.
+constexpr auto status_patience = std::chrono::milliseconds(500);
+/// Longer waits would overflow the clock.
+constexpr std::chrono::nanoseconds longest_wait = std::chrono::hours(24 * 365);
+
 bool starting(const WorkerRecord& record) {
-  return !record.failure && (record.stage == WorkerRecord::Stage::starting || record.stage == WorkerRecord::Stage::greeted ||
-                             record.stage == WorkerRecord::Stage::welcomed);
+  return !record.failure &&
+         (record.stage == WorkerRecord::Stage::starting || record.stage == WorkerRecord::Stage::greeted ||
+          record.stage == WorkerRecord::Stage::welcomed);
 }
 
 std::string seconds(std::chrono::nanoseconds duration) {
@@ -78,49 +85,72 @@ std::string timeout_message(const WorkerRecord& record) {
 std::vector<Pid> Launcher::add(std::shared_ptr<ClusterManager> manager, AddprocsOptions options) {
   if (!manager) throw std::invalid_argument("muster: addprocs needs a cluster manager, and got a null pointer");
   if (options.threads < 1)
-    throw std::invalid_argument("muster: AddprocsOptions::threads is " + std::to_string(options.threads) + "; at least 1");
+    throw std::invalid_argument("muster: AddprocsOptions::threads is " + std::to_string(options.threads) +
+                                "; at least 1");
   if (options.launch_timeout.count() <= 0)
     throw std::invalid_argument("muster: AddprocsOptions::launch_timeout must be positive");
   const std::lock_guard one_at_a_time(adding_);
   // As in Julia, any other topology connects everybody at once.
   cluster_.set_topology(options.topology, options.lazy && options.topology == Topology::all_to_all);
-  Launch launch(*this, std::move(manager), std::move(options));
-  const auto deadline = Clock::now() + launch.options_.launch_timeout;
-  std::thread thread([&launch] {
-    (void)pthread_setname_np(pthread_self(), "muster-launch");
-    try {
-      launch.manager_->launch(launch);
-    } catch (const std::exception& error) {
-      launch.failed("the cluster manager", error.what());
-    } catch (...) {
-      launch.failed("the cluster manager", "it threw something that is no std::exception");
-    }
-    const std::lock_guard lock(launch.launcher_.mutex_);
-    launch.returned_ = true;
-    launch.launcher_.changed_.notify_all();
-  });
+  const auto launch = std::make_shared<Launch>(*this, std::move(manager), std::move(options));
+  crew_.run("muster-launch", [this, launch] { run_manager(*launch); });
+  wait_until_settled(*launch);
+  return outcome_of(*launch);
+}
+
+void Launcher::run_manager(Launch& launch) {
+  try {
+    launch.manager_->launch(launch);
+  } catch (const std::exception& error) {
+    launch.failed("the cluster manager", error.what());
+  } catch (...) {
+    launch.failed("the cluster manager", "it threw something that is no std::exception");
+  }
+  const std::lock_guard lock(mutex_);
+  launch.returned_ = true;
+  changed_.notify_all();
+}
+
+void Launcher::wait_until_settled(Launch& launch) {
+  const auto deadline = Clock::now() + std::min(launch.options_.launch_timeout, longest_wait);
+  std::vector<Record> late;
   {
     std::unique_lock lock(mutex_);
     const auto settled = [&] {
       return launch.returned_ && std::none_of(launch.records_.begin(), launch.records_.end(),
                                               [](const Record& record) { return starting(*record); });
     };
-    const bool in_time = changed_.wait_until(lock, deadline, settled);
-    if (!in_time) {
-      launch.stop_.request_stop();
-      for (const Record& record : launch.records_) {
-        if (!starting(*record)) continue;
-        const bool silent = record->stage == WorkerRecord::Stage::starting;
-        const std::string message = timeout_message(*record);
-        lock.unlock();
-        fail(record, silent ? LaunchCause::no_address_line : LaunchCause::handshake, message,
-             std::make_exception_ptr(TimeoutError(message)));
-        lock.lock();
-      }
-    }
+    if (changed_.wait_until(lock, deadline, settled)) return;
+    launch.over_ = true;
+    for (const Record& record : launch.records_)
+      if (starting(*record)) late.push_back(record);
   }
-  thread.join();
+  launch.stop_.request_stop();
+  for (const Record& record : late) fail_late(record);
+  std::unique_lock lock(mutex_);
+  if (changed_.wait_for(lock, manager_patience, [&] { return launch.returned_; })) return;
+  const std::string message = "The cluster manager's launch did not return within " +
+                              seconds(launch.options_.launch_timeout) +
+                              ", nor when it was asked to stop (LaunchContext::stop_token)";
+  launch.failures_.push_back({.where = "the cluster manager",
+                              .cause = LaunchCause::not_started,
+                              .message = message,
+                              .error = std::make_exception_ptr(TimeoutError(message))});
+}
 
+void Launcher::fail_late(const Record& record) {
+  std::string message;
+  bool silent = false;
+  {
+    const std::lock_guard lock(mutex_);
+    message = timeout_message(*record);
+    silent = record->stage == WorkerRecord::Stage::starting;
+  }
+  fail(record, silent ? LaunchCause::no_address_line : LaunchCause::handshake, message,
+       std::make_exception_ptr(TimeoutError(message)));
+}
+
+std::vector<Pid> Launcher::outcome_of(const Launch& launch) const {
   std::vector<Pid> joined;
   std::vector<LaunchFailure> failures;
   {
@@ -143,48 +173,76 @@ void Launcher::launched(Launch& launch, WorkerConfig&& config) {
   record->manager = launch.manager_;
   record->options = launch.options_;
   record->config = std::move(config);
+  record->member.ident = record->config.ident;
+  record->member.connect_idents = record->config.connect_idents;
+  bool late = false;
   {
     const std::lock_guard lock(mutex_);
     record->pid = ++last_pid_;
-    record->member.ident = record->config.ident;
-    record->member.connect_idents = record->config.connect_idents;
     records_[record->pid] = record;
     launch.records_.push_back(record);
+    late = launch.over_;
   }
   try {
-    watch(launch, record);
+    watch(record);
   } catch (const std::exception& error) {
     fail(record, LaunchCause::not_started, error.what(), std::current_exception());
   }
+  if (late) fail_late(record);
 }
 
-void Launcher::watch(Launch& /*launch*/, const Record& record) {
+/// Follows the process and what it prints.
+void Launcher::watch(const Record& record) {
   WorkerConfig& config = record->config;
   UniqueFd standard_error = take_standard_error(config);
   UniqueFd output(std::exchange(config.output_fd, -1));
   const bool printed_address = config.host.empty();
+  const bool prints = output || standard_error;
+  {
+    const std::lock_guard lock(mutex_);
+    record->output_ended = !prints;
+    record->process_ended = config.os_pid <= 0;
+  }
+  if (printed_address && !output) {
+    const std::string message = "The cluster manager reported a worker with neither an output_fd nor a host and port.";
+    fail(record, LaunchCause::not_started, message, std::make_exception_ptr(Error(message)));
+  }
+  if (prints) read_output(record, std::move(output), std::move(standard_error), printed_address);
   if (config.os_pid > 0)
     steward_.watch_child(static_cast<pid_t>(config.os_pid),
                          [this, record](int wait_status) { on_process_ended(record, wait_status); });
-  else
-    record->process_ended = true;
-  if (output || standard_error) {
-    record->output_ended = false;
-    WorkerOutput::Callbacks callbacks;
-    callbacks.started = [this, record, printed_address](const StartupOutput& startup) {
-      if (printed_address) on_started(record, startup);
-    };
-    callbacks.ended = [this, record] { on_output_ended(record); };
-    auto reader = std::make_unique<WorkerOutput>(output_steward_, printer_, std::move(output), std::move(standard_error),
-                                                 std::move(callbacks));
-    const std::lock_guard lock(mutex_);
-    record->output = std::move(reader);
-  } else if (printed_address) {
-    fail(record, LaunchCause::not_started, "The cluster manager reported a worker with neither an output_fd nor a host and port.",
-         std::make_exception_ptr(Error("WorkerConfig names neither output_fd nor host and port")));
-    return;
-  }
   if (!printed_address) greet(record, config.host + ":" + std::to_string(config.port));
+}
+
+void Launcher::read_output(const Record& record, UniqueFd output, UniqueFd standard_error, bool find_address) {
+  struct Streams {
+    UniqueFd output, error;
+  };
+  const auto streams = std::make_shared<Streams>(Streams{std::move(output), std::move(standard_error)});
+  // On the steward of its callbacks, so that the record has it before they come. They must not keep the record: it owns
+  // it.
+  output_steward_.post([this, record, streams, find_address] {
+    const std::weak_ptr<WorkerRecord> weak = record;
+    WorkerOutput::Callbacks callbacks;
+    if (find_address)
+      callbacks.started = [this, weak](const StartupOutput& startup) {
+        if (const Record started = weak.lock()) on_started(started, startup);
+      };
+    callbacks.ended = [this, weak] {
+      if (const Record ended = weak.lock()) on_output_ended(ended);
+    };
+    try {
+      auto reader = std::make_shared<WorkerOutput>(output_steward_, printer_, std::move(streams->output),
+                                                   std::move(streams->error), std::move(callbacks));
+      const std::lock_guard lock(mutex_);
+      record->output = std::move(reader);
+      if (record->stage >= WorkerRecord::Stage::welcomed) record->output->set_pid(record->pid);
+      if (record->process_ended && record->config.os_pid > 0) record->output->finish({});
+    } catch (const std::exception& error) {
+      fail(record, LaunchCause::not_started, error.what(), std::current_exception());
+      on_output_ended(record);
+    }
+  });
 }
 
 void Launcher::on_started(const Record& record, const StartupOutput& startup) {
@@ -194,13 +252,22 @@ void Launcher::on_started(const Record& record, const StartupOutput& startup) {
       break;
     case StartupOutput::Outcome::too_much_output: {
       const std::string message =
-          "Unexpected output from worker launch command. Host:port string not found among its first 1000 lines. See that the "
+          "Unexpected output from worker launch command. Host:port string not found among its first 1000 lines. See "
+          "that the "
           "command starts this program, whose main must construct muster::Session first.";
       fail(record, LaunchCause::too_much_output, message, std::make_exception_ptr(Error(message)));
       break;
     }
     default:
-      break;  // it ended: its exit status, which is on its way, makes the better message
+      // It ended: its exit status, which is on its way where the process is on this host, makes the better message.
+      steward_.after(status_patience, [this, record] {
+        const std::string message =
+            "Unable to read host:port string from worker. Its output ended before that line. See that the command "
+            "starts this "
+            "program, whose main must construct muster::Session first.";
+        fail(record, LaunchCause::exited, message, std::make_exception_ptr(Error(message)));
+      });
+      break;
   }
 }
 
@@ -224,6 +291,7 @@ void Launcher::greet(const Record& record, const std::string& endpoint) {
     if (record->failure || record->stage != WorkerRecord::Stage::starting) return;
     record->stage = WorkerRecord::Stage::greeted;
     record->nonce = hello.nonce;
+    for (const Member& member : hello.facts.members) record->told.push_back(member.pid);
     record->link = transport_.dial(endpoint);
     greeted_[record->link->id] = record;
   }
@@ -234,10 +302,9 @@ void Launcher::on_handshake(const Incoming& message) {
   Record record;
   {
     const std::lock_guard lock(mutex_);
-    const auto found = greeted_.find(message.link->id);
-    if (found == greeted_.end()) return;
-    record = found->second;
-    greeted_.erase(found);
+    const auto found = greeted_.extract(message.link->id);
+    if (found.empty()) throw SerializationError("An answer to a greeting that nobody sent");
+    record = found.mapped();
   }
   try {
     if (message.header.kind == MessageKind::refuse)
@@ -252,13 +319,23 @@ void Launcher::on_handshake(const Incoming& message) {
       record->member.pid = record->pid;
       if (record->output) record->output->set_pid(record->pid);
     }
-    cluster_.linked(record->pid, message.link);
+    cluster_.linked(record->pid, message.link, record->told);
     initiate(record);
   } catch (const std::exception& error) {
-    const std::string text = error.what();
-    fail(record, LaunchCause::handshake, text, std::current_exception());
-    transport_.close(message.link);
+    fail(record, LaunchCause::handshake, error.what(), std::current_exception());
   }
+}
+
+void Launcher::on_handshake_lost(const std::shared_ptr<Link>& link, const std::string& reason) {
+  Record record;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = greeted_.extract(link->id);
+    if (found.empty()) return;
+    record = found.mapped();
+    record->link_lost = true;
+  }
+  conclude_soon(record, reason);
 }
 
 void Launcher::initiate(const Record& record) {
@@ -271,7 +348,8 @@ void Launcher::initiate(const Record& record) {
     try {
       initiation_(record->pid);
     } catch (const std::exception& error) {
-      fail(record, LaunchCause::handshake, std::string("A function registered by everywhere_always failed there: ") + error.what(),
+      fail(record, LaunchCause::handshake,
+           std::string("A function registered by everywhere_always failed there: ") + error.what(),
            std::current_exception());
       return;
     }
@@ -281,34 +359,27 @@ void Launcher::initiate(const Record& record) {
 
 void Launcher::list(const Record& record) {
   {
+    // Held over all of it: whoever sees the worker in the lists may remove it.
     const std::lock_guard lock(mutex_);
     if (record->failure || record->stage != WorkerRecord::Stage::welcomed) return;
-  }
-  cluster_.list(record->member);
-  const Pid pid = record->pid;
-  callback([this, record, pid] {
-    record->manager->manage(pid, record->config, ManageOp::Register);
-    std::vector<std::function<void(Pid)>> told;
-    {
-      const std::lock_guard lock(callbacks_->mutex);
-      for (const auto& [number, f] : callbacks_->added) told.push_back(f);
-    }
-    for (const auto& f : told) f(pid);
-  });
-  {
-    const std::lock_guard lock(mutex_);
+    cluster_.list(record->member);
     record->stage = WorkerRecord::Stage::listed;
     changed_.notify_all();
   }
+  callbacks_.post([record] { record->manager->manage(record->pid, record->config, ManageOp::Register); });
+  callbacks_.added(record->pid);
   consider(record);  // it may have died in between
 }
 
 void Launcher::fail(const Record& record, LaunchCause cause, const std::string& message, std::exception_ptr error) {
+  std::shared_ptr<Link> link;
   {
     const std::lock_guard lock(mutex_);
     if (record->failure || record->stage >= WorkerRecord::Stage::listed) return;
     LaunchFailure failure;
-    failure.where = record->member.host.empty() ? (record->config.host.empty() ? "localhost" : record->config.host) : record->member.host;
+    failure.where = !record->member.host.empty()   ? record->member.host
+                    : !record->config.host.empty() ? record->config.host
+                                                   : "localhost";
     failure.cause = cause;
     failure.exit_status = record->exit_status;
     failure.signal = record->signal;
@@ -317,10 +388,11 @@ void Launcher::fail(const Record& record, LaunchCause cause, const std::string& 
     failure.error = std::move(error);
     record->failure = std::move(failure);
     record->expected = true;
-    if (record->link) greeted_.erase(record->link->id);
+    link = record->link;
+    if (link) greeted_.erase(link->id);
     changed_.notify_all();
   }
-  if (record->link) transport_.close(record->link);
+  if (link) transport_.close(link);
   kill(record);
   consider(record);
 }

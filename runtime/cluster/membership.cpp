@@ -7,12 +7,9 @@ namespace muster::runtime {
 
 const char* name_of(Topology topology) {
   switch (topology) {
-    case Topology::all_to_all:
-      return "all_to_all";
-    case Topology::master_worker:
-      return "master_worker";
-    case Topology::custom:
-      return "custom";
+    case Topology::all_to_all: return "all_to_all";
+    case Topology::master_worker: return "master_worker";
+    case Topology::custom: return "custom";
   }
   return "unknown";
 }
@@ -30,10 +27,10 @@ void Membership::set_topology(Topology topology, bool lazy) {
   lazy_ = lazy;
 }
 
-void Membership::add(Member member) {
-  if (gone_.contains(member.pid)) return;  // its end was heard of first
+bool Membership::add(Member member) {
+  if (gone_.contains(member.pid)) return false;  // its end was heard of first
   const Pid pid = member.pid;
-  members_.insert_or_assign(pid, std::move(member));
+  return members_.try_emplace(pid, std::move(member)).second;
 }
 
 bool Membership::remove(const WorkerExit& exit) {
@@ -84,22 +81,32 @@ std::vector<Member> Membership::members() const {
   return all;
 }
 
-bool Membership::may_talk(Pid a, Pid b) const {
-  if (a == b || a == 1 || b == 1 || topology_ == Topology::all_to_all) return true;
+bool Membership::may_talk(const Member& a, const Member& b) const {
+  if (a.pid == b.pid || a.pid == 1 || b.pid == 1 || topology_ == Topology::all_to_all) return true;
   if (topology_ == Topology::master_worker) return false;
-  const auto names = [this](Pid one, Pid other) {
-    const Member* first = find(one);
-    const Member* second = find(other);
-    return first != nullptr && second != nullptr && !second->ident.empty() &&
-           std::find(first->connect_idents.begin(), first->connect_idents.end(), second->ident) != first->connect_idents.end();
+  const auto names = [](const Member& one, const Member& other) {
+    return !other.ident.empty() &&
+           std::find(one.connect_idents.begin(), one.connect_idents.end(), other.ident) != one.connect_idents.end();
   };
   return names(a, b) || names(b, a);
+}
+
+bool Membership::may_talk(Pid a, Pid b) const {
+  const auto known = [this](Pid pid) {
+    const Member* member = find(pid);
+    if (member != nullptr) return *member;
+    Member unknown;
+    unknown.pid = pid;
+    return unknown;
+  };
+  return may_talk(known(a), known(b));
 }
 
 void Membership::check_may_talk(Pid a, Pid b) const {
   if (!may_talk(a, b))
     throw Error("Process " + std::to_string(a) + " can't call process " + std::to_string(b) + ": the topology " +
-                name_of(topology_) + " does not connect them. Send the call by way of process 1, or add the workers with "
+                name_of(topology_) +
+                " does not connect them. Send the call by way of process 1, or add the workers with "
                 "Topology::all_to_all.");
 }
 

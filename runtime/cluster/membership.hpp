@@ -1,5 +1,6 @@
 /// @file
-/// Who belongs to the cluster, and who may call whom. A state machine without I/O; every process has one. Not thread-safe.
+/// Who belongs to the cluster, and who may call whom. A state machine without I/O; every process has one. Not
+/// thread-safe.
 #pragma once
 
 #include "runtime/cluster/handshake.hpp"
@@ -20,7 +21,8 @@ class Membership {
   /// @throws std::invalid_argument when workers live under another topology or laziness.
   void set_topology(Topology topology, bool lazy);
 
-  void add(Member member);
+  /// @returns false when it is known already, or gone
+  bool add(Member member);
   /// It is gone for good; its exit is remembered. @returns false when it was gone already, or never there
   bool remove(const WorkerExit& exit);
   const Member* find(Pid pid) const;
@@ -35,6 +37,8 @@ class Membership {
   /// @throws Error naming both pids and the topology when the two may not talk to each other.
   void check_may_talk(Pid a, Pid b) const;
   bool may_talk(Pid a, Pid b) const;
+  /// The same of processes that need not be members yet.
+  bool may_talk(const Member& a, const Member& b) const;
 
  private:
   Topology topology_;

@@ -6,12 +6,13 @@
 
 #include <muster/errors.hpp>
 
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <array>
 #include <charconv>
 #include <cstring>
 #include <string_view>
-#include <sys/mman.h>
-#include <unistd.h>
 
 namespace muster::runtime {
 namespace {
@@ -67,9 +68,10 @@ bool is_mapped(std::uint64_t address) {
 CodeReference name_code(const void* address) {
   const auto place = modules().locate(reinterpret_cast<std::uintptr_t>(address));
   if (!place) {
-    throw Error("the address " + hexadecimal(reinterpret_cast<std::uintptr_t>(address)) +
-                " is not in the code of the program or of a library it has loaded, so no other process can find it; only "
-                "functions that were compiled into one of those can be sent");
+    throw Error(
+        "the address " + hexadecimal(reinterpret_cast<std::uintptr_t>(address)) +
+        " is not in the code of the program or of a library it has loaded, so no other process can find it; only "
+        "functions that were compiled into one of those can be sent");
   }
   return {place->module, place->offset};
 }
@@ -83,7 +85,8 @@ const void* find_code(CodeReference reference) {
                 ", which is not inside its code; the message is damaged, or comes from another build");
   }
   throw Error("a call names a function of the module with the build-id hash " + hexadecimal(reference.module) +
-              ", which is not loaded in this process; load the same plugin in every process (everywhere) before calling into it");
+              ", which is not loaded in this process; load the same plugin in every process (everywhere) before "
+              "calling into it");
 }
 
 std::string program_build_id() {

@@ -2,11 +2,14 @@
 /// What the dynamic loader knows.
 #include "runtime/code/modules.hpp"
 
+#include "runtime/base/loader.hpp"
+
+#include <elf.h>
+#include <link.h>
+
 #include <algorithm>
 #include <cstring>
-#include <elf.h>
 #include <filesystem>
-#include <link.h>
 #include <span>
 #include <string_view>
 #include <system_error>
@@ -32,8 +35,8 @@ std::string hexadecimal(std::span<const std::byte> bytes) {
   return text;
 }
 
-/// Looks for the build-id among the notes of one PT_NOTE segment: each is a header, a name and a description, padded to the
-/// segment's alignment (ELF gABI, "Note Section").
+/// Looks for the build-id among the notes of one PT_NOTE segment: each is a header, a name and a description, padded to
+/// the segment's alignment (ELF gABI, "Note Section").
 std::span<const std::byte> build_id_in(std::span<const std::byte> notes, std::size_t alignment) {
   const auto padded = [&](std::size_t size) { return (size + alignment - 1) / alignment * alignment; };
   while (notes.size() >= sizeof(ElfW(Nhdr))) {
@@ -79,18 +82,6 @@ std::uint64_t id_of_file(const std::string& path) {
   return hash(std::as_bytes(std::span(name)));
 }
 
-/// How often the loader has loaded or unloaded something; never 0.
-std::uint64_t loader_changes() {
-  std::uint64_t changes = 0;
-  dl_iterate_phdr(
-      [](dl_phdr_info* info, std::size_t, void* result) {
-        *static_cast<std::uint64_t*>(result) = info->dlpi_adds + info->dlpi_subs;
-        return 1;  // the first module tells it for all
-      },
-      &changes);
-  return changes;
-}
-
 }  // namespace
 
 std::vector<Module> loaded_modules() {
@@ -109,8 +100,9 @@ std::vector<Module> loaded_modules() {
   return modules;
 }
 
-/// Calls look(modules) under the lock, with modules as they are now. A module that was unloaded must not be believed in, and
-/// another may be at its address: so the loader's counter is read each time, which is cheap, and the modules only if it moved.
+/// Calls look(modules) under the lock, with modules as they are now. A module that was unloaded must not be believed
+/// in, and another may be at its address: so the loader's counter is read each time, which is cheap, and the modules
+/// only if it moved.
 template <class Look>
 auto ModuleTable::look(Look look) {
   const std::uint64_t now = loader_changes();
@@ -135,7 +127,8 @@ std::optional<ModuleOffset> ModuleTable::locate(std::uintptr_t address) {
 
 std::optional<Module> ModuleTable::find(std::uint64_t id) {
   return look([&](const std::vector<Module>& modules) -> std::optional<Module> {
-    const auto found = std::find_if(modules.begin(), modules.end(), [&](const Module& module) { return module.id == id; });
+    const auto found =
+        std::find_if(modules.begin(), modules.end(), [&](const Module& module) { return module.id == id; });
     return found == modules.end() ? std::nullopt : std::optional(*found);
   });
 }

@@ -13,10 +13,10 @@ namespace muster::runtime {
 
 /// One loaded module.
 struct Module {
-  std::uint64_t id = 0;      ///< hash of its build-id; of its file's name and size, where it has none
-  std::string build_id;      ///< hexadecimal; empty where it has none
-  std::string path;          ///< of its file
-  std::uintptr_t base = 0;   ///< load address
+  std::uint64_t id = 0;     ///< hash of its build-id; of its file's name and size, where it has none
+  std::string build_id;     ///< hexadecimal; empty where it has none
+  std::string path;         ///< of its file
+  std::uintptr_t base = 0;  ///< load address
   struct Range {
     std::uintptr_t first, last;  ///< half-open
     bool contains(std::uintptr_t address) const { return first <= address && address < last; }
@@ -47,11 +47,11 @@ class ModuleTable {
   template <class Look>
   auto look(Look look);
 
-  // Not a lock for readers and writers: readers pass the loader's own lock one by one anyway, and pthread's such lock lets
-  // readers that never pause keep a writer out for ever.
-  std::mutex mutex_;             ///< guards what follows
+  // Not a lock for readers and writers: readers pass the loader's own lock one by one anyway, and pthread's such lock
+  // lets readers that never pause keep a writer out for ever.
+  std::mutex mutex_;  ///< guards what follows
   std::vector<Module> modules_;
-  std::uint64_t changes_ = 0;    ///< the loader's count of loads and unloads when modules_ was read; 0: not yet
+  std::uint64_t changes_ = 0;  ///< the loader's count of loads and unloads when modules_ was read; 0: not yet
 };
 
 }  // namespace muster::runtime

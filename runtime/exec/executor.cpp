@@ -11,7 +11,10 @@ namespace muster::runtime {
 namespace {
 
 /// How long nobody may lead.
-constexpr auto leaderless_limit = std::chrono::milliseconds(1);
+const auto leaderless_limit = std::chrono::milliseconds(std::getenv("WD")?atoi(std::getenv("WD")):1);
+
+/// A leader looks at its other duties after so many messages in a row.
+constexpr int messages_at_once = 16;
 
 struct ThreadState {
   TaskState* task = nullptr;
@@ -44,20 +47,22 @@ void Wakeup::wake() { executor_.wake(*this); }
 
 bool Executor::receiving_here() { return this_thread.receiving; }
 
-bool Executor::drain() {
+bool Executor::drain(int most) {
   this_thread.receiving = true;
-  const bool any = source_->drain();
+  const bool any = source_->drain(most);
   this_thread.receiving = false;
   return any;
 }
 
 TaskScope::TaskScope(TaskState* task, bool holds_slot)
     : before_(std::exchange(this_thread.task, task)),
-      held_slot_before_(std::exchange(this_thread.holds_slot, holds_slot)) {}
+      held_slot_before_(std::exchange(this_thread.holds_slot, holds_slot)),
+      scope_deadline_before_(exchange_scope_deadline(std::nullopt)) {}
 
 TaskScope::~TaskScope() {
   this_thread.task = before_;
   this_thread.holds_slot = held_slot_before_;
+  scope_deadline = scope_deadline_before_;
 }
 
 Executor::Executor(int slots, std::chrono::nanoseconds spin) : spin_(spin), free_slots_(slots), slots_(slots) {}
@@ -72,11 +77,13 @@ void Executor::start(MessageSource& source) {
 }
 
 void Executor::stop() {
+  std::deque<std::shared_ptr<Job>> dropped;  // destroyed without the lock
   {
     const Lock lock(mutex_);
     if (stopping_.exchange(true)) return;
-    queue_.clear();
+    dropped.swap(queue_);
     for (PoolThread* thread : idle_) {
+      ++coming_;
       thread->poked = true;
       thread->poked_condition.notify_one();
     }
@@ -94,6 +101,7 @@ void Executor::set_slots(int slots) {
   const Lock lock(mutex_);
   free_slots_ += slots - slots_;
   slots_ = slots;
+  if (source_ != nullptr && this_thread.leads_for != this && runnable()) ensure_runner();
 }
 
 void Executor::submit(std::shared_ptr<Job> job) {
@@ -122,12 +130,14 @@ std::size_t Executor::jobs() const {
 
 void Executor::create_thread() {
   PoolThread& thread = threads_.emplace_back();
+  ++coming_;
   thread.thread = std::thread([this, &thread] { pool_main(thread); });
 }
 
 void Executor::pool_main(PoolThread& self) {
   (void)pthread_setname_np(pthread_self(), "muster-task");
   Lock lock(mutex_);
+  --coming_;
   while (!stopping_) {
     if (runnable()) {
       auto job = std::move(queue_.front());
@@ -139,6 +149,7 @@ void Executor::pool_main(PoolThread& self) {
       idle_.push_back(&self);
       self.poked_condition.wait(lock, [&] { return self.poked; });
       self.poked = false;
+      --coming_;
     }
   }
 }
@@ -147,6 +158,7 @@ void Executor::run(Lock& lock, std::shared_ptr<Job> job) {
   --free_slots_;
   ++running_;
   if (runnable()) ensure_runner();  // slots for more than one: others run at once
+  if (leader_ == Leader::none) arm_watchdog();
   lock.unlock();
   {
     const TaskScope scope(job->task(), true);
@@ -165,11 +177,13 @@ void Executor::poke_or_create() {
   }
   PoolThread* thread = idle_.back();
   idle_.pop_back();
+  ++coming_;
   thread->poked = true;
   thread->poked_condition.notify_one();
 }
 
 void Executor::ensure_runner() {
+  if (coming_ >= std::min(free_slots_, static_cast<int>(queue_.size()))) return;  // they will find the jobs
   if (idle_.empty() && leader_ == Leader::pool)
     source_->kick();  // the leading pool thread is the only idle one: it stops leading, and runs
   else
@@ -209,6 +223,18 @@ bool Executor::give_slot_up() {
   return true;
 }
 
+bool Executor::take_slot_here() {
+  Lock lock(mutex_);
+  if (this_thread.holds_slot) return false;
+  take_slot(lock);
+  return true;
+}
+
+void Executor::give_slot_up_here() {
+  const Lock lock(mutex_);
+  (void)give_slot_up();
+}
+
 Executor::WithoutSlot::WithoutSlot(Executor& executor) : executor_(&executor) {
   const Lock lock(executor.mutex_);
   if (!executor.give_slot_up()) executor_ = nullptr;
@@ -238,7 +264,7 @@ void Executor::lead_as_pool(Lock& lock) {
   auto spin_until = Clock::now() + spin_;
   while (!stopping_ && !runnable() && !lead_wanted_) {
     lock.unlock();
-    if (drain()) {
+    if (drain(messages_at_once)) {
       spin_until = Clock::now() + spin_;
     } else if (Clock::now() < spin_until) {
       sched_yield();
@@ -263,7 +289,7 @@ void Executor::lead_as_blocked(Lock& lock, Wakeup& wakeup, Clock::time_point dea
   };
   auto spin_until = Clock::now() + spin_;
   for (;;) {
-    const bool any = drain();
+    const bool any = drain(1);  // the first may be what it waits for
     if (done()) break;
     const auto now = Clock::now();
     if (now >= deadline) break;
@@ -280,10 +306,11 @@ void Executor::lead_as_blocked(Lock& lock, Wakeup& wakeup, Clock::time_point dea
   leave_lead(lock);
 }
 
-Executor::Woken Executor::block(Wakeup& wakeup, std::optional<Clock::time_point> until) {
-  TaskState* const task = this_thread.task;
+Executor::Woken Executor::block(Wakeup& wakeup, std::optional<Clock::time_point> until, Stops stops) {
+  TaskState* const task = stops == Stops::heeded ? this_thread.task : nullptr;
   const auto deadline = until.value_or(Clock::time_point::max());
-  if (task != nullptr) task->on_stop([&wakeup] { wakeup.wake(); });
+  TaskState::StopWatch watch = 0;
+  if (task != nullptr) watch = task->on_stop([&wakeup] { wakeup.wake(); });
   Lock lock(mutex_);
   const bool had_slot = give_slot_up();
   const auto stop_requested = [task] { return task != nullptr && task->stop_reason() != StopReason::none; };
@@ -313,7 +340,7 @@ Executor::Woken Executor::block(Wakeup& wakeup, std::optional<Clock::time_point>
   }
   lock.unlock();
   // A late stop request may still call wake(wakeup): it has to be over before the wakeup goes.
-  if (task != nullptr) task->clear_on_stop();
+  if (task != nullptr) task->clear_on_stop(watch);
   lock.lock();
   if (had_slot) take_slot(lock);
   if (stop_requested()) return Woken::stop;

@@ -28,9 +28,9 @@ namespace muster::runtime {
 class MessageSource {
  public:
   virtual ~MessageSource() = default;
-  /// Receives and dispatches what is there, without waiting.
+  /// Receives and dispatches what is there, at most so many messages, without waiting.
   /// @returns whether there was anything.
-  virtual bool drain() = 0;
+  virtual bool drain(int most) = 0;
   /// Waits until something may be there, kick() was called, or the time came.
   virtual void wait(Clock::time_point until) = 0;
   virtual void kick() = 0;
@@ -86,11 +86,17 @@ class Executor {
   std::size_t jobs() const;
 
   enum class Woken { event, deadline, stop };
+  /// Whether a request to stop the task ends its waiting.
+  enum class Stops { heeded, ignored };
   /// Blocks the calling thread until wakeup.wake(), the deadline, or a stop request of its task. Gives up the task's slot
   /// meanwhile. The wakeup must live as long as anybody may wake it.
-  Woken block(Wakeup& wakeup, std::optional<Clock::time_point> deadline);
+  Woken block(Wakeup& wakeup, std::optional<Clock::time_point> deadline, Stops stops = Stops::heeded);
   /// Whether this thread is just receiving for some executor: then it must not block.
   static bool receiving_here();
+
+  /// Waits for a slot for the task of this thread. @returns false when it has one
+  bool take_slot_here();
+  void give_slot_up_here();
 
   /// A stretch in which the running task does not need its slot, because it waits for something else than muster.
   class WithoutSlot {
@@ -107,7 +113,7 @@ class Executor {
  private:
   friend class Wakeup;
   void wake(Wakeup& wakeup);
-  bool drain();
+  bool drain(int most);
 
   struct PoolThread {
     std::condition_variable poked_condition;
@@ -149,6 +155,7 @@ class Executor {
   std::deque<Resuming*> resuming_;  ///< tasks that waited and want their slot back; they go before new ones
   std::list<PoolThread> threads_;
   std::vector<PoolThread*> idle_;
+  int coming_ = 0;  ///< threads made or poked that have not looked for work yet
   Leader leader_ = Leader::none;
   Wakeup* leading_ = nullptr;         ///< the blocked thread that leads
   std::vector<Wakeup*> followers_;    ///< blocked threads that do not lead
@@ -168,7 +175,7 @@ std::optional<Clock::time_point> earlier(std::optional<Clock::time_point> a, std
 
 /// The task this thread runs, or null.
 TaskState* current_task();
-/// Makes `task` the one this thread runs, for a scope.
+/// Makes `task` the one this thread runs, for a scope; it starts without any scope's deadline.
 class TaskScope {
  public:
   TaskScope(TaskState* task, bool holds_slot);
@@ -179,6 +186,7 @@ class TaskScope {
  private:
   TaskState* before_;
   bool held_slot_before_;
+  std::optional<Clock::time_point> scope_deadline_before_;
 };
 
 }  // namespace muster::runtime

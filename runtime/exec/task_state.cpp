@@ -2,6 +2,8 @@
 
 #include <muster/errors.hpp>
 
+#include <algorithm>
+
 namespace muster::runtime {
 
 void TaskState::request_stop(StopReason reason) {
@@ -10,7 +12,7 @@ void TaskState::request_stop(StopReason reason) {
   std::optional<std::stop_source> source;
   {
     const std::lock_guard lock(mutex_);
-    if (wake_) wake_();  // under the lock, so that clear_on_stop can promise
+    for (const auto& [watch, wake] : watches_) wake();  // under the lock, so that clear_on_stop can promise
     source = source_;
   }
   if (source) source->request_stop();
@@ -36,15 +38,20 @@ std::stop_token TaskState::stop_token() {
   return source_->get_token();
 }
 
-void TaskState::on_stop(std::function<void()> wake) {
+TaskState::StopWatch TaskState::on_stop(std::function<void()> wake) {
   const std::lock_guard lock(mutex_);
-  wake_ = std::move(wake);
-  if (stop_reason() != StopReason::none) wake_();
+  watches_.emplace_back(++last_watch_, std::move(wake));
+  if (stop_reason() != StopReason::none) watches_.back().second();
+  return last_watch_;
 }
 
-void TaskState::clear_on_stop() {
+void TaskState::clear_on_stop(StopWatch watch) {
+  std::function<void()> dropped;  // destroyed without the lock
   const std::lock_guard lock(mutex_);
-  wake_ = nullptr;
+  const auto found = std::find_if(watches_.begin(), watches_.end(), [watch](const auto& one) { return one.first == watch; });
+  if (found == watches_.end()) return;
+  dropped = std::move(found->second);
+  watches_.erase(found);
 }
 
 }  // namespace muster::runtime

@@ -4,11 +4,14 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <stop_token>
+#include <utility>
+#include <vector>
 
 namespace muster::runtime {
 
@@ -18,9 +21,15 @@ using Clock = std::chrono::steady_clock;
 enum class StopReason : int { none = 0, cancelled, interrupted };
 
 /// State of one task, shared by the thread that runs it and those that stop it. Any thread.
-class TaskState : public std::enable_shared_from_this<TaskState> {
+class TaskState {
  public:
   explicit TaskState(std::optional<Clock::time_point> deadline = {}) : deadline_(deadline) {}
+  TaskState(const TaskState&) = delete;
+  TaskState& operator=(const TaskState&) = delete;
+  virtual ~TaskState() = default;
+
+  /// For those that watch it beyond its run: a coroutine goes on in other jobs.
+  virtual std::shared_ptr<TaskState> shared_state() = 0;
 
   /// Asks the task to stop; the first reason stays. Wakes it where it waits.
   void request_stop(StopReason reason);
@@ -31,16 +40,20 @@ class TaskState : public std::enable_shared_from_this<TaskState> {
   std::optional<Clock::time_point> deadline() const { return deadline_; }
   std::stop_token stop_token();
 
-  /// Calls `wake` when stop is requested, at once where it was. One at a time; a later one replaces it.
-  void on_stop(std::function<void()> wake);
+  /// What on_stop gave.
+  using StopWatch = std::uint64_t;
+  /// Calls `wake` when stop is requested, at once where it was. Several at a time: a coroutine of the task may be suspended
+  /// while a thread of it blocks. `wake` must be quick, and use nothing of this task's.
+  [[nodiscard]] StopWatch on_stop(std::function<void()> wake);
   /// When this returns the function is not running and will not run.
-  void clear_on_stop();
+  void clear_on_stop(StopWatch watch);
 
  private:
   std::atomic<int> stop_{0};
   const std::optional<Clock::time_point> deadline_;
-  std::mutex mutex_;  ///< guards wake_ and source_
-  std::function<void()> wake_;
+  std::mutex mutex_;  ///< guards everything below
+  StopWatch last_watch_ = 0;
+  std::vector<std::pair<StopWatch, std::function<void()>>> watches_;
   std::optional<std::stop_source> source_;  ///< made when asked for: most tasks never do
 };
 

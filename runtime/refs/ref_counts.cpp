@@ -171,6 +171,10 @@ void HeldRefs::sending(RemoteRefId ref, Pid receiver) {
   notes_.add(held->second.owner, ref, receiver, self_);
 }
 
+void HeldRefs::not_sent(RemoteRefId ref, Pid owner, Pid receiver) {
+  if (!dead_.contains(owner)) notes_.release(owner, ref, receiver, 1, self_);
+}
+
 void HeldRefs::dropped(RemoteRefId ref) {
   const auto held = held_.extract(ref);
   if (held.empty() || dead_.contains(held.mapped().owner)) return;

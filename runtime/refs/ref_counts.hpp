@@ -147,6 +147,8 @@ class HeldRefs {
   void received(RemoteRefId ref, Pid owner, Pid sender);
   /// A message for `receiver` mentions a handle held here: counts it at the owner. A message to itself counts as well.
   void sending(RemoteRefId ref, Pid receiver);
+  /// That message was not sent after all.
+  void not_sent(RemoteRefId ref, Pid owner, Pid receiver);
   /// The handle object died.
   void dropped(RemoteRefId ref);
   bool holds(RemoteRefId ref) const { return held_.contains(ref); }

@@ -48,6 +48,7 @@ void ValueStore::request(Asker asker, ReferenceOperation operation, RemoteRefId 
       fill(asked, std::move(put), answers);
       break;
     case ReferenceOperation::cancel:
+    case ReferenceOperation::withdraw:
       answers.push_back({asker, Answer::What::no, nullptr});
       break;
   }
@@ -71,11 +72,12 @@ void ValueStore::process_died(Pid pid, const std::shared_ptr<const StoredResult>
   counts_.process_died(pid);
 }
 
-std::vector<std::shared_ptr<const StoredResult>> ValueStore::collect() {
+std::vector<std::shared_ptr<const StoredResult>> ValueStore::collect(std::vector<Answer>& answers) {
   std::vector<std::shared_ptr<const StoredResult>> freed;
   for (const RemoteRefId& ref : counts_.take_freed()) {
     const auto found = slots_.find(ref);
     if (found == slots_.end()) continue;
+    for (const Waiting& waiting : found->second.waiting) answers.push_back({waiting.asker, Answer::What::gone, nullptr});
     freed.push_back(std::move(found->second.result));
     slots_.erase(found);
   }

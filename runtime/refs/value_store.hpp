@@ -28,11 +28,19 @@ struct StoredResult {
 };
 
 /// What a request about a reference wants. Numbers are part of the protocol.
-enum class ReferenceOperation : std::uint32_t { fetch = 1, wait = 2, is_ready = 3, put = 4, cancel = 5 };
+enum class ReferenceOperation : std::uint32_t { fetch = 1, wait = 2, is_ready = 3, put = 4, cancel = 5, withdraw = 6 };
 
 /// Something to be said to an asker.
 struct Answer {
-  enum class What : std::uint8_t { value, ready, yes, no, failure, already_set };
+  enum class What : std::uint8_t {
+    value,
+    ready,
+    yes,
+    no,
+    failure,
+    already_set,
+    gone,  ///< nobody holds it any more, as far as its owner knows: it will never come
+  };
   Asker to;
   What what{};
   std::shared_ptr<const StoredResult> result;  ///< value, failure
@@ -55,8 +63,9 @@ class ValueStore {
   /// @param exited what waiters for a slot that only the dead could fill are told
   void process_died(Pid pid, const std::shared_ptr<const StoredResult>& exited, std::vector<Answer>& answers);
   std::vector<RefQuestion> take_questions() { return counts_.take_questions(); }
-  /// Forgets what nobody holds. @returns it, to be destroyed where the caller likes: handles in it release others
-  [[nodiscard]] std::vector<std::shared_ptr<const StoredResult>> collect();
+  /// Forgets what nobody holds. @param answers for those who asked for it, and did not stay to hear
+  /// @returns it, to be destroyed where the caller likes: handles in it release others
+  [[nodiscard]] std::vector<std::shared_ptr<const StoredResult>> collect(std::vector<Answer>& answers);
 
   std::size_t size() const { return slots_.size(); }
   bool contains(RemoteRefId ref) const { return slots_.contains(ref); }

@@ -2,6 +2,7 @@
 
 #include <muster/spawn.hpp>
 
+#include "runtime/base/backtrace.hpp"
 #include "runtime/base/failure.hpp"
 #include "runtime/base/log.hpp"
 #include "runtime/code/code.hpp"
@@ -46,37 +47,98 @@ AlwaysCall always_call(Thunk thunk, const Payload& arguments) {
   return call;
 }
 
+void always_through_master(const AlwaysCall& call) {
+  try {
+    remotecall_fetch(&always_on_master, 1, call);
+  } catch (const RemoteException& error) {
+    if (error.is<CompositeException>()) error.rethrow_cause();
+    throw;
+  }
+}
+
 thread_local SyncScope* innermost_sync = nullptr;
 
-/// A coroutine that waits for a future: resumed once, by whichever comes first, the future or its task's stop.
-class Resumption : public std::enable_shared_from_this<Resumption> {
- public:
-  Resumption(std::coroutine_handle<> coroutine, std::shared_ptr<runtime::TaskState> task)
-      : coroutine_(coroutine), task_(std::move(task)) {}
+}  // namespace
 
-  void resume(runtime::Executor& executor) {
-    if (resumed_.exchange(true)) return;
-    executor.submit(std::make_shared<ResumeJob>(shared_from_this()));
+/// Goes on once, by whichever comes first: the future, its task's stop, or the deadline; but not before all three are watched.
+class Suspension : public std::enable_shared_from_this<Suspension> {
+ public:
+  Suspension(std::shared_ptr<runtime::TaskState> task, std::function<void(std::shared_ptr<Suspension>)> go_on)
+      : task_(std::move(task)), go_on_(std::move(go_on)) {}
+
+  const std::shared_ptr<runtime::TaskState>& task() const { return task_; }
+
+  void watch(const CorePointer& core) {
+    const auto self = shared_from_this();
+    if (const auto deadline = runtime::current_deadline())
+      timer_ = current_process().steward().after(*deadline - runtime::Clock::now(), [self] { self->happened(); });
+    if (task_) stop_watch_ = task_->on_stop([self] { self->happened(); });
+    on_settled(core, true, [self] { self->happened(); });
+    State watching = State::preparing;
+    if (!state_.compare_exchange_strong(watching, State::watching)) go_on();
   }
-  bool resumed() const { return resumed_; }
+
+  void happened() {
+    if (state_.exchange(State::gone_on) == State::watching) go_on();
+  }
+
+  void end() {
+    { const std::lock_guard gone(going_on_); }
+    if (task_) task_->clear_on_stop(stop_watch_);
+    if (timer_ == runtime::TimerId{}) return;
+    if (runtime::Process* process = runtime::current_process_or_null()) process->steward().cancel(timer_);
+  }
 
  private:
-  class ResumeJob final : public runtime::Job {
-   public:
-    explicit ResumeJob(std::shared_ptr<Resumption> resumption) : resumption_(std::move(resumption)) {}
-    void run() noexcept override {
-      if (resumption_->task_) resumption_->task_->clear_on_stop();
-      resumption_->coroutine_.resume();
-    }
-    runtime::TaskState* task() override { return resumption_->task_.get(); }
+  enum class State { preparing, watching, gone_on };
 
-   private:
-    std::shared_ptr<Resumption> resumption_;
-  };
+  void go_on() {
+    const std::lock_guard going(going_on_);
+    const auto call = std::exchange(go_on_, nullptr);
+    call(shared_from_this());
+  }
 
+  const std::shared_ptr<runtime::TaskState> task_;
+  std::mutex going_on_;  ///< held while go_on_ is called and destroyed
+  std::function<void(std::shared_ptr<Suspension>)> go_on_;
+  runtime::TaskState::StopWatch stop_watch_ = 0;
+  runtime::TimerId timer_{};
+  std::atomic<State> state_{State::preparing};
+};
+
+namespace {
+
+/// The rest of a coroutine task, until it awaits again or ends.
+class CoroutineJob final : public runtime::Job {
+ public:
+  CoroutineJob(std::shared_ptr<Suspension> suspension, std::coroutine_handle<> coroutine,
+               std::optional<runtime::Clock::time_point> scope_deadline)
+      : suspension_(std::move(suspension)), coroutine_(coroutine), scope_deadline_(scope_deadline) {}
+
+  void run() noexcept override {
+    const runtime::BacktraceScope backtraces;
+    suspension_->end();
+    (void)runtime::exchange_scope_deadline(scope_deadline_);  // a DeadlineScope of the coroutine goes where the coroutine goes
+    coroutine_.resume();
+  }
+  runtime::TaskState* task() override { return suspension_->task().get(); }
+
+ private:
+  std::shared_ptr<Suspension> suspension_;
   std::coroutine_handle<> coroutine_;
-  std::shared_ptr<runtime::TaskState> task_;
-  std::atomic<bool> resumed_{false};
+  std::optional<runtime::Clock::time_point> scope_deadline_;
+};
+
+/// No sync of this thread collects what is started in it.
+class OutsideSync {
+ public:
+  OutsideSync() : sync_(std::exchange(innermost_sync, nullptr)) {}
+  ~OutsideSync() { innermost_sync = sync_; }
+  OutsideSync(const OutsideSync&) = delete;
+  OutsideSync& operator=(const OutsideSync&) = delete;
+
+ private:
+  SyncScope* sync_;
 };
 
 }  // namespace
@@ -98,10 +160,13 @@ void call_everywhere_always(Thunk thunk, Payload&& arguments) {
   if (process.is_master())
     process.everywhere().always(process.calls(), process.cluster(), thunk, std::move(arguments));
   else
-    remotecall_fetch(&always_on_master, 1, always_call(thunk, arguments));
+    always_through_master(always_call(thunk, arguments));
 }
 
-Payload call_here(Thunk thunk, Payload&& arguments) { return current_process().calls().call_here(thunk, std::move(arguments)); }
+Payload call_here(Thunk thunk, Payload&& arguments) {
+  const OutsideSync elsewhere;  // what it starts is its own, as on any other process
+  return current_process().calls().call_here(thunk, std::move(arguments));
+}
 
 bool is_here(Pid pid) { return current_process().pid() == pid; }
 
@@ -130,21 +195,24 @@ CorePointer make_failed_core(RemoteRefId id, Pid owner, std::vector<std::byte> e
 }
 
 void run_here(std::function<void()> f) {
-  class FunctionJob final : public runtime::Job {
+  class FunctionJob final : public runtime::Job,
+                            public runtime::TaskState,
+                            public std::enable_shared_from_this<FunctionJob> {
    public:
     explicit FunctionJob(std::function<void()> function) : f_(std::move(function)) {}
+    std::shared_ptr<runtime::TaskState> shared_state() override { return shared_from_this(); }
     void run() noexcept override {
+      const runtime::BacktraceScope backtraces;
       try {
         f_();
       } catch (const std::exception& error) {
         runtime::log::error(std::string("A continuation threw: ") + error.what());
       }
     }
-    runtime::TaskState* task() override { return &state_; }
+    runtime::TaskState* task() override { return this; }
 
    private:
     std::function<void()> f_;
-    runtime::TaskState state_;
   };
   current_process().executor().submit(std::make_shared<FunctionJob>(std::move(f)));
 }
@@ -222,18 +290,26 @@ void note_for_sync(const CorePointer& core) {
 
 // -- coroutines --------------------------------------------------------------------------------------------------------------
 
-void resume_when_settled(const CorePointer& core, std::coroutine_handle<> coroutine) {
-  auto& process = current_process();
-  runtime::Executor& executor = process.executor();
+std::shared_ptr<Suspension> make_suspension(std::function<void(std::shared_ptr<Suspension>)> go_on) {
   std::shared_ptr<runtime::TaskState> task;
-  if (runtime::TaskState* current = runtime::current_task()) task = current->shared_from_this();
-  const auto deadline = runtime::current_deadline();
-  const auto resumption = std::make_shared<Resumption>(coroutine, task);
-  // From here on the coroutine may run on another thread, and end.
-  if (task) task->on_stop([resumption, &executor] { resumption->resume(executor); });
-  if (deadline)
-    process.steward().after(*deadline - runtime::Clock::now(), [resumption, &executor] { resumption->resume(executor); });
-  on_settled(core, true, [resumption, &executor] { resumption->resume(executor); });
+  if (runtime::TaskState* current = runtime::current_task()) task = current->shared_state();
+  return std::make_shared<Suspension>(std::move(task), std::move(go_on));
+}
+
+void start_suspension(Suspension& suspension, const CorePointer& core) { suspension.watch(core); }
+
+void cut_suspension_short(Suspension& suspension) { suspension.happened(); }
+
+void end_suspension(Suspension& suspension) { suspension.end(); }
+
+void resume_when_settled(const CorePointer& core, std::coroutine_handle<> coroutine) {
+  runtime::Executor& executor = current_process().executor();
+  const auto scope_deadline = runtime::exchange_scope_deadline(std::nullopt);
+  (void)runtime::exchange_scope_deadline(scope_deadline);
+  const auto suspension = make_suspension([&executor, coroutine, scope_deadline](std::shared_ptr<Suspension> ready) {
+    executor.submit(std::make_shared<CoroutineJob>(std::move(ready), coroutine, scope_deadline));
+  });
+  suspension->watch(core);  // at its end the coroutine may run on another thread, and end
 }
 
 void check_resumed(const CorePointer& core) {

@@ -71,7 +71,8 @@ void rmprocs(Pid pid, RmprocsOptions options) { rmprocs(std::vector<Pid>{pid}, o
 void rmprocs(const std::vector<Pid>& pids, RmprocsOptions options) {
   auto& leaving = launcher();
   leaving.remove(pids);
-  const auto there = leaving.wait_until_gone(pids, runtime::Clock::now() + options.waitfor);
+  const auto limit = std::min<std::chrono::nanoseconds>(options.waitfor, std::chrono::hours(24 * 365));  // "for ever" must not overflow
+  const auto there = leaving.wait_until_gone(pids, runtime::Clock::now() + limit);
   if (there.empty()) return;
   std::string names;
   for (const Pid pid : there) names += (names.empty() ? "" : ", ") + std::to_string(pid);

@@ -9,65 +9,85 @@ using detail::CorePointer;
 using detail::Payload;
 using detail::Returns;
 
-void Everywhere::call(Calls& calls, Cluster& cluster, const std::vector<Pid>& pids, detail::Thunk thunk, Payload&& arguments) {
-  const auto known = cluster.procs();
-  for (const Pid pid : pids)
-    if (!std::binary_search(known.begin(), known.end(), pid))
-      throw std::invalid_argument("muster: everywhere names process " + std::to_string(pid) +
-                                  ", which is not in this cluster; nothing was run");
-  const auto& targets = pids.empty() ? known : pids;
-  arguments.own();
+namespace {
+
+/// @throws what a call to it would: it is not in the list of members.
+void refuse(Cluster& cluster, Pid pid) {
+  (void)cluster.link_to(pid);
+  throw std::invalid_argument("muster: there is no process " + std::to_string(pid) + " in this cluster");
+}
+
+}  // namespace
+
+void Everywhere::run_on(Calls& calls, const std::vector<Pid>& targets, detail::Thunk thunk, const Payload& arguments,
+                        const std::vector<Pid>& may_be_gone) {
   std::vector<CorePointer> cores(targets.size());
   std::vector<std::exception_ptr> failures(targets.size());
-  const auto start = [&](std::size_t i) {
+  const auto attempt = [&](std::size_t i, auto&& what) {
     try {
-      Payload copy = arguments;
-      cores[i] = calls.start(targets[i], thunk, std::move(copy), Returns::value);
+      what();
+    } catch (const ProcessExitedException&) {
+      if (!std::binary_search(may_be_gone.begin(), may_be_gone.end(), targets[i])) failures[i] = std::current_exception();
     } catch (...) {
       failures[i] = std::current_exception();
     }
   };
   // The others first: they run while this process runs its own.
-  for (std::size_t i = 0; i < targets.size(); ++i)
-    if (targets[i] != calls.self()) start(i);
+  for (std::size_t i = 0; i < targets.size(); ++i) {
+    if (targets[i] == calls.self()) continue;
+    attempt(i, [&] {
+      Payload copy = arguments;
+      cores[i] = calls.start(targets[i], thunk, std::move(copy), Returns::value);
+    });
+  }
   for (std::size_t i = 0; i < targets.size(); ++i) {
     if (targets[i] != calls.self()) continue;
-    try {
+    attempt(i, [&] {
       Payload copy = arguments;
-      (void)calls.call_here(thunk, std::move(copy));
-    } catch (...) {
-      failures[i] = std::current_exception();
-    }
+      (void)detail::call_here(thunk, std::move(copy));
+    });
   }
-  for (std::size_t i = 0; i < targets.size(); ++i) {
-    if (!cores[i]) continue;
-    try {
-      detail::require_value(cores[i], {});
-    } catch (...) {
-      failures[i] = std::current_exception();
-    }
-  }
+  for (std::size_t i = 0; i < targets.size(); ++i)
+    if (cores[i]) attempt(i, [&] { detail::require_value(cores[i], {}); });
   std::erase(failures, nullptr);
   if (!failures.empty()) throw CompositeException(std::move(failures));
 }
 
+void Everywhere::call(Calls& calls, Cluster& cluster, const std::vector<Pid>& pids, detail::Thunk thunk, Payload&& arguments) {
+  const auto known = cluster.procs();
+  for (const Pid pid : pids)
+    if (!std::binary_search(known.begin(), known.end(), pid)) refuse(cluster, pid);
+  arguments.own();
+  run_on(calls, pids.empty() ? known : pids, thunk, arguments, {});
+}
+
 void Everywhere::always(Calls& calls, Cluster& cluster, detail::Thunk thunk, Payload&& arguments) {
   arguments.own();
+  std::vector<Pid> targets = cluster.procs();
+  std::vector<Pid> joining;
   {
     const std::lock_guard lock(mutex_);
     registered_.push_back({thunk, arguments});
+    for (const Pid pid : targets) initiated_.erase(pid);
+    joining.assign(initiated_.begin(), initiated_.end());
   }
-  call(calls, cluster, {}, thunk, std::move(arguments));
+  targets.insert(targets.end(), joining.begin(), joining.end());
+  run_on(calls, targets, thunk, arguments, joining);
 }
 
 void Everywhere::initiate(Calls& calls, Pid pid) {
-  std::vector<Registered> registered;
-  {
-    const std::lock_guard lock(mutex_);
-    registered = registered_;
+  for (std::size_t done = 0;; ++done) {
+    Registered next;
+    {
+      const std::lock_guard lock(mutex_);
+      if (done == registered_.size()) {
+        initiated_.insert(pid);  // what is registered from now on, `always` runs there
+        return;
+      }
+      next = registered_[done];
+    }
+    detail::require_value(calls.start(pid, next.thunk, std::move(next.arguments), Returns::value), {});
   }
-  for (Registered& one : registered)
-    detail::require_value(calls.start(pid, one.thunk, std::move(one.arguments), Returns::value), {});
 }
 
 }  // namespace muster::runtime

@@ -8,6 +8,7 @@
 #include "runtime/cluster/cluster.hpp"
 
 #include <mutex>
+#include <set>
 #include <vector>
 
 namespace muster::runtime {
@@ -27,8 +28,12 @@ class Everywhere {
     detail::Thunk thunk;
     detail::Payload arguments;
   };
-  std::mutex mutex_;  ///< guards registered_
+  static void run_on(Calls& calls, const std::vector<Pid>& targets, detail::Thunk thunk, const detail::Payload& arguments,
+                     const std::vector<Pid>& may_be_gone);
+
+  std::mutex mutex_;  ///< guards both
   std::vector<Registered> registered_;
+  std::set<Pid> initiated_;  ///< workers on which all that is registered ran, and which may not be listed yet
 };
 
 }  // namespace muster::runtime

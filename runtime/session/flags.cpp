@@ -69,7 +69,8 @@ Flags take_flags(int& argc, char** argv) {
 }
 
 std::string flags_help() {
-  return "Flags that muster gives every program that uses it (each also an environment variable, which the flag overrides):\n"
+  return "Flags that muster gives every program that uses it (each also an environment variable, which the flag "
+         "overrides):\n"
          "  --muster-procs N|auto         start N local workers, or one per hardware thread   MUSTER_PROCS\n"
          "  --muster-machine-file FILE    start workers on the machines that FILE lists        MUSTER_MACHINE_FILE\n"
          "  --muster-log LEVEL            trace, debug, info, warning, error or off            MUSTER_LOG\n"

@@ -8,9 +8,9 @@
 namespace muster::runtime {
 
 struct Flags {
-  bool worker = false;                  ///< started as a worker
+  bool worker = false;  ///< started as a worker
   bool help = false;
-  std::optional<std::string> procs;     ///< a number or "auto"
+  std::optional<std::string> procs;  ///< a number or "auto"
   std::optional<std::string> machine_file;
   std::optional<std::string> log;
 };

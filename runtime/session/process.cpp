@@ -12,9 +12,6 @@ namespace muster::runtime {
 
 namespace {
 
-/// How long a leader looks for messages before it sleeps.
-constexpr auto spin = std::chrono::microseconds(50);
-
 std::atomic<Process*> session_process{nullptr};
 
 std::string host_name() {
@@ -54,7 +51,7 @@ void set_session_process(Process* process) {
     throw std::logic_error("muster: this process has a session already; one at a time");
 }
 
-Process::Process(ProcessSettings settings) : executor_(1, spin) {
+Process::Process(ProcessSettings settings) : executor_(1, settings.lane->spin()) {
   const Member self = member_of(settings);
   transport_ = std::make_unique<Transport>(std::move(settings.lane), static_cast<TransportSink&>(*this), settings.transport);
   Cluster::Events events;
@@ -64,13 +61,19 @@ Process::Process(ProcessSettings settings) : executor_(1, spin) {
     beat(facts.heartbeat_interval, facts.heartbeat_timeout);
     if (tell) tell();
   };
+  events.changed = [this](Pid gone) {
+    if (gone != 0) kept_functions_.process_gone(gone);
+    pools_.members_changed();
+    changes_.tell();
+  };
   events.master_lost = settings.on_master_lost;
   events.asked_to_exit = settings.on_exit_request;
   if (settings.master) {
     events.master_handshake = [this](const Incoming& message) { launcher_->on_handshake(message); };
+    events.handshake_lost = [this](const auto& link, const auto& reason) { launcher_->on_handshake_lost(link, reason); };
     events.worker_lost = [this](Pid pid, const std::string& reason) { launcher_->on_worker_lost(pid, reason); };
   }
-  cluster_ = std::make_unique<Cluster>(ClusterSettings{.cookie = settings.cookie, .self = self}, *transport_, steward_, std::move(events));
+  cluster_ = std::make_unique<Cluster>(ClusterSettings{.cookie = settings.cookie, .self = self}, *transport_, *steward_, std::move(events));
   calls_ = std::make_unique<Calls>(self.pid, *transport_, executor_, *cluster_);
   cluster_->set_calls(*calls_);
   if (settings.master) {
@@ -81,7 +84,7 @@ Process::Process(ProcessSettings settings) : executor_(1, spin) {
     launcher.heartbeat_timeout = settings.heartbeat_timeout;
     launcher.start_record = settings.start_record;
     launcher.worker_output = settings.worker_output;
-    launcher_ = std::make_unique<Launcher>(std::move(launcher), *cluster_, *calls_, *transport_, steward_);
+    launcher_ = std::make_unique<Launcher>(std::move(launcher), *cluster_, *calls_, *transport_, *steward_);
     launcher_->set_initiation([this](Pid pid) { everywhere_.initiate(*calls_, pid); });
     beat(settings.heartbeat_interval, settings.heartbeat_timeout);
   }
@@ -93,12 +96,14 @@ Process::~Process() { stop(); }
 void Process::stop() {
   if (std::exchange(stopped_, true)) return;
   if (launcher_) launcher_->remove_all(std::chrono::seconds(2));
-  steward_.cancel(heartbeat_.load());
+  steward_->cancel(heartbeat_.load());
   calls_->fail_everything(std::make_exception_ptr(NoSession("The session ended before the value came")));
   calls_->interrupt_here();
   cluster_->stop();
   executor_.stop();
   calls_->anchor()->release();
+  if (launcher_) launcher_->stop();
+  steward_.reset();  // its callbacks use all that follows
   launcher_.reset();
 }
 
@@ -108,7 +113,7 @@ Launcher& Process::launcher() {
 }
 
 void Process::beat(std::chrono::nanoseconds interval, std::chrono::nanoseconds timeout) {
-  heartbeat_ = steward_.every(interval, [this, interval, timeout] { transport_->keep_alive(interval, timeout); });
+  heartbeat_ = steward_->every(interval, [this, interval, timeout] { transport_->keep_alive(interval, timeout); });
 }
 
 void Process::on_message(Incoming message) {
@@ -120,8 +125,8 @@ void Process::on_message(Incoming message) {
 
 void Process::on_lost(const std::shared_ptr<Link>& link, const std::string& reason) { cluster_->on_lost(link, reason); }
 
-bool Process::drain() {
-  const bool any = transport_->receive_all();
+bool Process::drain(int most) {
+  const bool any = transport_->receive_some(most);
   if (calls_->notes_waiting()) calls_->flush_notes();
   return any;
 }

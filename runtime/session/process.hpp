@@ -9,7 +9,10 @@
 #include "runtime/cluster/cluster.hpp"
 #include "runtime/cluster/launcher.hpp"
 #include "runtime/exec/executor.hpp"
+#include "runtime/session/changes.hpp"
 #include "runtime/session/everywhere.hpp"
+#include "runtime/session/kept_functions.hpp"
+#include "runtime/session/worker_pools.hpp"
 #include "runtime/transport/transport.hpp"
 
 #include <functional>
@@ -43,9 +46,13 @@ class Process final : private TransportSink, private MessageSource {
   Calls& calls() { return *calls_; }
   Cluster& cluster() { return *cluster_; }
   Executor& executor() { return executor_; }
-  Steward& steward() { return steward_; }
+  Steward& steward() { return *steward_; }
   Transport& transport() { return *transport_; }
   Everywhere& everywhere() { return everywhere_; }
+  WorkerPools& pools() { return pools_; }
+  KeptFunctions& kept_functions() { return kept_functions_; }
+  /// Of the members of the cluster and of pools.
+  Changes& changes() { return changes_; }
   /// @throws std::logic_error on a worker: only the master adds and removes workers.
   Launcher& launcher();
   /// Ends heartbeats, receiving and running; called by the destructor.
@@ -56,18 +63,21 @@ class Process final : private TransportSink, private MessageSource {
   void on_message(Incoming message) override;
   void on_lost(const std::shared_ptr<Link>& link, const std::string& reason) override;
   // MessageSource
-  bool drain() override;
+  bool drain(int most) override;
   void wait(Clock::time_point until) override { transport_->wait(until); }
   void kick() override { transport_->kick(); }
 
   void beat(std::chrono::nanoseconds interval, std::chrono::nanoseconds timeout);
 
-  Steward steward_;
+  std::unique_ptr<Steward> steward_ = std::make_unique<Steward>();
   Executor executor_;
   std::unique_ptr<Transport> transport_;
   std::unique_ptr<Cluster> cluster_;
   std::unique_ptr<Calls> calls_;
   Everywhere everywhere_;
+  WorkerPools pools_;
+  KeptFunctions kept_functions_;
+  Changes changes_;
   std::unique_ptr<Launcher> launcher_;
   std::atomic<TimerId> heartbeat_{};
   bool stopped_ = false;

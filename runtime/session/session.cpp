@@ -1,7 +1,6 @@
-#include <muster/session.hpp>
-
 #include "runtime/base/log.hpp"
 #include "runtime/base/random.hpp"
+#include "runtime/base/unique_fd.hpp"
 #include "runtime/cluster/host_identity.hpp"
 #include "runtime/session/flags.hpp"
 #include "runtime/session/process.hpp"
@@ -9,9 +8,14 @@
 #include "runtime/session/worker_main.hpp"
 #include "runtime/transport/zmq/zmq_lane.hpp"
 
+#include <muster/session.hpp>
+
+#include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <charconv>
 #include <cstdio>
 #include <cstdlib>
@@ -30,12 +34,25 @@ using runtime::Flags;
   std::exit(2);
 }
 
+/// What a session without workers opens, and some: libzmq ends the process where it gets none.
+constexpr int descriptors_needed = 32;
+
 /// A process that leads many others needs many descriptors: as many as it may have.
+/// @throws Error where that is too few for any
 void raise_descriptor_limit() {
   rlimit limit{};
-  if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  if (limit.rlim_cur < limit.rlim_max) {
     limit.rlim_cur = limit.rlim_max;
     (void)setrlimit(RLIMIT_NOFILE, &limit);
+  }
+  std::array<runtime::UniqueFd, descriptors_needed> tried;
+  for (auto& fd : tried) {
+    fd.reset(eventfd(0, EFD_CLOEXEC));
+    if (!fd)
+      throw Error("muster: a session needs " + std::to_string(descriptors_needed) +
+                  " file descriptors, and four more for each worker; this process may open " +
+                  std::to_string(limit.rlim_cur) + ", and has not that many left. Raise the limit (ulimit -n).");
   }
 }
 
@@ -65,9 +82,13 @@ std::string log_level(const Flags& flags) { return flags.log.value_or("info"); }
 runtime::ProcessSettings master_settings(const SessionOptions& options, const Flags& flags) {
   if (options.heartbeat_interval.count() <= 0 || options.heartbeat_timeout <= options.heartbeat_interval)
     throw std::invalid_argument("muster: heartbeat_interval must be positive, and heartbeat_timeout longer");
+  if (std::any_of(options.cookie.begin(), options.cookie.end(), [](char c) { return c < ' ' || c > '~'; }))
+    throw std::invalid_argument("muster: SessionOptions::cookie must be printable ASCII text");
   if (options.encryption == Encryption::On)
-    throw Error("Encryption::On is not available in this version: connections between processes of one host are not encrypted, and "
-                "no others are made. Use Encryption::Auto.");
+    throw Error(
+        "Encryption::On is not available in this version: connections between processes of one host are not encrypted, "
+        "and "
+        "no others are made. Use Encryption::Auto.");
   runtime::ProcessSettings settings;
   const std::string bind = options.bind_address.empty() ? "127.0.0.1" : options.bind_address;
   settings.lane = std::make_unique<runtime::ZmqLane>(bind);

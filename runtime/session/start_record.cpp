@@ -1,5 +1,7 @@
 #include "runtime/session/start_record.hpp"
 
+#include "runtime/base/log.hpp"
+
 #include <muster/errors.hpp>
 
 #include <nlohmann/json.hpp>
@@ -7,12 +9,16 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 namespace muster::runtime {
 
 namespace {
 
 constexpr int record_version = 1;
 constexpr std::size_t longest_record = 1U << 20;
+/// Longer waits would overflow clocks.
+constexpr std::chrono::milliseconds longest_timeout = std::chrono::hours(24 * 365);
 
 }  // namespace
 
@@ -32,30 +38,37 @@ StartRecord read_record(const std::string& line) {
   try {
     const auto json = nlohmann::json::parse(line);
     if (json.at("muster").get<int>() != record_version)
-      throw VersionMismatch("The start record is of another version of muster. Build master and workers with the same one.");
+      throw VersionMismatch(
+          "The start record is of another version of muster. Build master and workers with the same one.");
     StartRecord record;
     record.cookie = json.at("cookie").get<std::string>();
     record.bind_address = json.at("bind").get<std::string>();
-    record.timeout = std::chrono::milliseconds(json.at("timeout_ms").get<std::int64_t>());
+    record.timeout = std::clamp(std::chrono::milliseconds(json.at("timeout_ms").get<std::int64_t>()),
+                                std::chrono::milliseconds(1), longest_timeout);
     record.max_message = json.at("max_message").get<std::uint64_t>();
     record.log_level = json.at("log").get<std::string>();
     record.master_os_pid = json.at("master_os_pid").get<long>();
     record.master_host = json.at("master_host").get<std::string>();
+    (void)log::level_named(record.log_level);
     return record;
   } catch (const nlohmann::json::exception&) {
-    // Not the parser's words: they may quote the record, which is secret.
-    throw Error("A worker could not read its start record on standard input. --muster-worker is for cluster managers, which write "
-                "LaunchContext::start_record() and a newline there.");
+  } catch (const std::invalid_argument&) {
   }
+  // Not the parser's words: they may quote the record, which is secret.
+  throw Error(
+      "A worker could not read its start record on standard input. --muster-worker is for cluster managers, which "
+      "write "
+      "LaunchContext::start_record() and a newline there.");
 }
 
 std::string read_line_of_stdin(std::chrono::milliseconds limit) {
   const auto deadline = std::chrono::steady_clock::now() + limit;
   std::string line;
   for (char c = 0; line.size() < longest_record;) {
-    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now()).count();
+    const auto left =
+        std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now()).count();
     pollfd input{STDIN_FILENO, POLLIN, 0};
-    if (left <= 0 || poll(&input, 1, static_cast<int>(left)) == 0)
+    if (left <= 0 || poll(&input, 1, static_cast<int>(std::min<std::int64_t>(left, 1'000'000))) == 0)
       throw Error("A worker waited in vain for its start record on standard input");
     const auto got = ::read(STDIN_FILENO, &c, 1);  // bytewise: what follows the line is not ours
     if (got < 0 && errno == EINTR) continue;

@@ -8,16 +8,16 @@
 
 namespace muster::runtime {
 
-/// Secrets and settings of a worker about to start. They travel on its standard input only: command lines and environments can be
-/// read by others, and files stay.
+/// Secrets and settings of a worker about to start. They travel on its standard input only: command lines and
+/// environments can be read by others, and files stay.
 struct StartRecord {
   std::string cookie;
   std::string bind_address = "127.0.0.1";
   std::chrono::milliseconds timeout{60000};  ///< until the master must have connected
   std::uint64_t max_message = 0;             ///< bytes
   std::string log_level = "info";
-  long master_os_pid = 0;     ///< watched where the master is on the same host
-  std::string master_host;    ///< its host_identity()
+  long master_os_pid = 0;   ///< watched where the master is on the same host
+  std::string master_host;  ///< its host_identity()
 };
 
 /// One line, without its newline.

@@ -21,10 +21,9 @@ namespace {
 /// How long running tasks may take to notice that their worker leaves.
 constexpr auto drain_patience = std::chrono::milliseconds(200);
 
-/// Ends the process at once, with what was printed.
+/// Ends the process at once, with what was printed. A task that is in the middle of printing is not waited for.
 [[noreturn]] void end_now(int status) {
-  std::fflush(stdout);
-  std::fflush(stderr);
+  if (ftrylockfile(stdout) == 0) (void)fflush_unlocked(stdout);
   _exit(status);
 }
 
@@ -37,10 +36,10 @@ void detach_stdin() {
 
 void ignore(int /*signal*/) {}
 
-/// Interrupts travel as messages: a terminal's SIGINT must not end a worker. A handler, not SIG_IGN, which programs started by
-/// tasks would inherit.
+/// Interrupts travel as messages: a terminal's SIGINT must not end a worker. A handler, not SIG_IGN, which programs
+/// started by tasks would inherit.
 void set_signals() {
-  struct sigaction action {};
+  struct sigaction action{};
   action.sa_handler = ignore;
   action.sa_flags = SA_RESTART;
   (void)sigaction(SIGINT, &action, nullptr);
@@ -55,6 +54,10 @@ class Ending {
   bool wait_for_join(std::chrono::milliseconds limit) {
     std::unique_lock lock(mutex_);
     return changed_.wait_for(lock, limit, [this] { return joined_; });
+  }
+  bool is_exit_requested() {
+    const std::lock_guard lock(mutex_);
+    return exit_requested_;
   }
   void wait_for_exit_request() {
     std::unique_lock lock(mutex_);
@@ -89,7 +92,8 @@ int serve(const StartRecord& record) {
   settings.cookie = record.cookie;
   settings.master = false;
   settings.transport.max_message = record.max_message;
-  settings.on_master_lost = [](const std::string& reason) {
+  settings.on_master_lost = [&ending](const std::string& reason) {
+    if (ending.is_exit_requested()) return;  // it took our goodbye
     log::warning("The connection to the master is gone (" + reason + "): this worker exits");
     end_now(1);
   };
@@ -106,12 +110,16 @@ int serve(const StartRecord& record) {
   std::printf("muster_worker:%d#%s\n", port, address.c_str());
   std::fflush(stdout);
   if (!ending.wait_for_join(record.timeout)) {
-    log::error("Master process (id 1) could not connect within " + std::to_string(record.timeout.count() / 1000) + " seconds. exiting.");
+    log::error("Master process (id 1) could not connect within " + std::to_string(record.timeout.count() / 1000) +
+               " seconds. exiting.");
     end_now(1);
   }
   ending.wait_for_exit_request();
+  process.cluster().leave();
+  log::set_level(log::Level::off);  // that tasks failed because they were stopped is no news
   process.calls().interrupt_here();
-  if (!ending.wait_until_idle(process.executor(), drain_patience)) end_now(0);  // a task that does not notice can't hold us
+  if (!ending.wait_until_idle(process.executor(), drain_patience))
+    end_now(0);  // a task that does not notice can't hold us
   set_session_process(nullptr);
   return 0;
 }

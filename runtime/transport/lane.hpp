@@ -41,6 +41,8 @@ class Lane {
   virtual ~Lane() = default;
   /// Name as debug::links shows it.
   virtual const char* name() const = 0;
+  /// How long it pays to look for messages, yielding the processor, before sleeping for them.
+  virtual std::chrono::nanoseconds spin() const { return {}; }
   /// Where this process can be dialed, as `host:port` or the lane's own form.
   virtual std::string endpoint() const = 0;
   /// Starts a connection. Messages may be sent at once; a failure shows as a lost link.
@@ -55,7 +57,8 @@ class Lane {
   virtual void wait(Clock::time_point until) = 0;
   /// Ends a wait() now or the next one.
   virtual void kick() = 0;
-  /// Drops a connection at this side and, where the lane can, at the other. No lost event follows.
+  /// Drops a connection at this side and, where the lane can, at the other. receive() hands out nothing more of it, but what
+  /// it is handing out just then.
   virtual void close(LinkId link) = 0;
 };
 

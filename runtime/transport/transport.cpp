@@ -15,8 +15,6 @@ using detail::Payload;
 
 /// Set where the message's small part came as the first of its pieces.
 constexpr std::uint8_t inline_in_pieces = 0x80;
-/// At most this many messages in a row, so that the receiving thread gets to look at its other duties.
-constexpr int messages_at_once = 64;
 
 bool by_pieces(std::size_t size) { return size > piece_size; }
 
@@ -37,6 +35,9 @@ std::int64_t charge_of(std::size_t inline_bytes, const std::vector<Part>& parts,
   return static_cast<std::int64_t>(sum);
 }
 
+/// Credit could be given back only to who was admitted already.
+bool is_handshake(MessageKind kind) { return kind <= MessageKind::refuse; }
+
 std::int64_t charge_of(const Payload& payload) {
   const std::size_t inline_bytes = by_pieces(payload.bytes.size()) ? 0 : payload.bytes.size();
   return charge_of(inline_bytes, payload.parts, payload.handles.size());
@@ -46,7 +47,8 @@ Clock::rep now() { return Clock::now().time_since_epoch().count(); }
 
 /// Memory for a part that is about to arrive.
 Part fresh_part(std::uint64_t size) {
-  auto memory = std::shared_ptr<std::byte[]>(new std::byte[size]);
+  auto memory = std::make_shared_for_overwrite<std::byte[]>(size);
+  if (size >= detail::huge_from) detail::prefer_huge_pages(memory.get(), size);
   const std::byte* data = memory.get();
   return {data, size, std::move(memory)};
 }
@@ -85,17 +87,23 @@ void Transport::close(const std::shared_ptr<Link>& link) {
   lost(link, {});
 }
 
-void Transport::check_size(const Payload& payload) const {
-  if (payload.total_size() + header_size <= options_.max_message) return;
-  throw SerializationError("A message of " + std::to_string(payload.total_size()) + " bytes exceeds the limit of " +
-                           std::to_string(options_.max_message) +
-                           " bytes. Send less at once, or raise SessionOptions::max_message.");
+void Transport::check_size(const Header& header, const Payload& payload) const {
+  const std::size_t first = frame_size(payload);
+  const std::size_t size = payload.total_size() - payload.bytes.size() + first;
+  if (size > options_.max_message)
+    throw SerializationError("A message of " + std::to_string(size) + " bytes exceeds the limit of " +
+                             std::to_string(options_.max_message) +
+                             " bytes. Send less at once, or raise SessionOptions::max_message.");
+  const bool whole = is_handshake(header.kind) || !by_pieces(payload.bytes.size());
+  if (first - (whole ? 0 : payload.bytes.size()) > longest_frame)
+    throw SerializationError("A message holds " + std::to_string(payload.handles.size()) + " handles and " +
+                             std::to_string(payload.parts.size()) + " large arrays: too many. Send fewer at once.");
 }
 
 bool Transport::try_send(Link& link, const Header& header, const Payload& payload, Progress& progress) {
   if (link.gone) return true;
   if (!progress.started) {
-    check_size(payload);
+    check_size(header, payload);
     if (window_used(link)) return false;
     {
       const std::lock_guard lock(link.mutex);
@@ -110,7 +118,7 @@ bool Transport::try_send(Link& link, const Header& header, const Payload& payloa
 
 void Transport::send(Link& link, const Header& header, Payload&& payload) {
   if (link.gone) return;
-  check_size(payload);
+  check_size(header, payload);
   {
     const std::lock_guard lock(link.mutex);
     if (window_used(link) || !link.held.empty()) {
@@ -120,7 +128,8 @@ void Transport::send(Link& link, const Header& header, Payload&& payload) {
     }
   }
   Progress progress;
-  (void)send_pieces(link, payload, progress, false);
+  // Pieces are for who was admitted: a hello to a large cluster travels whole.
+  if (!is_handshake(header.kind)) (void)send_pieces(link, payload, progress, false);
   send_main(link, header, payload, progress);
 }
 
@@ -128,7 +137,7 @@ bool Transport::send_pieces(Link& link, const Payload& payload, Progress& progre
   for (;; ++progress.part, progress.offset = 0) {
     const Part source = piece_source(payload, progress.part);
     if (source.size == 0) return true;
-    if (progress.stream == 0) progress.stream = ++last_stream_ == 0 ? ++last_stream_ : last_stream_.load();
+    while (progress.stream == 0) progress.stream = ++last_stream_;
     while (progress.offset < source.size) {
       if (link.gone) return true;
       if (may_stop && window_used(link)) return false;
@@ -146,7 +155,7 @@ bool Transport::send_pieces(Link& link, const Payload& payload, Progress& progre
 void Transport::send_main(Link& link, Header header, const Payload& payload, const Progress& progress) {
   header.stream = progress.stream;
   if (progress.stream == 0) {
-    transmit(link, header, payload, charge_of(payload));
+    transmit(link, header, payload, is_handshake(header.kind) ? 0 : charge_of(payload));
     return;
   }
   Payload rest;
@@ -216,19 +225,22 @@ void Transport::consumed(Link& link, std::int64_t bytes) {
   lane_->send(link.id, header, {});
 }
 
-bool Transport::receive_all() {
+bool Transport::receive_some(int most) {
   LaneEvent event;
   int count = 0;
-  for (; count < messages_at_once && lane_->receive(event); ++count) take(event);
+  for (; count < most && lane_->receive(event); ++count) take(event);
   return count != 0;
 }
 
-std::shared_ptr<Link> Transport::link_of(LinkId id) {
+std::shared_ptr<Link> Transport::known_link(LinkId id) {
   if (recent_ && recent_->id == id) return recent_;
-  {
-    const std::shared_lock lock(mutex_);
-    if (const auto found = links_.find(id); found != links_.end()) return recent_ = found->second;
-  }
+  const std::shared_lock lock(mutex_);
+  const auto found = links_.find(id);
+  return found != links_.end() ? recent_ = found->second : nullptr;
+}
+
+std::shared_ptr<Link> Transport::link_of(LinkId id) {
+  if (auto known = known_link(id)) return known;
   const std::unique_lock lock(mutex_);
   auto& link = links_[id];
   if (!link) {
@@ -239,11 +251,11 @@ std::shared_ptr<Link> Transport::link_of(LinkId id) {
 }
 
 void Transport::take(LaneEvent& event) {
-  const auto link = link_of(event.link);
   if (event.kind == LaneEvent::Kind::lost) {
-    lost(link, event.reason);
+    if (const auto known = known_link(event.link)) lost(known, event.reason);
     return;
   }
+  const auto link = link_of(event.link);
   try {
     take_message(link, event);
   } catch (const std::exception& error) {
@@ -256,23 +268,25 @@ void Transport::take(LaneEvent& event) {
 
 void Transport::take_message(const std::shared_ptr<Link>& link, LaneEvent& event) {
   if (link->gone) return;
+  if (event.frames.empty()) throw SerializationError("A message without a frame");
   FrameView view = read_frame({event.frames[0].data, event.frames[0].size}, options_.max_message);
-  if (view.part_sizes.size() + 1 < event.frames.size())
-    throw SerializationError("A message has more frames than it names parts");
+  if (view.part_sizes.size() + 1 != event.frames.size())
+    throw SerializationError("A message has another number of frames than it names parts");
   link->last_heard.store(now(), std::memory_order_relaxed);
   link->messages_received.fetch_add(1, std::memory_order_relaxed);
   std::size_t arrived = 0;
-  for (const auto& frame : event.frames) arrived += frame.size;
+  for (std::size_t i = 0; i < event.frames.size(); ++i) {
+    if (event.frames[i].size > longest_frame || (i != 0 && event.frames[i].size != view.part_sizes[i - 1]))
+      throw SerializationError("A message's part does not have the size it names");
+    arrived += event.frames[i].size;
+  }
   link->bytes_received.fetch_add(arrived, std::memory_order_relaxed);
 
   const MessageKind kind = view.header.kind;
-  const bool handshake = kind <= MessageKind::refuse;
-  if (link->peer == 0 && !handshake) throw SerializationError("It sent a message before it was admitted");
+  if (link->peer == 0 && !is_handshake(kind)) throw SerializationError("It sent a message before it was admitted");
   if (kind == MessageKind::heartbeat) return;
   if (kind == MessageKind::credit) {
-    link->outstanding.fetch_sub(static_cast<std::int64_t>(view.header.number), std::memory_order_relaxed);
-    flush_held(*link);
-    tell_waiting(*link);
+    take_credit(*link, view.header.number);
     return;
   }
   if (kind == MessageKind::piece) {
@@ -284,12 +298,8 @@ void Transport::take_message(const std::shared_ptr<Link>& link, LaneEvent& event
   Incoming message{.link = link, .header = view.header, .payload = {}, .handles = std::move(view.handles), .receipt = {}};
   std::vector<Part> pieces;
   if (view.header.stream != 0) {
-    const auto found = link->assemblies.find(view.header.stream);
-    if (found == link->assemblies.end()) throw SerializationError("A message names pieces that never came");
-    if (!found->second.parts.empty() && found->second.filled != found->second.parts.back().size)
-      throw SerializationError("A message came before the last of its pieces");
-    pieces = std::move(found->second.parts);
-    link->assemblies.erase(found);
+    pieces = take_assembled(*link, view.header.stream, arrived);
+    if (link->gone) return;
   }
   auto next_piece = pieces.begin();
   message.payload.bytes.append(view.inline_bytes.data(), view.inline_bytes.size());
@@ -299,49 +309,74 @@ void Transport::take_message(const std::shared_ptr<Link>& link, LaneEvent& event
     ++next_piece;
     message.header.flags &= static_cast<std::uint8_t>(~inline_in_pieces);
   }
-  std::size_t frame = 1;
-  for (const std::uint64_t size : view.part_sizes) {
-    if (size == 0) {
-      if (frame < event.frames.size() && event.frames[frame].size == 0) ++frame;
+  for (std::size_t i = 1; i < event.frames.size(); ++i) {
+    auto& part = event.frames[i];
+    if (part.size != 0) {
+      message.payload.parts.push_back({part.data, part.size, std::move(part.owner)});
+    } else {
       if (next_piece == pieces.end()) throw SerializationError("A message has a part of no bytes");
       message.payload.parts.push_back(std::move(*next_piece++));
-      continue;
     }
-    if (frame >= event.frames.size() || event.frames[frame].size != size)
-      throw SerializationError("A message's part does not have the size it names");
-    auto& arrived_part = event.frames[frame++];
-    message.payload.parts.push_back({arrived_part.data, arrived_part.size, std::move(arrived_part.owner)});
   }
-  if (frame != event.frames.size() || next_piece != pieces.end())
-    throw SerializationError("A message has parts that it does not name");
+  if (next_piece != pieces.end()) throw SerializationError("A message has parts that it does not name");
 
   const bool inline_by_pieces = (view.header.flags & inline_in_pieces) != 0;
   const std::int64_t charged = charge_of(inline_by_pieces ? 0 : message.payload.bytes.size(), message.payload.parts,
                                          message.handles.size());
   message.header.stream = 0;
-  message.receipt = Receipt(*this, link, charged);
+  if (!is_handshake(kind)) message.receipt = Receipt(*this, link, charged);
   sink_.on_message(std::move(message));
 }
 
-void Transport::take_piece(Link& link, const FrameView& view, LaneEvent& event) {
-  if (view.part_sizes.size() != 1 || event.frames.size() != 2 || view.part_sizes[0] != event.frames[1].size ||
-      event.frames[1].size == 0)
+void Transport::take_credit(Link& link, std::uint64_t bytes) {
+  if (bytes > static_cast<std::uint64_t>(link.outstanding.load(std::memory_order_relaxed)))
+    throw SerializationError("It acknowledged more than it was sent");
+  link.outstanding.fetch_sub(static_cast<std::int64_t>(bytes), std::memory_order_relaxed);
+  flush_held(link);
+  tell_waiting(link);
+}
+
+void Transport::take_piece(Link& link, const FrameView& view, const LaneEvent& event) {
+  if (view.header.stream == 0 || event.frames.size() != 2 || event.frames[1].size == 0 || !view.inline_bytes.empty() ||
+      !view.handles.empty())
     throw SerializationError("A piece without its bytes");
+  const auto& piece = event.frames[1];
+  const std::lock_guard lock(link.assemblies_mutex);
+  if (link.gone) return;
+  if (link.assemblies.size() >= options_.most_assemblies && !link.assemblies.contains(view.header.stream))
+    throw SerializationError("More than " + std::to_string(options_.most_assemblies) + " messages have only some of their pieces here");
   auto& assembly = link.assemblies[view.header.stream];
   if ((view.header.flags & 1) != 0) {
     if (!assembly.parts.empty() && assembly.filled != assembly.parts.back().size)
       throw SerializationError("A piece of another part came before the last one's end");
-    assembly.total += view.header.number;
-    if (view.header.number > options_.max_message || assembly.total > options_.max_message)
+    if (!by_pieces(view.header.number)) throw SerializationError("A small part came in pieces");
+    if (view.header.number > options_.max_message - assembly.total)
       throw SerializationError("A message of more than " + std::to_string(options_.max_message) +
                                " bytes, the limit set by SessionOptions::max_message");
     assembly.parts.push_back(fresh_part(view.header.number));
+    assembly.total += view.header.number;
     assembly.filled = 0;
   }
-  if (assembly.parts.empty() || event.frames[1].size > assembly.parts.back().size - assembly.filled)
+  if (assembly.parts.empty() || piece.size > assembly.parts.back().size - assembly.filled)
     throw SerializationError("More pieces than their part has room for");
-  std::memcpy(const_cast<std::byte*>(assembly.parts.back().data) + assembly.filled, event.frames[1].data, event.frames[1].size);
-  assembly.filled += event.frames[1].size;
+  std::memcpy(const_cast<std::byte*>(assembly.parts.back().data) + assembly.filled, piece.data, piece.size);
+  assembly.filled += piece.size;
+}
+
+std::vector<Part> Transport::take_assembled(Link& link, std::uint32_t stream, std::size_t arrived) {
+  const std::lock_guard lock(link.assemblies_mutex);
+  if (link.gone) return {};
+  const auto found = link.assemblies.find(stream);
+  if (found == link.assemblies.end()) throw SerializationError("A message names pieces that never came");
+  Link::Assembly& assembly = found->second;
+  if (assembly.parts.empty() || assembly.filled != assembly.parts.back().size)
+    throw SerializationError("A message came before the last of its pieces");
+  if (arrived > options_.max_message - assembly.total)
+    throw SerializationError("A message of more than " + std::to_string(options_.max_message) +
+                             " bytes, the limit set by SessionOptions::max_message");
+  std::vector<Part> parts = std::move(assembly.parts);
+  link.assemblies.erase(found);
+  return parts;
 }
 
 void Transport::lost(const std::shared_ptr<Link>& link, const std::string& reason) {
@@ -353,6 +388,10 @@ void Transport::lost(const std::shared_ptr<Link>& link, const std::string& reaso
   {
     const std::lock_guard lock(link->mutex);
     link->held.clear();
+  }
+  {
+    const std::lock_guard lock(link->assemblies_mutex);
+    link->assemblies.clear();
   }
   tell_waiting(*link);
   if (!reason.empty()) sink_.on_lost(link, reason);

@@ -4,7 +4,7 @@
 /// Back-pressure: a sender may have `credit_window` bytes under way on a link that the receiver has not consumed. What must not
 /// wait (replies sent by the receiving thread, control messages) is held in the link until credit comes back. Contents over a
 /// megabyte travel in pieces before their message, so that a large array delays others by one piece at most, and no frame is
-/// ever large. Heartbeats and credit are outside the window.
+/// ever large. Heartbeats, credit and the handshake are outside the window.
 #pragma once
 
 #include "runtime/transport/lane.hpp"
@@ -24,6 +24,7 @@ namespace muster::runtime {
 struct TransportOptions {
   std::uint64_t max_message = std::uint64_t{64} << 30;      ///< bytes of one message, parts included
   std::int64_t credit_window = std::int64_t{64} << 20;      ///< bytes under way on a link
+  std::size_t most_assemblies = std::size_t{1} << 14;       ///< messages of a link of which only some pieces are here
 };
 
 class Transport;
@@ -53,7 +54,8 @@ struct Link {
     std::uint64_t filled = 0;  ///< bytes of the last part that came
     std::uint64_t total = 0;   ///< bytes of all parts
   };
-  std::unordered_map<std::uint32_t, Assembly> assemblies;  ///< by stream; the receiving thread's alone
+  std::mutex assemblies_mutex;  ///< guards assemblies, which whoever closes the link frees
+  std::unordered_map<std::uint32_t, Assembly> assemblies;  ///< by stream
 
   /// What the room above keeps with the link; made when first asked for.
   template <class T>
@@ -103,7 +105,7 @@ struct Incoming {
   Receipt receipt;
 };
 
-/// What is done with what arrives. Called by the receiving thread; must not block.
+/// What is done with what arrives. Called by the receiving thread, on_lost by that of keep_alive too; must not block.
 class TransportSink {
  public:
   virtual ~TransportSink() = default;
@@ -142,9 +144,9 @@ class Transport {
   /// Calls f once, when credit came back or the link is gone (at once, where that is so already). f must not block.
   void on_credit(Link& link, std::function<void()> f);
 
-  /// Receives and hands to the sink what is there, at most some dozens of messages.
+  /// Receives and hands to the sink what is there, at most that many messages.
   /// @returns whether there was anything.
-  bool receive_all();
+  bool receive_some(int most);
   void wait(Clock::time_point until) { lane_->wait(until); }
   void kick() { lane_->kick(); }
 
@@ -158,7 +160,7 @@ class Transport {
   bool window_used(const Link& link) const {
     return link.outstanding.load(std::memory_order_relaxed) >= options_.credit_window;
   }
-  void check_size(const detail::Payload& payload) const;
+  void check_size(const Header& header, const detail::Payload& payload) const;
   bool send_pieces(Link& link, const detail::Payload& payload, Progress& progress, bool may_stop);
   void send_main(Link& link, Header header, const detail::Payload& payload, const Progress& progress);
   void transmit(Link& link, const Header& header, const detail::Payload& payload, std::int64_t charged);
@@ -167,8 +169,12 @@ class Transport {
   void consumed(Link& link, std::int64_t bytes);
   void take(LaneEvent& event);
   void take_message(const std::shared_ptr<Link>& link, LaneEvent& event);
-  void take_piece(Link& link, const FrameView& view, LaneEvent& event);
+  void take_credit(Link& link, std::uint64_t bytes);
+  void take_piece(Link& link, const FrameView& view, const LaneEvent& event);
+  /// Ends the assembly of that message's pieces. @param arrived bytes of the message without them
+  std::vector<detail::Part> take_assembled(Link& link, std::uint32_t stream, std::size_t arrived);
   void lost(const std::shared_ptr<Link>& link, const std::string& reason);
+  std::shared_ptr<Link> known_link(LinkId id);
   std::shared_ptr<Link> link_of(LinkId id);
 
   TransportOptions options_;

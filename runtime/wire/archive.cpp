@@ -1,6 +1,6 @@
-#include <muster/detail/archive.hpp>
-
 #include "runtime/base/demangle.hpp"
+
+#include <muster/detail/archive.hpp>
 
 #include <string>
 
@@ -9,7 +9,8 @@ namespace muster::detail {
 namespace {
 
 constexpr const char* same_program =
-    ". Messages are only understood between processes of one build of a program, and a type's serialize function must read "
+    ". Messages are only understood between processes of one build of a program, and a type's serialize function must "
+    "read "
     "what it writes.";
 
 }  // namespace
@@ -100,18 +101,18 @@ std::shared_ptr<void> InputArchive::find_shared(std::size_t number, const std::t
                       .c_str());
   }
   if (!object.pointer) {
-    throw_invalid(("an object of type " + runtime::readable_name(type) +
-                   " points to itself, which needs a default constructor")
-                      .c_str());
+    throw_invalid(
+        ("an object of type " + runtime::readable_name(type) + " points to itself, which needs a default constructor")
+            .c_str());
   }
   return object.pointer;
 }
 
 std::shared_ptr<Handle> InputArchive::handle(std::uint32_t index) const {
   if (index >= payload_.handles.size()) {
-    throw_invalid(("a value refers to handle " + std::to_string(index) + " of " +
-                   std::to_string(payload_.handles.size()))
-                      .c_str());
+    throw_invalid(
+        ("a value refers to handle " + std::to_string(index) + " of " + std::to_string(payload_.handles.size()))
+            .c_str());
   }
   return payload_.handles[index];
 }
@@ -134,7 +135,8 @@ void InputArchive::throw_truncated(std::size_t wanted) const {
 }
 
 void InputArchive::throw_too_many(std::size_t count) const {
-  throw_invalid((std::to_string(count) + " elements are announced, " + std::to_string(left()) + " bytes are left").c_str());
+  throw_invalid(
+      (std::to_string(count) + " elements are announced, " + std::to_string(left()) + " bytes are left").c_str());
 }
 
 }  // namespace muster::detail

@@ -96,12 +96,17 @@ FrameView read_frame(std::span<const std::byte> frame, std::uint64_t max_message
     view.handles.push_back(record);
   }
   view.part_sizes.reserve(part_count);
-  std::uint64_t total = frame.size();
-  for (std::uint64_t i = 0; i < part_count; ++i) {
-    const auto size = get<std::uint64_t>(in);
-    if (size > max_message || (total += size) > max_message)
+  std::uint64_t left = max_message;
+  const auto count = [&](std::uint64_t size) {
+    if (size > left)
       throw SerializationError("A message names more than " + std::to_string(max_message) +
                                " bytes, the limit set by SessionOptions::max_message");
+    left -= size;
+  };
+  count(frame.size());
+  for (std::uint64_t i = 0; i < part_count; ++i) {
+    const auto size = get<std::uint64_t>(in);
+    count(size);
     view.part_sizes.push_back(size);
   }
   return view;

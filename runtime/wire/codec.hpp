@@ -62,6 +62,8 @@ struct Header {
 inline constexpr std::size_t header_size = 40;
 /// Parts up to this size travel as frames of their message; larger ones before it, in pieces of this size, in bytes.
 inline constexpr std::size_t piece_size = std::size_t{1} << 20;
+/// No frame is longer, in bytes: what would be is cut into pieces, and a peer that sends one all the same is closed.
+inline constexpr std::size_t longest_frame = std::size_t{4} << 20;
 
 /// A handle as it stands in a message.
 struct HandleRecord {

@@ -25,10 +25,11 @@ const void* find_function(std::uint64_t module, std::uint64_t offset) {
 void refuse_addresses(const void* bytes, std::size_t size, const char* type_name) {
   const auto found = runtime::find_address({static_cast<const std::byte*>(bytes), size});
   if (!found) return;
-  throw UnsafeCapture("The closure " + runtime::demangled(type_name) + " holds at byte " + std::to_string(*found) +
-                      " an address of this process's memory (a captured pointer, reference or `this`), which means nothing in "
-                      "another process. Capture values, or pass them with muster::bind_front(f, values...). If those bytes are "
-                      "no address, say so with muster::trust(f).");
+  throw UnsafeCapture(
+      "The closure " + runtime::demangled(type_name) + " holds at byte " + std::to_string(*found) +
+      " an address of this process's memory (a captured pointer, reference or `this`), which means nothing in "
+      "another process. Capture values, or pass them with muster::bind_front(f, values...). If those bytes are "
+      "no address, say so with muster::trust(f).");
 }
 
 void write_function(OutputArchive& archive, const void* address) {

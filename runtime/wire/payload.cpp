@@ -1,6 +1,9 @@
 #include <muster/detail/payload.hpp>
 
+#include <sys/mman.h>
+
 #include <algorithm>
+#include <cstdint>
 
 namespace muster::detail {
 
@@ -10,6 +13,13 @@ void ByteBuffer::grow(std::size_t n) {
   if (size_ != 0) std::memcpy(larger.get(), data(), size_);
   heap_ = std::move(larger);
   capacity_ = capacity;
+}
+
+void prefer_huge_pages(void* memory, std::size_t size) noexcept {
+  constexpr std::uintptr_t page = std::uintptr_t{2} << 20;
+  const auto begin = (reinterpret_cast<std::uintptr_t>(memory) + page - 1) & ~(page - 1);
+  const auto end = (reinterpret_cast<std::uintptr_t>(memory) + size) & ~(page - 1);
+  if (begin < end) (void)madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
 }
 
 std::size_t Payload::total_size() const {
@@ -22,6 +32,7 @@ void Payload::own() {
   for (Part& part : parts) {
     if (part.owner) continue;
     std::shared_ptr<std::byte[]> copy = std::make_shared_for_overwrite<std::byte[]>(part.size);
+    if (part.size >= huge_from) prefer_huge_pages(copy.get(), part.size);
     if (part.size != 0) std::memcpy(copy.get(), part.data, part.size);
     part.data = copy.get();
     part.owner = std::move(copy);

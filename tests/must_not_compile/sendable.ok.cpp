@@ -19,8 +19,8 @@ void accepted() {
   const int number = 1;
   const auto closure = [number](auto x) { return number + x; };
   muster::detail::check_callable<std::remove_const_t<decltype(closure)>>();
-  const auto bound = muster::bind_front([](const std::string& text, int n) { return text.size() + static_cast<std::size_t>(n); },
-                                        std::string("x"));
+  const auto bound = muster::bind_front(
+      [](const std::string& text, int n) { return text.size() + static_cast<std::size_t>(n); }, std::string("x"));
   muster::detail::check_callable<std::remove_const_t<decltype(bound)>>();
   muster::detail::check_callable<decltype(&function)>();
 }

@@ -2,11 +2,11 @@
 /// Members of plain aggregates without boilerplate: how many there are, of which types, and a visit of each.
 ///
 /// Members are counted by initializing with empty braces (one pair for each base and member, whole arrays included) and
-/// reached by structured bindings. Structured bindings stop at a class that has data both in a base and of its own; there the
-/// types of bases and members are learnt from the conversions an initializer asks for, remembered through friend functions
-/// (the "stateful friend injection" of CWG 2118), and the members' places follow from the ABI's layout rules, which
-/// size checks hold to account. (Bit-fields in such a class are refused where they change its size, but can't be told from
-/// other members where they don't.)
+/// reached by structured bindings. Structured bindings stop at a class that has data both in a base and of its own;
+/// there the types of bases and members are learnt from the conversions an initializer asks for, remembered through
+/// friend functions (the "stateful friend injection" of CWG 2118), and the members' places follow from the ABI's layout
+/// rules, which size checks hold to account. (Bit-fields in such a class are refused where they change its size, but
+/// can't be told from other members where they don't.)
 #pragma once
 
 #include <muster/detail/aggregate_table.hpp>
@@ -52,8 +52,8 @@ using First = typename FirstOf<List>::type;
 
 // --- fields: how many ---
 
-/// Initializes a field of any type but T itself. This and the next ones are only ever used unevaluated; they have bodies
-/// because a type's constexpr constructors may be instantiated all the same.
+/// Initializes a field of any type but T itself. This and the next ones are only ever used unevaluated; they have
+/// bodies because a type's constexpr constructors may be instantiated all the same.
 template <class T>
 struct AnyBut {
   template <class U>
@@ -71,7 +71,8 @@ constexpr bool accepts_anything(std::index_sequence<I...>) {
 /// Number of bases and members of an aggregate; max_members + 1 stands for "more than max_members".
 template <class T>
 constexpr std::size_t count_fields() {
-  if constexpr (accepts_braces<T, 0>()) {  // every field can be initialized from {}: N pairs are fine up to their number
+  if constexpr (accepts_braces<T,
+                               0>()) {  // every field can be initialized from {}: N pairs are fine up to their number
     return []<std::size_t... I>(std::index_sequence<I...>) {
       std::size_t count = 0;
       static_cast<void>((... && (accepts_braces<T, I + 1>() && (count = I + 1) != 0)));
@@ -144,9 +145,7 @@ struct MemberProbe {
 /// Converts to U and nothing else.
 template <class U>
 struct Only {
-  operator U() const noexcept {
-    std::abort();
-  }
+  operator U() const noexcept { std::abort(); }
 };
 
 template <class Pointer>
@@ -209,9 +208,9 @@ constexpr bool all_empty(TypeList<Base...>) {
 
 // --- members beside bases that have data ---
 
-/// Whether Own is the type of the next field, of those that its initializer was converted to. The field's own type is always
-/// among them; others come from constructors that take anything (std::optional's, std::variant's), which ask for what they
-/// could hold. So all others that the field accepts become the field's type, and it becomes none of them.
+/// Whether Own is the type of the next field, of those that its initializer was converted to. The field's own type is
+/// always among them; others come from constructors that take anything (std::optional's, std::variant's), which ask for
+/// what they could hold. So all others that the field accepts become the field's type, and it becomes none of them.
 template <class T, class Own, class Known, class... Seen>
 constexpr bool is_own_type(Known known, TypeList<Seen...>) {
   constexpr auto yields = []<class Other>(std::type_identity<Other>) {
@@ -242,7 +241,8 @@ constexpr auto find_members() {
     using Own = decltype(own_type<T>(Known{}, Seen{}));
     if constexpr (Own::size == 1) {
       using Next = First<Own>;
-      return find_members<T, Bases, typename Append<Known, Next>::type, Member + 1, typename Append<Found, Next>::type>();
+      return find_members<T, Bases, typename Append<Known, Next>::type, Member + 1,
+                          typename Append<Found, Next>::type>();
     } else {
       return Found{};
     }
@@ -329,8 +329,9 @@ inline constexpr AggregateLayout aggregate_layout = layout_of<std::remove_cv_t<T
 
 /// A class with public members only (at most 32, counting bases; arrays count once), all of which can be reached.
 template <class T>
-concept plain_aggregate = aggregate_layout<T> == AggregateLayout::own || aggregate_layout<T> == AggregateLayout::inherited ||
-                          aggregate_layout<T> == AggregateLayout::mixed;
+concept plain_aggregate =
+    aggregate_layout<T> == AggregateLayout::own || aggregate_layout<T> == AggregateLayout::inherited ||
+    aggregate_layout<T> == AggregateLayout::mixed;
 
 template <class Object, class Visitor, class... Base>
 constexpr void visit_bases(Object& object, Visitor& visitor, TypeList<Base...>) {
@@ -374,8 +375,10 @@ template <class T>
 struct OwnMembers {
   static constexpr auto find() {
     if constexpr (aggregate_layout<T> == AggregateLayout::own) {
-      using List = decltype(with_bindings<field_count<T> - DirectBases<T>::size>(
-          std::declval<T&>(), [](auto&... member) { return TypeList<std::remove_reference_t<decltype(member)>...>{}; }));
+      using List =
+          decltype(with_bindings<field_count<T> - DirectBases<T>::size>(std::declval<T&>(), [](auto&... member) {
+            return TypeList<std::remove_reference_t<decltype(member)>...>{};
+          }));
       return List{};
     } else if constexpr (aggregate_layout<T> == AggregateLayout::mixed) {
       return MembersBesideBases<T>{};

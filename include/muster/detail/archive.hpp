@@ -1,9 +1,10 @@
 /// @file
-/// The archives that values are written into and read from: cereal archives over a Payload, bounded against hostile input.
+/// The archives that values are written into and read from: cereal archives over a Payload, bounded against hostile
+/// input.
 ///
-/// Standard types are handled by the Codec specializations in serialize_*.hpp, whatever cereal headers the user includes;
-/// a user's own cereal functions (serialize, save/load, minimal and versioned forms) win over all but those; plain
-/// aggregates, closures and function pointers need nothing.
+/// Standard types are handled by the Codec specializations in serialize_*.hpp, whatever cereal headers the user
+/// includes; a user's own cereal functions (serialize, save/load, minimal and versioned forms) win over all but those;
+/// plain aggregates, closures and function pointers need nothing.
 #pragma once
 
 #include <muster/detail/forms.hpp>
@@ -25,7 +26,8 @@ struct PtrWrapper;
 
 namespace muster::detail {
 
-/// Deepest nesting of containers, pointers and user-serialized objects in one value; bounds the stack that reading one needs.
+/// Deepest nesting of containers, pointers and user-serialized objects in one value; bounds the stack that reading one
+/// needs.
 inline constexpr int max_nesting = 256;
 
 /// How many elements that take no bytes one message may make its reader create.
@@ -58,7 +60,8 @@ class OutputArchive : public cereal::OutputArchive<OutputArchive, cereal::AllowE
 
  public:
   /// @param payload filled at its end
-  /// @param parts_owner keeps the written values alive; null: large arrays are borrowed, valid while the written values are
+  /// @param parts_owner keeps the written values alive; null: large arrays are borrowed, valid while the written values
+  /// are
   explicit OutputArchive(Payload& payload, std::shared_ptr<const void> parts_owner = nullptr)
       : Base(this), payload_(payload), parts_owner_(std::move(parts_owner)) {}
 
@@ -143,7 +146,8 @@ class OutputArchive : public cereal::OutputArchive<OutputArchive, cereal::AllowE
     std::type_index type;
     auto operator<=>(const SharedObject&) const = default;
   };
-  /// Where the object lies whose user-written function runs: what is inside stays where it is, all else may be temporary.
+  /// Where the object lies whose user-written function runs: what is inside stays where it is, all else may be
+  /// temporary.
   struct UserFrame {
     bool active = false;
     const void* begin = nullptr;
@@ -396,7 +400,7 @@ class InputArchive : public cereal::InputArchive<InputArchive, cereal::AllowEmpt
   const std::byte* at_;
   const std::byte* end_;
   std::vector<bool> part_used_;
-  std::size_t left_in_parts_ = 0;  // bytes
+  std::size_t left_in_parts_ = 0;     // bytes
   std::vector<SharedObject> shared_;  // number n at n - 1; null while the object is being read
   std::map<std::pair<const void*, std::type_index>, int> virtual_bases_;
   std::vector<std::function<void()>> deferred_;

@@ -99,24 +99,26 @@ DecodedCall<F, A...> decode_call(TaskRun& run) {
   return call;
 }
 
+/// Runs a decoded call, and completes it.
+template <class Call>
+void run_call(TaskRun& run, Call&& decoded) {
+  using R = decltype(decoded());
+  if constexpr (LaterResult<std::decay_t<R>>::value) {
+    auto call = std::make_shared<std::decay_t<Call>>(std::move(decoded));
+    auto later = (*call)();
+    LaterResult<std::decay_t<R>>::start(std::move(later), {run.shared_from_this(), std::move(call)});
+  } else if constexpr (std::is_void_v<R>) {
+    decoded();
+    run.complete(Payload{});
+  } else {
+    run.complete(to_payload(std::decay_t<R>(decoded())));
+  }
+}
+
 /// The code a call names: one for each function type and its arguments.
 template <class F, class... A>
 void invoke(TaskRun& run) {
-  using Call = DecodedCall<F, A...>;
-  using R = std::invoke_result_t<F, A...>;
-  if constexpr (LaterResult<std::decay_t<R>>::value) {
-    auto call = std::make_shared<Call>(decode_call<F, A...>(run));
-    auto later = (*call)();
-    LaterResult<std::decay_t<R>>::start(std::move(later), {run.shared_from_this(), std::move(call)});
-  } else {
-    Call call = decode_call<F, A...>(run);
-    if constexpr (std::is_void_v<R>) {
-      call();
-      run.complete(Payload{});
-    } else {
-      run.complete(to_payload(std::decay_t<R>(call())));
-    }
-  }
+  run_call(run, decode_call<F, A...>(run));
 }
 
 /// Writes an argument as what it arrives as: a string literal as a std::string.
@@ -128,11 +130,11 @@ void encode_argument(OutputArchive& archive, const A& argument) {
     encode(archive, static_cast<sent_t<const A&>>(argument));
 }
 
-/// What is checked at compile time of every call.
+/// What is checked at compile time of every call. A are the arguments' types as given, references included.
 template <class F, class... A>
 constexpr void check_call() {
   check_callable<F>();
-  (check_value<std::remove_cvref_t<A>>(), ...);
+  (check_value<sent_t<A>>(), ...);
   static_assert(std::is_invocable_v<F, sent_t<A>...>,
                 "muster: the function can't be called with these arguments. It is called with decayed rvalues, as std::thread "
                 "does: take parameters by value or by const reference, not by lvalue reference.");
@@ -151,7 +153,7 @@ Payload encode_call(const F& f, const A&... arguments) {
 }
 
 template <class F, class... A>
-CorePointer start(Pid pid, Returns returns, const F& f, const A&... arguments) {
+CorePointer start(Pid pid, Returns returns, const F& f, A&&... arguments) {
   check_call<F, A...>();
   return start_call(pid, &invoke<F, sent_t<A>...>, encode_call(f, arguments...), returns);
 }

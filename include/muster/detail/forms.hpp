@@ -15,8 +15,9 @@ class OutputArchive;
 class InputArchive;
 
 /// How a standard type (or one that muster knows by name) travels. A specialization has
-/// `static void save(OutputArchive&, const T&)`, `static void load(InputArchive&, T&)` or `static T make(InputArchive&)`,
-/// `using Elements = TypeList<...>` (what is written along) and `static constexpr std::size_t least_bytes`.
+/// `static void save(OutputArchive&, const T&)`, `static void load(InputArchive&, T&)` or `static T
+/// make(InputArchive&)`, `using Elements = TypeList<...>` (what is written along) and `static constexpr std::size_t
+/// least_bytes`.
 template <class T>
 struct Codec;
 
@@ -49,9 +50,9 @@ concept inherits_member_function =
     });
 
 template <class T>
-concept has_free_function =
-    requires(OutputArchive& archive, const ExactReference<T>& value) { serialize(archive, value); } ||
-    requires(OutputArchive& archive, const ExactReference<const T>& value) { save(archive, value); };
+concept has_free_function = requires(OutputArchive& archive, const ExactReference<T>& value) {
+  serialize(archive, value);
+} || requires(OutputArchive& archive, const ExactReference<const T>& value) { save(archive, value); };
 
 template <class T, class... Base>
 constexpr bool inherits_free_function(TypeList<Base...>) {
@@ -88,7 +89,8 @@ struct CallOperatorProbe {
 template <class T>
 struct CallOperatorOf : T, CallOperatorProbe {};
 
-/// Whether a class has a call operator, overloaded ones and templates included: a second one then makes the name ambiguous.
+/// Whether a class has a call operator, overloaded ones and templates included: a second one then makes the name
+/// ambiguous.
 template <class T>
 constexpr bool find_call_operator() {
   if constexpr (!std::is_class_v<T>) {
@@ -103,8 +105,8 @@ constexpr bool find_call_operator() {
 template <class T>
 concept has_call_operator = find_call_operator<T>();
 
-/// An object that is copied by copying its bytes. (Not std::is_trivially_copyable: GCC 12 denies it to a closure once somebody
-/// has asked whether the closure can be assigned.)
+/// An object that is copied by copying its bytes. (Not std::is_trivially_copyable: GCC 12 denies it to a closure once
+/// somebody has asked whether the closure can be assigned.)
 template <class T>
 concept trivial_bytes = std::is_trivially_copy_constructible_v<T> && std::is_trivially_move_constructible_v<T> &&
                         std::is_trivially_destructible_v<T>;
@@ -119,8 +121,8 @@ template <class T>
 concept bit_castable =
     requires { typename std::bool_constant<(static_cast<void>(__builtin_bit_cast(T, RawBytes<sizeof(T)>{})), true)>; };
 
-/// A closure with a reference in it is never standard-layout and never bit-castable; one that captures values is one of both.
-/// (Captured pointers pass: they are found when the closure is sent.)
+/// A closure with a reference in it is never standard-layout and never bit-castable; one that captures values is one of
+/// both. (Captured pointers pass: they are found when the closure is sent.)
 template <class T>
 concept captures_values = std::is_empty_v<T> || std::is_standard_layout_v<T> || bit_castable<T>;
 
@@ -135,18 +137,18 @@ concept function_pointer = std::is_pointer_v<T> && std::is_function_v<std::remov
 // --- forms ---
 
 enum class Form {
-  number,         ///< arithmetic but bool
-  boolean,        ///< one byte, 0 or 1
-  enumeration,    ///< as its underlying type
-  array,          ///< C array
-  codec,          ///< a standard type
-  user,           ///< by the user's cereal functions
-  function,       ///< function pointer
-  method,         ///< pointer to a member function
-  member,         ///< pointer to a data member
-  bytes,          ///< closure or other function object that is plain bytes
-  aggregate,      ///< member by member
-  none            ///< does not travel
+  number,       ///< arithmetic but bool
+  boolean,      ///< one byte, 0 or 1
+  enumeration,  ///< as its underlying type
+  array,        ///< C array
+  codec,        ///< a standard type
+  user,         ///< by the user's cereal functions
+  function,     ///< function pointer
+  method,       ///< pointer to a member function
+  member,       ///< pointer to a data member
+  bytes,        ///< closure or other function object that is plain bytes
+  aggregate,    ///< member by member
+  none          ///< does not travel
 };
 
 template <class T>
@@ -217,8 +219,8 @@ constexpr bool find_plain() {
   }
 }
 
-/// An object that is nothing but its bytes: numbers, enumerations, complex numbers, and arrays and aggregates of such. Many
-/// of them in a row travel as one block.
+/// An object that is nothing but its bytes: numbers, enumerations, complex numbers, and arrays and aggregates of such.
+/// Many of them in a row travel as one block.
 template <class T>
 concept plain = find_plain<std::remove_cv_t<T>>();
 

@@ -63,7 +63,7 @@ class FutureCore : public Handle, public std::enable_shared_from_this<FutureCore
       : Handle(HandleKind::future, id, owner), anchor_(std::move(anchor)), state_(state) {}
   ~FutureCore() override;
 
-  State state() const { return state_.load(std::memory_order_acquire); }
+  State state() const { return state_.load(); }
   /// Whether a waiter has what it wants: that it is ready, or the value as well.
   bool settled(bool needs_value) const {
     const State now = state();
@@ -72,9 +72,10 @@ class FutureCore : public Handle, public std::enable_shared_from_this<FutureCore
   Anchor& anchor() const { return *anchor_; }
 
   // -- how it gets its value ---------------------------------------------------
-  void set_value(Payload&& value);
-  void set_remote();
-  void set_failure(std::vector<std::byte> encoded, std::exception_ptr failure);
+  // The first counts; each says whether it was that.
+  bool set_value(Payload&& value);
+  bool set_remote();
+  bool set_failure(std::vector<std::byte> encoded, std::exception_ptr failure);
 
   // -- who waits -----------------------------------------------------------------
   /// Wakes a blocked thread when settled.
@@ -87,8 +88,9 @@ class FutureCore : public Handle, public std::enable_shared_from_this<FutureCore
 
   // -- the value -----------------------------------------------------------------
   /// The value, decoded once; `decode(payload)` makes a shared_ptr<void> of it. State must be here.
+  /// @throws std::future_error(no_state) when it was taken away.
   std::shared_ptr<void> decoded(std::shared_ptr<void> (*decode)(const Payload&));
-  /// Takes the value away from this handle. State must be here.
+  /// Takes the value away. State must be here. @throws as decoded
   std::shared_ptr<void> take_decoded(std::shared_ptr<void> (*decode)(const Payload&));
   /// Takes the encoded value. State must be here, and the value never decoded.
   Payload take_payload();
@@ -99,7 +101,12 @@ class FutureCore : public Handle, public std::enable_shared_from_this<FutureCore
   State prepare_to_send();
   /// Throws the failure. State must be failed.
   [[noreturn]] void throw_failure() const;
-  std::exception_ptr failure() const { return failure_; }
+  std::exception_ptr failure() const {
+    failure_seen_.store(true, std::memory_order_relaxed);
+    return failure_;
+  }
+  /// Whether anybody asked for the failure.
+  bool failure_seen() const { return failure_seen_.load(std::memory_order_relaxed); }
   /// The failure as it came over the wire.
   const std::vector<std::byte>& encoded_failure() const { return encoded_failure_; }
 
@@ -120,6 +127,7 @@ class FutureCore : public Handle, public std::enable_shared_from_this<FutureCore
     bool needs_value;
   };
   void settle(State state, std::unique_lock<std::mutex>& lock);
+  void decode_once(std::shared_ptr<void> (*decode)(const Payload&));
 
   const std::shared_ptr<Anchor> anchor_;
   std::mutex mutex_;  ///< guards everything below; state_ changes under it
@@ -128,8 +136,10 @@ class FutureCore : public Handle, public std::enable_shared_from_this<FutureCore
   std::vector<Continuation> continuations_;
   Payload value_;
   bool keep_encoded_ = false;
+  bool taken_ = false;
   std::shared_ptr<void> decoded_;
   std::exception_ptr failure_;  ///< set before state_ becomes failed, never changed after
+  mutable std::atomic<bool> failure_seen_{false};
   std::vector<std::byte> encoded_failure_;
 };
 
@@ -158,7 +168,12 @@ CorePointer make_promise(Pid where);
 CorePointer make_local_core();
 /// Fills it.
 void complete_local(const CorePointer& core, Payload&& value);
+/// Fills it with what user code threw here: as a RemoteException of this process, as from any task.
 void fail_local(const CorePointer& core, const std::exception_ptr& failure);
+/// Fills it with that very exception.
+void pass_failure(const CorePointer& core, const std::exception_ptr& failure);
+/// Fills it with the failure of another.
+void pass_failure_of(const CorePointer& core, const FutureCore& failed);
 /// A future that was sent with its value or failure.
 CorePointer make_settled_core(RemoteRefId id, Pid owner, Payload&& value);
 CorePointer make_failed_core(RemoteRefId id, Pid owner, std::vector<std::byte> encoded_failure);

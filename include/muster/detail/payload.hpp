@@ -76,6 +76,12 @@ struct Part {
   std::shared_ptr<const void> owner;  ///< keeps data alive; null: borrowed, valid until the call that sends it returns
 };
 
+/// From this size on memory about to be filled is asked to come in huge pages, in bytes.
+inline constexpr std::size_t huge_from = std::size_t{4} << 20;
+/// Asks the kernel for huge pages for memory that is about to be filled: a fresh 4 KiB page costs microseconds, and a large array
+/// has thousands of them. Does nothing where they are not to be had.
+void prefer_huge_pages(void* memory, std::size_t size) noexcept;
+
 /// From this size on a contiguous array travels as a Part, in bytes.
 inline constexpr std::size_t part_threshold = 4096;
 

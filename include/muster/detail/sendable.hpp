@@ -55,39 +55,43 @@ template <class T>
 constexpr void refuse_class() {
   constexpr AggregateLayout layout = aggregate_layout<T>;
   if constexpr (is_std_function<T>) {
-    static_assert(never<T>,
-                  "a std::function can't be sent to another process, because nobody can tell what it holds: send a lambda, a "
-                  "function pointer or muster::bind_front(f, captured...)");
+    static_assert(
+        never<T>,
+        "a std::function can't be sent to another process, because nobody can tell what it holds: send a lambda, a "
+        "function pointer or muster::bind_front(f, captured...)");
   } else if constexpr (is_reference_wrapper<T>) {
-    static_assert(never<T>,
-                  "a std::reference_wrapper can't be sent to another process: send the value itself");
+    static_assert(never<T>, "a std::reference_wrapper can't be sent to another process: send the value itself");
   } else if constexpr (is_array_pointer<T>) {
     static_assert(never<T>,
                   "a unique_ptr to an array can't be sent to another process, since it does not know its size: send a "
                   "std::vector");
   } else if constexpr (std::ranges::enable_view<T>) {
-    static_assert(never<T>,
-                  "a view (string_view, span, a range adaptor) can't be sent to another process: it borrows from memory of "
-                  "this one. Send what it looks at: a std::string or a std::vector");
+    static_assert(
+        never<T>,
+        "a view (string_view, span, a range adaptor) can't be sent to another process: it borrows from memory of "
+        "this one. Send what it looks at: a std::string or a std::vector");
   } else if constexpr (has_call_operator<T> && trivial_bytes<T>) {
-    static_assert(never<T>,
-                  "this closure captures by reference, which means nothing in another process (or by value something like a "
-                  "std::tuple, which is not plain bytes): capture plain values, or pass the values with "
-                  "muster::bind_front(f, values...)");
+    static_assert(
+        never<T>,
+        "this closure captures by reference, which means nothing in another process (or by value something like a "
+        "std::tuple, which is not plain bytes): capture plain values, or pass the values with "
+        "muster::bind_front(f, values...)");
   } else if constexpr (has_call_operator<T> && layout == AggregateLayout::none) {
-    static_assert(never<T>,
-                  "this closure captures by value something that is not plain bytes (for example a std::string or a "
-                  "std::vector), which can't be taken apart: pass it with muster::bind_front(f, captured...), where f takes "
-                  "the captured values as its first parameters");
+    static_assert(
+        never<T>,
+        "this closure captures by value something that is not plain bytes (for example a std::string or a "
+        "std::vector), which can't be taken apart: pass it with muster::bind_front(f, captured...), where f takes "
+        "the captured values as its first parameters");
   } else if constexpr (layout == AggregateLayout::too_large) {
     static_assert(never<T>,
                   "an aggregate with more than 32 members can't be sent as it is: give it template<class Archive> void "
                   "serialize(Archive&)");
   } else if constexpr (layout == AggregateLayout::unreachable) {
-    static_assert(never<T>,
-                  "the members of this aggregate can't be told apart, because it has data in a base class and a bit-field, an "
-                  "array of more than 256 elements or a member whose type converts from anything: give it "
-                  "template<class Archive> void serialize(Archive&)");
+    static_assert(
+        never<T>,
+        "the members of this aggregate can't be told apart, because it has data in a base class and a bit-field, an "
+        "array of more than 256 elements or a member whose type converts from anything: give it "
+        "template<class Archive> void serialize(Archive&)");
   } else if constexpr (std::is_union_v<T>) {
     static_assert(never<T>, "a union can't be sent to another process: send a std::variant");
   } else {
@@ -107,9 +111,10 @@ constexpr void check_value_within() {
     static_assert(never<T>,
                   "a raw pointer can't be sent to another process: send the value, a std::string or a std::vector");
   } else if constexpr (std::is_void_v<T>) {
-    static_assert(never<T>,
-                  "a set or map that is ordered or hashed by a function pointer can't be sent to another process: use a "
-                  "function object's class");
+    static_assert(
+        never<T>,
+        "a set or map that is ordered or hashed by a function pointer can't be sent to another process: use a "
+        "function object's class");
   } else if constexpr (form_of<T> == Form::array) {
     check_value_within<std::remove_cv_t<std::remove_all_extents_t<T>>, Above...>();
   } else if constexpr (form_of<T> == Form::codec) {
@@ -121,7 +126,8 @@ constexpr void check_value_within() {
   }
 }
 
-/// Refuses, with a sentence that says what to do, a type whose values can't be sent. T is what arrives: sent_t of an argument.
+/// Refuses, with a sentence that says what to do, a type whose values can't be sent. T is what arrives: sent_t of an
+/// argument.
 template <class T>
 constexpr void check_value() {
   check_value_within<std::remove_cv_t<T>>();
@@ -134,8 +140,8 @@ constexpr void check_callable() {
   check_value_within<std::remove_cv_t<F>>();
 }
 
-/// Writes a callable: a function pointer as a code reference, a closure as its bytes (none, if it captures nothing), bound
-/// and user-serialized function objects as the values they are.
+/// Writes a callable: a function pointer as a code reference, a closure as its bytes (none, if it captures nothing),
+/// bound and user-serialized function objects as the values they are.
 /// @throws UnsafeCapture when a closure's bytes hold an address of this process's memory
 template <class F>
 void encode_callable(OutputArchive& archive, const F& callable) {

@@ -15,9 +15,10 @@ concept polymorphic_pointee = std::is_polymorphic_v<T>;
 /// cereal's functions for pointers to base classes are there.
 template <class Pointer>
 constexpr void check_polymorphic() {
-  static_assert(cereal::traits::detail::count_output_serializers<Pointer, OutputArchive>::value != 0,
-                "a pointer to a polymorphic class travels by cereal's registry: include <cereal/types/polymorphic.hpp> and "
-                "register the derived classes with CEREAL_REGISTER_TYPE");
+  static_assert(
+      cereal::traits::detail::count_output_serializers<Pointer, OutputArchive>::value != 0,
+      "a pointer to a polymorphic class travels by cereal's registry: include <cereal/types/polymorphic.hpp> and "
+      "register the derived classes with CEREAL_REGISTER_TYPE");
 }
 
 template <class T>
@@ -88,9 +89,10 @@ std::unique_ptr<T> InputArchive::make_on_heap() {
     read(*object);
     return object;
   } else if constexpr (form_of<T> == Form::user || std::is_polymorphic_v<T>) {
-    static_assert(cereal::traits::is_default_constructible<T>::value,
-                  "a type that is read from a message needs a default constructor (it may be private if the class has the "
-                  "friend cereal::access), or static void load_and_construct(Archive&, cereal::construct<T>&)");
+    static_assert(
+        cereal::traits::is_default_constructible<T>::value,
+        "a type that is read from a message needs a default constructor (it may be private if the class has the "
+        "friend cereal::access), or static void load_and_construct(Archive&, cereal::construct<T>&)");
     std::unique_ptr<T> object(cereal::access::construct<T>());
     read(*object);
     return object;
@@ -105,8 +107,9 @@ std::unique_ptr<T> InputArchive::load_and_construct() {
   struct Storage {
     alignas(T) std::byte bytes[sizeof(T)];
   };
-  static_assert(requires { sizeof(cereal::memory_detail::LoadAndConstructLoadWrapper<InputArchive, T>); },
-                "a type with load_and_construct needs #include <cereal/types/memory.hpp>");
+  static_assert(
+      requires { sizeof(cereal::memory_detail::LoadAndConstructLoadWrapper<InputArchive, T>); },
+      "a type with load_and_construct needs #include <cereal/types/memory.hpp>");
   auto storage = std::make_unique<Storage>();
   cereal::memory_detail::LoadAndConstructLoadWrapper<InputArchive, T> wrapper(
       reinterpret_cast<T*>(static_cast<void*>(storage->bytes)));

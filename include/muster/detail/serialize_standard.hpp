@@ -74,6 +74,11 @@ struct BlockCodec {
         // One pass: the library turns this into one memmove, where resize would fill with zeros first.
         const auto* first = reinterpret_cast<const Element*>(bytes);
         if constexpr (!find_bools<Element>()) {
+          if (count * sizeof(Element) >= huge_from) {
+            container.clear();
+            container.reserve(count);
+            prefer_huge_pages(container.data(), count * sizeof(Element));
+          }
           container.assign(first, first + count);
           return;
         }
@@ -311,9 +316,7 @@ struct Codec<std::variant<T...>> {
     std::visit([&](const auto& alternative) { archive.write(alternative); }, value);
   }
   static void load(InputArchive& archive, std::variant<T...>& value) { value = make(archive); }
-  static std::variant<T...> make(InputArchive& archive) {
-    return make_from<0>(archive, archive.read_size());
-  }
+  static std::variant<T...> make(InputArchive& archive) { return make_from<0>(archive, archive.read_size()); }
 
  private:
   template <std::size_t I>
@@ -322,7 +325,8 @@ struct Codec<std::variant<T...>> {
       archive.throw_invalid("a variant's index is out of range");
     } else {
       if (index != I) return make_from<I + 1>(archive, index);
-      return std::variant<T...>(std::in_place_index<I>, archive.make<std::variant_alternative_t<I, std::variant<T...>>>());
+      return std::variant<T...>(std::in_place_index<I>,
+                                archive.make<std::variant_alternative_t<I, std::variant<T...>>>());
     }
   }
 };

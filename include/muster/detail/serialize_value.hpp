@@ -49,7 +49,8 @@ void check_bools(InputArchive& archive, const T& value) {
 template <class T>
 void OutputArchive::write(const T& value) {
   constexpr Form form = form_of<T>;
-  static_assert(form != Form::none, "this type can't be sent: give it template<class Archive> void serialize(Archive&)");
+  static_assert(form != Form::none,
+                "this type can't be sent: give it template<class Archive> void serialize(Archive&)");
   if constexpr (form == Form::number || form == Form::boolean || form == Form::enumeration || form == Form::member) {
     write_number(value);
   } else if constexpr (form == Form::codec) {
@@ -95,7 +96,8 @@ template <class T>
 void InputArchive::read(T& value) {
   static_assert(!std::is_const_v<T>, "a const member can't be read from a message: make it non-const");
   constexpr Form form = form_of<T>;
-  static_assert(form != Form::none, "this type can't be sent: give it template<class Archive> void serialize(Archive&)");
+  static_assert(form != Form::none,
+                "this type can't be sent: give it template<class Archive> void serialize(Archive&)");
   if constexpr (form == Form::number || form == Form::enumeration || form == Form::member) {
     read_number(value);
   } else if constexpr (form == Form::boolean) {
@@ -166,9 +168,10 @@ concept needs_fields = form_of<T> == Form::aggregate && made_of_fields<T>();
 template <class T>
 T InputArchive::make_aggregate() {
   return [this]<class... Field>(TypeList<Field...>) {
-    static_assert((!std::is_array_v<Field> && ...),
-                  "an aggregate with an array member that has no default constructor, has const members or can't be moved "
-                  "can't be read from a message: make the array a std::array");
+    static_assert(
+        (!std::is_array_v<Field> && ...),
+        "an aggregate with an array member that has no default constructor, has const members or can't be moved "
+        "can't be read from a message: make the array a std::array");
     return T{this->template make<std::remove_cv_t<Field>>()...};  // in braces: from left to right
   }(FieldTypes<T>{});
 }

@@ -42,10 +42,27 @@ std::shared_ptr<void> decode_shared(const Payload& payload) {
   return std::make_shared<T>(from_payload<T>(payload));
 }
 
+/// Takes the value away from a core where it is.
+template <class T>
+T take_value(const CorePointer& core) {
+  return std::move(*static_cast<T*>(core->take_decoded(&decode_shared<T>).get()));
+}
+
 /// The value of a core that is here.
 template <class T>
 const T& value_of(const CorePointer& core) {
   return *static_cast<const T*>(core->decoded(&decode_shared<T>).get());
+}
+
+/// A copy of it, or itself where its type can't be copied.
+template <class T>
+T copy_or_take(const CorePointer& core) {
+  if constexpr (std::is_void_v<T>)
+    return;
+  else if constexpr (std::is_copy_constructible_v<T>)
+    return value_of<T>(core);
+  else
+    return take_value<T>(core);
 }
 
 }  // namespace muster::detail

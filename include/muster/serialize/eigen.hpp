@@ -1,6 +1,6 @@
 /// @file
-/// Eigen's dense matrices, vectors and arrays as arguments and results: include this where they are sent. Their coefficients
-/// travel as one block, without intermediate copies. (Expressions don't travel: send `.eval()`.)
+/// Eigen's dense matrices, vectors and arrays as arguments and results: include this where they are sent. Their
+/// coefficients travel as one block, without intermediate copies. (Expressions don't travel: send `.eval()`.)
 #pragma once
 
 #include <muster/detail/archive.hpp>
@@ -33,7 +33,8 @@ struct DenseCodec {
   static Dense make(InputArchive& archive) {
     const std::size_t rows = read_extent(archive, fixed_rows, Dense::MaxRowsAtCompileTime);
     const std::size_t columns = read_extent(archive, fixed_columns, Dense::MaxColsAtCompileTime);
-    if (columns != 0 && rows > largest / columns) archive.throw_invalid("a matrix has more coefficients than memory can hold");
+    if (columns != 0 && rows > largest / columns)
+      archive.throw_invalid("a matrix has more coefficients than memory can hold");
     Dense dense;
     if constexpr (plain<Scalar>) {
       const std::byte* bytes = archive.read_block(rows * columns, sizeof(Scalar));

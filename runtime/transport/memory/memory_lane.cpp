@@ -84,6 +84,7 @@ void MemoryLane::kick() {
 
 void MemoryLane::close(LinkId link) {
   const std::lock_guard lock(hub_.mutex_);
+  std::erase_if(events_, [link](const LaneEvent& event) { return event.link == link; });
   drop(link, {});
 }
 

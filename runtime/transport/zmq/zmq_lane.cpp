@@ -5,21 +5,43 @@
 #include "runtime/base/log.hpp"
 #include "runtime/base/random.hpp"
 
+#include <netdb.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <cstring>
 
 namespace muster::runtime {
 
 namespace {
 
-/// No frame is longer: larger contents travel in pieces. A peer that says otherwise is cut off by libzmq before it is known.
-constexpr std::int64_t longest_frame = std::int64_t{4} << 20;
+/// A signal that arrives in the middle is no failure.
+template <class F>
+auto uninterrupted(F f) {
+  for (;;) {
+    try {
+      return f();
+    } catch (const zmq::error_t& error) {
+      if (error.num() != EINTR) throw;
+    }
+  }
+}
+
+auto receive_frame(zmq::socket_t& socket, zmq::message_t& frame) {
+  return uninterrupted([&] { return socket.recv(frame, zmq::recv_flags::dontwait); });
+}
+
+/// The kernel's number of the socket behind a descriptor; descriptors themselves are used again at once. 0: none.
+std::uint64_t socket_number(int fd) {
+  struct stat status {};
+  return fd >= 0 && fstat(fd, &status) == 0 && S_ISSOCK(status.st_mode) ? status.st_ino : 0;
+}
 
 UniqueFd make_eventfd() {
   UniqueFd fd(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
@@ -41,10 +63,12 @@ void set_options(zmq::socket_t& socket, const std::string& token) {
   socket.set(zmq::sockopt::linger, 500);               // a goodbye still leaves; a dead peer does not hold us up for long
   socket.set(zmq::sockopt::sndhwm, 0);                 // counted in bytes above, by credit
   socket.set(zmq::sockopt::rcvhwm, 0);
-  socket.set(zmq::sockopt::maxmsgsize, longest_frame);
+  socket.set(zmq::sockopt::maxmsgsize, static_cast<std::int64_t>(longest_frame));  // who says more is cut off by libzmq
   socket.set(zmq::sockopt::handshake_ivl, 5000);       // bytes that are no ZeroMQ handshake: gone after 5 s
   socket.set(zmq::sockopt::connect_timeout, 10000);
-  socket.set(zmq::sockopt::reconnect_ivl, -1);         // a lost link stays lost: the cluster decides what follows
+  // A lost link stays lost, the cluster decides what follows: a day is never, and the lane disconnects it once it was read
+  // empty. (-1, which says so, makes libzmq drop what came last and was not read yet.)
+  socket.set(zmq::sockopt::reconnect_ivl, 24 * 3600 * 1000);
   socket.set(zmq::sockopt::tcp_keepalive, 1);
   socket.set(zmq::sockopt::backlog, 1024);             // very many workers dial at once
 }
@@ -54,6 +78,32 @@ std::string bracketed(const std::string& address) {
 }
 
 void release_owner(void* /*data*/, void* hint) noexcept { delete static_cast<std::shared_ptr<const void>*>(hint); }
+
+/// `host:port` as libzmq and its monitor write it, with the address in numbers.
+/// @throws Error
+std::string numeric_endpoint(const std::string& endpoint) {
+  const auto colon = endpoint.rfind(':');
+  int port = 0;
+  if (colon != std::string::npos)
+    std::from_chars(endpoint.data() + colon + 1, endpoint.data() + endpoint.size(), port);
+  if (port < 1 || port > 65535) throw Error("it names no port");
+  std::string host = endpoint.substr(0, colon);
+  if (host.size() > 2 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;
+  addrinfo* found = nullptr;
+  if (const int error = getaddrinfo(host.c_str(), nullptr, &hints, &found); error != 0) throw Error(gai_strerror(error));
+  const std::unique_ptr<addrinfo, decltype(&freeaddrinfo)> addresses(found, freeaddrinfo);
+  const addrinfo* chosen = found;
+  while (chosen != nullptr && chosen->ai_family != AF_INET) chosen = chosen->ai_next;
+  if (chosen == nullptr) chosen = found;
+  char numbers[NI_MAXHOST] = {};
+  if (const int error =
+          getnameinfo(chosen->ai_addr, chosen->ai_addrlen, numbers, sizeof numbers, nullptr, 0, NI_NUMERICHOST);
+      error != 0)
+    throw Error(gai_strerror(error));
+  return "tcp://" + bracketed(numbers) + ":" + std::to_string(port);
+}
 
 /// A frame of this part: without a copy where somebody keeps it alive.
 zmq::message_t part_frame(const detail::Part& part) {
@@ -81,6 +131,7 @@ ZmqLane::ZmqLane(const std::string& address, int port)
                              ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL) != 0)
     throw Error(std::string("Cannot watch a ZeroMQ socket: ") + zmq_strerror(zmq_errno()));
   monitor_.set(zmq::sockopt::linger, 0);
+  monitor_.set(zmq::sockopt::rcvhwm, 0);  // else libzmq's I/O thread stands still while nobody reads a thousand events
   monitor_.connect(watched);
   const std::string place = "tcp://" + bracketed(address) + ":";
   try {
@@ -107,21 +158,34 @@ ZmqLane::~ZmqLane() {
 
 LinkId ZmqLane::dial(const std::string& endpoint) {
   std::string name = random_token(24);
+  std::string numeric, failure;
+  try {
+    numeric = numeric_endpoint(endpoint);
+  } catch (const Error& error) {
+    failure = error.what();
+  }
   const std::lock_guard lock(mutex_);
   Peer& peer = peers_[name];
   peer.link = ++last_link_;
   peer.name = std::move(name);
-  const auto colon = endpoint.rfind(':');
-  peer.endpoint = "tcp://" + bracketed(endpoint.substr(0, colon)) + endpoint.substr(colon);
   by_link_[peer.link] = &peer;
+  peer.endpoint = numeric;
+  if (!failure.empty()) {
+    lose(peer, "cannot connect to " + endpoint + ": " + failure);
+    return peer.link;
+  }
   dialed_[peer.endpoint] = &peer;
   try {
     if (peer.endpoint.find('[') != std::string::npos) socket_.set(zmq::sockopt::ipv6, true);
+    // A new name for each connection: the peer would not listen to a second one of a name it knows.
+    socket_.set(zmq::sockopt::routing_id, random_token(24));
     socket_.set(zmq::sockopt::connect_routing_id, peer.name);
-    socket_.connect(peer.endpoint);
+    uninterrupted([&] { socket_.connect(peer.endpoint); });
+    peer.connected = true;
   } catch (const zmq::error_t& error) {
     lose(peer, "cannot connect to " + endpoint + ": " + error.what());
   }
+  touched();
   return peer.link;
 }
 
@@ -132,23 +196,26 @@ void ZmqLane::send(LinkId link, const Header& header, const detail::Payload& pay
   const auto found = by_link_.find(link);
   if (found == by_link_.end() || found->second->closed || found->second->lost) return;
   Peer& peer = *found->second;
-  const auto more = zmq::send_flags::dontwait | zmq::send_flags::sndmore;
+  const auto put = [this](zmq::message_t&& frame, bool last) {
+    uninterrupted([&] {
+      return socket_.send(std::move(frame), last ? zmq::send_flags::dontwait : zmq::send_flags::dontwait | zmq::send_flags::sndmore);
+    });
+  };
   try {
-    (void)socket_.send(zmq::buffer(peer.name), more);
-    (void)socket_.send(std::move(first), payload.parts.empty() ? zmq::send_flags::dontwait : more);
-    for (std::size_t i = 0; i < payload.parts.size(); ++i)
-      (void)socket_.send(part_frame(payload.parts[i]), i + 1 == payload.parts.size() ? zmq::send_flags::dontwait : more);
+    put(zmq::message_t(peer.name), false);
+    put(std::move(first), payload.parts.empty());
+    for (std::size_t i = 0; i < payload.parts.size(); ++i) put(part_frame(payload.parts[i]), i + 1 == payload.parts.size());
   } catch (const zmq::error_t& error) {
     lose(peer, std::string("cannot send to it: ") + error.what());
   }
-  // The socket's descriptor is edge-triggered, and sending may consume the edge another thread sleeps for.
-  if (sleeping_ && readable()) kick();
+  touched();
 }
 
 bool ZmqLane::receive(LaneEvent& event) {
   const std::lock_guard lock(mutex_);
   if (receive_message(event)) return true;
-  if (lost_.empty()) {
+  drained_ = true;
+  if (lost_.empty() && look_at_monitor_.exchange(false)) {
     drain_monitor();
     // What a peer sent before it was lost is there by now, and comes first.
     if (!lost_.empty() && receive_message(event)) return true;
@@ -159,14 +226,14 @@ bool ZmqLane::receive(LaneEvent& event) {
 bool ZmqLane::receive_message(LaneEvent& event) {
   zmq::message_t routing_id;
   for (;;) {
-    if (!socket_.recv(routing_id, zmq::recv_flags::dontwait)) return false;
+    if (!receive_frame(socket_, routing_id)) return false;
     event.frames.clear();
-    (void)socket_.recv(first_frame_, zmq::recv_flags::dontwait);
+    (void)receive_frame(socket_, first_frame_);
     Peer& peer = peer_of(routing_id, first_frame_);
     event.frames.push_back({static_cast<const std::byte*>(first_frame_.data()), first_frame_.size(), nullptr});
     for (bool more = first_frame_.more(); more;) {
       auto part = std::make_shared<zmq::message_t>();
-      (void)socket_.recv(*part, zmq::recv_flags::dontwait);
+      (void)receive_frame(socket_, *part);
       more = part->more();
       const auto* data = static_cast<const std::byte*>(part->data());
       const std::size_t size = part->size();
@@ -183,15 +250,33 @@ ZmqLane::Peer& ZmqLane::peer_of(const zmq::message_t& routing_id, zmq::message_t
   const std::string name(static_cast<const char*>(routing_id.data()), routing_id.size());
   Peer& peer = peers_[name];
   if (peer.link == 0) {
-    // What the monitor still has to say of this descriptor concerns an earlier connection.
-    drain_monitor();
     peer.link = ++last_link_;
     peer.name = name;
-    peer.fd = zmq_msg_get(first.handle(), ZMQ_SRCFD);
     by_link_[peer.link] = &peer;
-    if (peer.fd >= 0) by_fd_[peer.fd] = &peer;
+    claim(peer, zmq_msg_get(first.handle(), ZMQ_SRCFD));
   }
   return peer;
+}
+
+void ZmqLane::claim(Peer& peer, int fd) {
+  drain_monitor();
+  const auto found = by_fd_.find(fd);
+  if (found == by_fd_.end() || !found->second.open) {  // it was closed before its first message was read
+    if (found != by_fd_.end()) by_fd_.erase(found);
+    lose(peer, "the connection was closed");
+    return;
+  }
+  Connection& connection = found->second;
+  if (connection.peer == nullptr && !connection.doubtful) {
+    connection.peer = &peer;
+    peer.fd = fd;
+    peer.socket_number = socket_number(fd);
+    return;
+  }
+  // The descriptor had two owners before anything was read, and nobody can tell which of them this is. Sending will tell
+  // when it is gone.
+  if (connection.peer != nullptr) connection.peer->fd = -1;
+  by_fd_.erase(found);
 }
 
 bool ZmqLane::next_lost(LaneEvent& event) {
@@ -200,6 +285,7 @@ bool ZmqLane::next_lost(LaneEvent& event) {
     event = {LaneEvent::Kind::lost, peer.link, {}, std::move(lost_.front().reason)};
     lost_.pop_front();
     const bool tell = !peer.closed;
+    disconnect(peer);
     by_link_.erase(peer.link);
     peers_.erase(std::string(peer.name));
     if (tell) return true;
@@ -209,22 +295,29 @@ bool ZmqLane::next_lost(LaneEvent& event) {
 
 void ZmqLane::drain_monitor() {
   zmq::message_t head, address;
-  while (monitor_.recv(head, zmq::recv_flags::dontwait)) {
-    (void)monitor_.recv(address, zmq::recv_flags::dontwait);
+  while (receive_frame(monitor_, head)) {
+    (void)receive_frame(monitor_, address);
     std::uint16_t what = 0;
     std::int32_t value = 0;
     std::memcpy(&what, head.data(), sizeof what);
     std::memcpy(&value, static_cast<const std::byte*>(head.data()) + sizeof what, sizeof value);
     switch (what) {
+      case ZMQ_EVENT_ACCEPTED: {
+        const auto [found, is_new] = by_fd_.try_emplace(value);
+        found->second = {.open = true, .doubtful = !is_new && !found->second.open};
+        break;
+      }
       case ZMQ_EVENT_CONNECTED:
         if (const auto found = dialed_.find(address.to_string()); found != dialed_.end()) {
-          found->second->fd = value;
-          by_fd_[value] = found->second;
-          dialed_.erase(found);
+          Peer& peer = *found->second;
+          // Had it one, that was an earlier connection to the same place.
+          if (const auto old = by_fd_.find(peer.fd); old != by_fd_.end() && old->second.peer == &peer) by_fd_.erase(old);
+          peer.fd = value;
+          by_fd_[value] = {.peer = &peer, .open = true};
         }
         break;
-      case ZMQ_EVENT_CLOSED:  // also after a connect that was refused
-        if (const auto found = dialed_.find(address.to_string()); found != dialed_.end())
+      case ZMQ_EVENT_CLOSED:  // after a connect that was refused
+        if (const auto found = dialed_.find(address.to_string()); found != dialed_.end() && found->second->fd < 0)
           lose(*found->second, "nobody listens at " + address.to_string());
         break;
       case ZMQ_EVENT_DISCONNECTED:
@@ -242,25 +335,44 @@ void ZmqLane::drain_monitor() {
 
 void ZmqLane::forget_fd(int fd, const std::string& reason) {
   const auto found = by_fd_.find(fd);
-  if (found != by_fd_.end()) lose(*found->second, reason);
+  if (found == by_fd_.end()) return;
+  if (found->second.peer != nullptr)
+    lose(*found->second.peer, reason);
+  else
+    found->second.open = false;
 }
 
 void ZmqLane::lose(Peer& peer, std::string reason) {
   if (peer.lost) return;
   peer.lost = true;
-  if (const auto found = by_fd_.find(peer.fd); found != by_fd_.end() && found->second == &peer) by_fd_.erase(found);
+  if (const auto found = by_fd_.find(peer.fd); found != by_fd_.end() && found->second.peer == &peer) by_fd_.erase(found);
   if (const auto found = dialed_.find(peer.endpoint); found != dialed_.end() && found->second == &peer) dialed_.erase(found);
   lost_.push_back({&peer, std::move(reason)});
   if (sleeping_) kick();
 }
 
-bool ZmqLane::readable() { return (socket_.get(zmq::sockopt::events) & ZMQ_POLLIN) != 0; }
+/// Also drops what was still to be read.
+void ZmqLane::disconnect(Peer& peer) {
+  if (!std::exchange(peer.connected, false)) return;
+  while (zmq_disconnect(socket_.handle(), peer.endpoint.c_str()) != 0 && zmq_errno() == EINTR) {
+  }
+  touched();
+}
+
+bool ZmqLane::readable() {
+  return (uninterrupted([this] { return socket_.get(zmq::sockopt::events); }) & ZMQ_POLLIN) != 0;
+}
+
+void ZmqLane::touched() {
+  drained_ = false;
+  if (sleeping_ && readable()) kick();
+}
 
 void ZmqLane::wait(Clock::time_point until) {
   pollfd watched[3] = {};
   {
     const std::lock_guard lock(mutex_);
-    if (readable() || !lost_.empty() || (monitor_.get(zmq::sockopt::events) & ZMQ_POLLIN) != 0) return;
+    if ((!drained_ && readable()) || !lost_.empty() || look_at_monitor_) return;
     sleeping_ = true;
     watched[0] = {socket_.get(zmq::sockopt::fd), POLLIN, 0};
     watched[1] = {monitor_.get(zmq::sockopt::fd), POLLIN, 0};
@@ -274,6 +386,8 @@ void ZmqLane::wait(Clock::time_point until) {
     std::uint64_t kicks = 0;
     (void)!::read(kick_.get(), &kicks, sizeof kicks);
   }
+  // Its descriptor is edge-triggered too: what it says is remembered until the monitor was drained.
+  if (watched[1].revents != 0) look_at_monitor_ = true;
   const std::lock_guard lock(mutex_);
   sleeping_ = false;
 }
@@ -289,14 +403,13 @@ void ZmqLane::close(LinkId link) {
   if (found == by_link_.end()) return;
   Peer& peer = *found->second;
   peer.closed = true;
-  if (!peer.endpoint.empty()) {
-    (void)zmq_disconnect(socket_.handle(), peer.endpoint.c_str());
-    lose(peer, {});
-    return;
-  }
+  drain_monitor();
+  disconnect(peer);
+  if (!peer.endpoint.empty()) lose(peer, {});
+  if (peer.lost) return;
   // There is no call to disconnect one peer of a listening socket. Ending the connection under libzmq does it; the entry stays,
-  // deaf, until the monitor reports the loss.
-  if (peer.fd >= 0) (void)::shutdown(peer.fd, SHUT_RDWR);
+  // deaf, until the monitor reports the loss. Should the descriptor be another's by now, its socket has another number.
+  if (peer.socket_number != 0 && socket_number(peer.fd) == peer.socket_number) (void)::shutdown(peer.fd, SHUT_RDWR);
 }
 
 }  // namespace muster::runtime

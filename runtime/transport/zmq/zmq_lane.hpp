@@ -12,6 +12,7 @@
 
 #include <zmq.hpp>
 
+#include <atomic>
 #include <deque>
 #include <mutex>
 #include <string>
@@ -45,9 +46,17 @@ class ZmqLane final : public Lane {
     LinkId link = 0;
     std::string name;      ///< its routing id here
     std::string endpoint;  ///< of a dialed peer, `tcp://host:port`; empty for one that dialed us
-    int fd = -1;           ///< of its connection, as the monitor names it
+    int fd = -1;           ///< of its connection, as the monitor names it; -1 where that is not known
+    std::uint64_t socket_number = 0;  ///< of that descriptor's socket
+    bool connected = false;  ///< libzmq has an entry for that endpoint, which is to be taken away
     bool closed = false;   ///< by us: what still comes is dropped
     bool lost = false;     ///< its connection is gone; it stays here until that was handed out
+  };
+  /// A descriptor of libzmq's, as far as the monitor told.
+  struct Connection {
+    Peer* peer = nullptr;   ///< null until its first message was read
+    bool open = false;      ///< false: closed, and if it had sent messages, they were not read yet
+    bool doubtful = false;  ///< the next first message from it may be of an earlier connection
   };
   struct Loss {
     Peer* peer;
@@ -57,10 +66,14 @@ class ZmqLane final : public Lane {
   bool receive_message(LaneEvent& event);
   bool next_lost(LaneEvent& event);
   Peer& peer_of(const zmq::message_t& routing_id, zmq::message_t& first);
+  void claim(Peer& peer, int fd);
+  void disconnect(Peer& peer);
   void drain_monitor();
   void forget_fd(int fd, const std::string& reason);
   void lose(Peer& peer, std::string reason);
   bool readable();
+  /// After every use of the socket but receiving, which may consume the edge that another thread sleeps for.
+  void touched();
 
   std::string token_, address_;
   int port_ = 0;
@@ -71,11 +84,14 @@ class ZmqLane final : public Lane {
   zmq::socket_t socket_;
   zmq::socket_t monitor_;
   bool sleeping_ = false;  ///< a thread polls: whoever consumes the socket's edge must kick it
+  bool drained_ = false;   ///< nothing was there, and nobody touched the socket since: its descriptor will tell
+  /// Its descriptor became readable. True at first: who has never looked is not told.
+  std::atomic<bool> look_at_monitor_{true};
   LinkId last_link_ = 0;
   std::unordered_map<std::string, Peer> peers_;  ///< by routing id
   std::unordered_map<LinkId, Peer*> by_link_;
-  std::unordered_map<int, Peer*> by_fd_;
-  std::unordered_map<std::string, Peer*> dialed_;  ///< by endpoint, until the monitor says which descriptor it got
+  std::unordered_map<int, Connection> by_fd_;
+  std::unordered_map<std::string, Peer*> dialed_;  ///< by endpoint
   std::deque<Loss> lost_;      ///< not handed out yet
   zmq::message_t first_frame_;  ///< of the event handed out last
 };

@@ -5,9 +5,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <dlfcn.h>
+
 #include <algorithm>
 #include <ctime>
-#include <dlfcn.h>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -69,10 +70,24 @@ TEST(Backtrace, IsOffOutsideAScope) {
   EXPECT_TRUE(frames_of(exception).empty());
 }
 
+TEST(Backtrace, IsNotThatOfAnEarlierExceptionAtTheSameAddress) {
+  {
+    const BacktraceScope scope;
+    const auto exception = caught([] { outer_function(1); });
+    EXPECT_FALSE(frames_of(exception).empty());
+  }
+  const auto unnoted = caught([] { outer_function(1); });  // most likely at the address that the first one left
+  EXPECT_TRUE(frames_of(unnoted).empty());
+  const auto other_type = std::make_exception_ptr(std::invalid_argument("never thrown"));
+  EXPECT_TRUE(frames_of(other_type).empty());
+}
+
 TEST(Backtrace, ScopesNest) {
   const BacktraceScope scope;
   const auto first = caught([] { outer_function(1); });
-  { const BacktraceScope inner; }
+  {
+    const BacktraceScope inner;
+  }
   EXPECT_FALSE(frames_of(first).empty());
   EXPECT_FALSE(frames_of(caught([] { outer_function(1); })).empty());
 }
@@ -124,7 +139,8 @@ TEST(Backtrace, CanBeNotedForAnExceptionMadeWithoutAThrow) {
 TEST(Backtrace, SeesThrowsInOtherLibraries) {
   const BacktraceScope scope;
   // libstdc++ itself throws, in its own code.
-  const auto exception = caught([] { static_cast<void>(std::string("abc").substr(static_cast<std::size_t>(std::time(nullptr)))); });
+  const auto exception =
+      caught([] { static_cast<void>(std::string("abc").substr(static_cast<std::size_t>(std::time(nullptr)))); });
   EXPECT_NE(trace_of(exception).find("substr"), std::string::npos) << trace_of(exception);
   EXPECT_NE(trace_of(exception).find("SeesThrowsInOtherLibraries"), std::string::npos) << trace_of(exception);
 }
@@ -148,6 +164,7 @@ TEST(Backtrace, LeavesOutTheStartOfAThread) {
     trace = trace_of(caught([] { outer_function(1); }));
   }).join();
   EXPECT_NE(trace.find("outer_function"), std::string::npos) << trace;
+  EXPECT_EQ(trace.find("std_thread.h"), std::string::npos) << trace;
   EXPECT_EQ(trace.find("std::thread"), std::string::npos) << trace;
   EXPECT_EQ(trace.find("clone"), std::string::npos) << trace;
 }

@@ -1,8 +1,8 @@
-#include <muster/errors.hpp>
-#include <muster/ids.hpp>
-
 #include "runtime/base/demangle.hpp"
 #include "runtime/base/failure.hpp"
+
+#include <muster/errors.hpp>
+#include <muster/ids.hpp>
 
 #include <gtest/gtest.h>
 
@@ -16,26 +16,55 @@ namespace {
 using namespace muster;
 
 WorkerExit killed_worker() {
-  return {.pid = 3, .host = "h", .expected = false, .exit_status = {}, .signal = SIGKILL, .last_output = "out\n", .calls_in_flight = 2};
+  return {.pid = 3,
+          .host = "h",
+          .expected = false,
+          .exit_status = {},
+          .signal = SIGKILL,
+          .last_output = "out\n",
+          .calls_in_flight = 2};
 }
 
 TEST(WorkerExit, SaysWhoHowOutputAndCalls) {
   EXPECT_EQ(killed_worker().describe(),
-            "worker 3 on host h was ended by signal 9 (SIGKILL: killed, perhaps by the out-of-memory killer); its last output: "
+            "worker 3 on host h was ended by signal 9 (SIGKILL: killed, perhaps by the out-of-memory killer); its last "
+            "output: "
             "out; 2 calls were in flight");
 }
 
 TEST(WorkerExit, SaysExitStatus) {
-  const WorkerExit exit{.pid = 4, .host = {}, .expected = false, .exit_status = 7, .signal = {}, .last_output = {}, .calls_in_flight = 1};
+  const WorkerExit exit{
+      .pid = 4, .host = {}, .expected = false, .exit_status = 7, .signal = {}, .last_output = {}, .calls_in_flight = 1};
   EXPECT_EQ(exit.describe(), "worker 4 exited with status 7; 1 call was in flight");
 }
 
 TEST(WorkerExit, SaysWhatIsNotKnown) {
-  EXPECT_EQ((WorkerExit{.pid = 5, .host = "far", .expected = false, .exit_status = {}, .signal = {}, .last_output = {}, .calls_in_flight = 0}.describe()),
+  EXPECT_EQ((WorkerExit{.pid = 5,
+                        .host = "far",
+                        .expected = false,
+                        .exit_status = {},
+                        .signal = {},
+                        .last_output = {},
+                        .calls_in_flight = 0}
+                 .describe()),
             "worker 5 on host far is gone: its connection was lost, and how it ended is not known");
-  EXPECT_EQ((WorkerExit{.pid = 5, .host = "far", .expected = true, .exit_status = {}, .signal = {}, .last_output = {}, .calls_in_flight = 0}.describe()),
+  EXPECT_EQ((WorkerExit{.pid = 5,
+                        .host = "far",
+                        .expected = true,
+                        .exit_status = {},
+                        .signal = {},
+                        .last_output = {},
+                        .calls_in_flight = 0}
+                 .describe()),
             "worker 5 on host far has left, as it was asked to");
-  EXPECT_EQ((WorkerExit{.pid = 5, .host = "far", .expected = true, .exit_status = 0, .signal = {}, .last_output = {}, .calls_in_flight = 0}.describe()),
+  EXPECT_EQ((WorkerExit{.pid = 5,
+                        .host = "far",
+                        .expected = true,
+                        .exit_status = 0,
+                        .signal = {},
+                        .last_output = {},
+                        .calls_in_flight = 0}
+                 .describe()),
             "worker 5 on host far exited with status 0, as it was asked to leave");
 }
 
@@ -43,9 +72,10 @@ TEST(WorkerExit, ShowsSeveralLinesBelow) {
   WorkerExit exit = killed_worker();
   exit.signal = SIGSEGV;
   exit.last_output = "one\ntwo\n";
-  EXPECT_EQ(exit.describe(),
-            "worker 3 on host h was ended by signal 11 (SIGSEGV: it used memory that is not its own); its last output:\n"
-            "    one\n    two\n2 calls were in flight");
+  EXPECT_EQ(
+      exit.describe(),
+      "worker 3 on host h was ended by signal 11 (SIGSEGV: it used memory that is not its own); its last output:\n"
+      "    one\n    two\n2 calls were in flight");
 }
 
 TEST(ProcessExitedException, KeepsTheExit) {
@@ -67,14 +97,26 @@ TEST(CompositeException, ShowsTheFirstAndCountsTheRest) {
 }
 
 TEST(LaunchError, ListsEachFailure) {
-  LaunchFailure exited{.where = "node1", .cause = LaunchCause::exited, .exit_status = 127, .signal = {}, .output = "sh: not found\n", .message = {}, .error = nullptr};
-  LaunchFailure refused{.where = "node2", .cause = LaunchCause::handshake, .exit_status = {}, .signal = {}, .output = {}, .message = {},
+  LaunchFailure exited{.where = "node1",
+                       .cause = LaunchCause::exited,
+                       .exit_status = 127,
+                       .signal = {},
+                       .output = "sh: not found\n",
+                       .message = {},
+                       .error = nullptr};
+  LaunchFailure refused{.where = "node2",
+                        .cause = LaunchCause::handshake,
+                        .exit_status = {},
+                        .signal = {},
+                        .output = {},
+                        .message = {},
                         .error = std::make_exception_ptr(AuthError("another cookie"))};
   const LaunchError error({exited, refused}, {2, 5});
-  EXPECT_STREQ(error.what(),
-               "2 workers could not be started (2 joined and stay: 2, 5):\n"
-               "  node1: it ended before it said where it listens; it exited with status 127; its output: sh: not found\n"
-               "  node2: it was not admitted; another cookie");
+  EXPECT_STREQ(
+      error.what(),
+      "2 workers could not be started (2 joined and stay: 2, 5):\n"
+      "  node1: it ended before it said where it listens; it exited with status 127; its output: sh: not found\n"
+      "  node2: it was not admitted; another cookie");
   EXPECT_EQ(error.failures().size(), 2U);
   EXPECT_EQ(error.joined(), (std::vector<Pid>{2, 5}));
 }
@@ -154,8 +196,8 @@ void expect_all_pairs_same() {
 }
 
 TEST(CaughtAs, AgreesWithTheCompilersCatch) {
-  expect_all_pairs_same<Top, Left, Right, Diamond, VirtualLeft, VirtualRight, VirtualDiamond, Hidden, HalfHidden, BelowHidden, int,
-                        std::string, std::exception>();
+  expect_all_pairs_same<Top, Left, Right, Diamond, VirtualLeft, VirtualRight, VirtualDiamond, Hidden, HalfHidden,
+                        BelowHidden, int, std::string, std::exception>();
   EXPECT_FALSE((really_caught<Diamond, Top>()));
   EXPECT_TRUE((really_caught<VirtualDiamond, Top>()));
   EXPECT_TRUE((really_caught<HalfHidden, Top>()));

@@ -4,10 +4,11 @@
 
 #include <gtest/gtest.h>
 
+#include <cxxabi.h>
+
 #include <algorithm>
 #include <any>
 #include <csignal>
-#include <cxxabi.h>
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -169,7 +170,13 @@ TEST(Failure, ThatFetchersSeeAsItself) {
   EXPECT_STREQ(as<TimeoutError>(fetched(thrown(TimeoutError("late")))).what(), "late");
   EXPECT_STREQ(as<CancelledError>(fetched(thrown(CancelledError("no more")))).what(), "no more");
   EXPECT_STREQ(as<ChannelClosed>(fetched(thrown(ChannelClosed("shut")))).what(), "shut");
-  const WorkerExit exit{.pid = 9, .host = "h", .expected = true, .exit_status = 3, .signal = {}, .last_output = "out", .calls_in_flight = 5};
+  const WorkerExit exit{.pid = 9,
+                        .host = "h",
+                        .expected = true,
+                        .exit_status = 3,
+                        .signal = {},
+                        .last_output = "out",
+                        .calls_in_flight = 5};
   const auto exited = as<ProcessExitedException>(fetched(thrown(ProcessExitedException(exit))));
   EXPECT_EQ(exited.what(), exit.describe());
   EXPECT_EQ(exited.pid(), 9);
@@ -179,6 +186,17 @@ TEST(Failure, ThatFetchersSeeAsItself) {
   EXPECT_EQ(exited.exit().signal, std::nullopt);
   EXPECT_EQ(exited.exit().last_output, "out");
   EXPECT_EQ(exited.exit().calls_in_flight, 5U);
+}
+
+TEST(Failure, OfATaskIsRemoteButForItsDeadlineAndItsCancellation) {
+  const auto of_task = [](const std::exception_ptr& exception) {
+    return decode_failure(encode_failure(exception, 3, runtime::FailureOrigin::task));
+  };
+  EXPECT_STREQ(as<TimeoutError>(of_task(thrown(TimeoutError("late")))).what(), "late");
+  EXPECT_STREQ(as<CancelledError>(of_task(thrown(CancelledError("no more")))).what(), "no more");
+  EXPECT_TRUE(as<RemoteException>(of_task(thrown(ChannelClosed("shut")))).is<ChannelClosed>());
+  const WorkerExit exit{.pid = 9};
+  EXPECT_TRUE(as<RemoteException>(of_task(thrown(ProcessExitedException(exit)))).is<ProcessExitedException>());
 }
 
 TEST(Failure, OfAnInterruptedTaskIsRemote) {
@@ -201,8 +219,8 @@ TEST(RethrowCause, KeepsStandardExceptions) {
   expect_texts_survive<std::logic_error, std::domain_error, std::invalid_argument, std::length_error, std::out_of_range,
                        std::runtime_error, std::range_error, std::overflow_error, std::underflow_error>();
   expect_types_survive<std::exception, std::bad_exception, std::bad_alloc, std::bad_array_new_length, std::bad_cast,
-                       std::bad_any_cast, std::bad_typeid, std::bad_weak_ptr, std::bad_function_call, std::bad_optional_access,
-                       std::bad_variant_access>();
+                       std::bad_any_cast, std::bad_typeid, std::bad_weak_ptr, std::bad_function_call,
+                       std::bad_optional_access, std::bad_variant_access>();
 }
 
 TEST(RethrowCause, KeepsCodes) {
@@ -210,9 +228,10 @@ TEST(RethrowCause, KeepsCodes) {
   EXPECT_EQ(future.code(), std::future_errc::promise_already_satisfied);
   EXPECT_EQ(through(std::regex_error(std::regex_constants::error_paren)).code(), std::regex_constants::error_paren);
 
-  for (const auto& error : {std::system_error(ENOENT, std::generic_category(), "opening"), std::system_error(EACCES, std::system_category()),
-                            std::system_error(ENOENT, std::generic_category(), ""),
-                            std::system_error(std::make_error_code(std::future_errc::no_state), "a: b")}) {
+  for (const auto& error :
+       {std::system_error(ENOENT, std::generic_category(), "opening"),
+        std::system_error(EACCES, std::system_category()), std::system_error(ENOENT, std::generic_category(), ""),
+        std::system_error(std::make_error_code(std::future_errc::no_state), "a: b")}) {
     const std::system_error back = through(error);
     EXPECT_EQ(back.code(), error.code());
     EXPECT_STREQ(back.what(), error.what());
@@ -222,7 +241,8 @@ TEST(RethrowCause, KeepsCodes) {
 TEST(RethrowCause, KeepsPaths) {
   using std::filesystem::filesystem_error;
   const auto code = std::make_error_code(std::errc::permission_denied);
-  for (const auto& error : {filesystem_error("copy", "/from", "/to", code), filesystem_error("open", "/a b", code), filesystem_error("x", code)}) {
+  for (const auto& error : {filesystem_error("copy", "/from", "/to", code), filesystem_error("open", "/a b", code),
+                            filesystem_error("x", code)}) {
     const filesystem_error back = through(error);
     EXPECT_STREQ(back.what(), error.what());
     EXPECT_EQ(back.code(), code);
@@ -263,15 +283,15 @@ TEST(RethrowCause, ThrowsTheRemoteExceptionForUnknownTypes) {
 }
 
 TEST(RethrowCause, KeepsMustersOwn) {
-  expect_texts_survive<Error, HandshakeError, CodeMismatch, AuthError, VersionMismatch, UnsafeCapture, SerializationError,
-                       InterruptedError, NoSession>();
+  expect_texts_survive<Error, HandshakeError, CodeMismatch, AuthError, VersionMismatch, UnsafeCapture,
+                       SerializationError, InterruptedError, NoSession>();
 }
 
 TEST(RethrowCause, KeepsACompositeAndItsMembers) {
   const auto inner = fetched(thrown(std::range_error("far")), 5);
   const CompositeException nested({thrown(std::bad_alloc())});
-  const CompositeException composite({thrown(std::out_of_range("first")), inner, thrown(nested), thrown(Unregistered("mine")),
-                                      thrown(TimeoutError("late")), nullptr, thrown(7)});
+  const CompositeException composite({thrown(std::out_of_range("first")), inner, thrown(nested),
+                                      thrown(Unregistered("mine")), thrown(TimeoutError("late")), nullptr, thrown(7)});
   const auto remote = as<RemoteException>(fetched(thrown(composite)));
   EXPECT_EQ(remote.message(), "first\n...and 6 more exceptions.");
   const auto back = as<CompositeException>(cause(remote));
@@ -288,7 +308,12 @@ TEST(RethrowCause, KeepsACompositeAndItsMembers) {
 }
 
 TEST(RethrowCause, KeepsALaunchError) {
-  const LaunchFailure failure{.where = "host", .cause = LaunchCause::handshake, .exit_status = {}, .signal = SIGTERM, .output = "o", .message = "m",
+  const LaunchFailure failure{.where = "host",
+                              .cause = LaunchCause::handshake,
+                              .exit_status = {},
+                              .signal = SIGTERM,
+                              .output = "o",
+                              .message = "m",
                               .error = thrown(AuthError("cookie"))};
   const LaunchError error({failure, {}}, {2, 4});
   const auto back = through(error);
@@ -304,7 +329,8 @@ TEST(RethrowCause, KeepsALaunchError) {
 TEST(RethrowCause, UnpacksOneProcessAfterTheOther) {
   const auto inner = as<RemoteException>(fetched(thrown(std::out_of_range("deep")), 3));
   const auto outer = as<RemoteException>(fetched(thrown(inner), 2));
-  EXPECT_TRUE(std::string(outer.what()).starts_with("On worker 2: muster::RemoteException: On worker 3: std::out_of_range: deep"));
+  EXPECT_TRUE(std::string(outer.what())
+                  .starts_with("On worker 2: muster::RemoteException: On worker 3: std::out_of_range: deep"));
   EXPECT_EQ(outer.pid(), 2);
   EXPECT_TRUE(outer.is<RemoteException>());
   EXPECT_FALSE(outer.is<std::out_of_range>());
@@ -381,7 +407,8 @@ TEST(RegisterException, IsForAnyThread) {
 // --- bounds ----------------------------------------------------------------------------------------------------------
 
 TEST(Failure, LongTextsAreCut) {
-  const std::string text = std::string(65535, 'a') + "\xc3\xa4" + std::string(1000, 'b');  // the cut falls into one character
+  const std::string text =
+      std::string(65535, 'a') + "\xc3\xa4" + std::string(1000, 'b');  // the cut falls into one character
   const auto error = as<RemoteException>(fetched(thrown(std::runtime_error(text))));
   EXPECT_EQ(error.message(), std::string(65535, 'a') + "... (cut)");
   EXPECT_EQ(as<std::runtime_error>(cause(error)).what(), text);
@@ -394,7 +421,8 @@ TEST(Failure, HugeOriginalsStayBehind) {
 }
 
 TEST(Failure, HugeCompositesKeepWhatFits) {
-  const std::vector<std::exception_ptr> many(100, std::make_exception_ptr(std::runtime_error(std::string(1U << 18U, 'x'))));
+  const std::vector<std::exception_ptr> many(100,
+                                             std::make_exception_ptr(std::runtime_error(std::string(1U << 18U, 'x'))));
   const auto back = as<CompositeException>(cause(as<RemoteException>(fetched(thrown(CompositeException(many))))));
   ASSERT_GT(back.exceptions().size(), 10U);
   ASSERT_LT(back.exceptions().size(), 100U);
@@ -412,8 +440,9 @@ TEST(Failure, DeepCompositesKeepTheirTexts) {
 
 TEST(DecodeFailure, RefusesTruncatedBytes) {
   const auto inner = fetched(thrown(std::range_error("far")), 5);
-  const std::vector<std::exception_ptr> samples = {thrown(42), thrown(std::out_of_range("x")), thrown(TimeoutError("x")),
-                                                   thrown(CompositeException({inner, thrown(std::bad_alloc())})), inner};
+  const std::vector<std::exception_ptr> samples = {
+      thrown(42), thrown(std::out_of_range("x")), thrown(TimeoutError("x")),
+      thrown(CompositeException({inner, thrown(std::bad_alloc())})), inner};
   for (const std::exception_ptr& sample : samples) {
     const std::vector<std::byte> bytes = encode_failure(sample, 2);
     ASSERT_NO_THROW(decode_failure(bytes));
@@ -429,9 +458,18 @@ TEST(DecodeFailure, RefusesTruncatedBytes) {
 }
 
 TEST(DecodeFailure, SurvivesAnyByteChanged) {
-  const auto inner = fetched(thrown(std::filesystem::filesystem_error("f", "/p", std::make_error_code(std::errc::io_error))), 5);
-  const LaunchError launch({{.where = "w", .cause = LaunchCause::exited, .exit_status = 1, .signal = {}, .output = {}, .message = {}, .error = inner}}, {3});
-  const std::vector<std::byte> good = encode_failure(std::make_exception_ptr(CompositeException({inner, std::make_exception_ptr(launch)})), 2);
+  const auto inner =
+      fetched(thrown(std::filesystem::filesystem_error("f", "/p", std::make_error_code(std::errc::io_error))), 5);
+  const LaunchError launch({{.where = "w",
+                             .cause = LaunchCause::exited,
+                             .exit_status = 1,
+                             .signal = {},
+                             .output = {},
+                             .message = {},
+                             .error = inner}},
+                           {3});
+  const std::vector<std::byte> good =
+      encode_failure(std::make_exception_ptr(CompositeException({inner, std::make_exception_ptr(launch)})), 2);
   int refused = 0;
   for (std::size_t i = 0; i < good.size(); ++i) {
     for (const unsigned flip : {0x01U, 0x80U, 0xffU}) {

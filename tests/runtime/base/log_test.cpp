@@ -3,12 +3,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <sys/socket.h>
+#include <unistd.h>
+
 #include <array>
 #include <stdexcept>
 #include <string>
-#include <sys/socket.h>
 #include <thread>
-#include <unistd.h>
 #include <vector>
 
 namespace {
@@ -16,7 +17,8 @@ namespace {
 namespace log = muster::runtime::log;
 using testing::MatchesRegex;
 
-/// Puts a datagram socket in the place of stderr: each write arrives as one datagram, so a line in two writes would show.
+/// Puts a datagram socket in the place of stderr: each write arrives as one datagram, so a line in two writes would
+/// show.
 class Log : public testing::Test {
  protected:
   Log() {
@@ -49,7 +51,9 @@ class Log : public testing::Test {
 
 TEST_F(Log, WritesOneWholeLineAtOnce) {
   log::warning("the text {} %v with marks");
-  EXPECT_THAT(next(), MatchesRegex("muster\\[1\\] [0-9]{2}:[0-9]{2}:[0-9]{2}\\.[0-9]{3} warning: the text \\{\\} %v with marks\n"));
+  EXPECT_THAT(
+      next(),
+      MatchesRegex("muster\\[1\\] [0-9]{2}:[0-9]{2}:[0-9]{2}\\.[0-9]{3} warning: the text \\{\\} %v with marks\n"));
   EXPECT_EQ(next(), "");
 }
 

@@ -36,7 +36,8 @@ TEST(Random, TokensAreOfTheirLengthPrintableAndNeverTheSame) {
   for (int i = 0; i < 1000; ++i) {
     const std::string token = random_token(22);
     ASSERT_EQ(token.size(), 22U);
-    ASSERT_TRUE(std::all_of(token.begin(), token.end(), [](unsigned char c) { return std::isalnum(c) || c == '-' || c == '_'; }));
+    ASSERT_TRUE(std::all_of(token.begin(), token.end(),
+                            [](unsigned char c) { return std::isalnum(c) || c == '-' || c == '_'; }));
     ASSERT_TRUE(seen.insert(token).second);
   }
   EXPECT_TRUE(random_token(0).empty());

@@ -209,9 +209,9 @@ TEST(MapSchedule, OnlyTheFailedElementsOfABatchRunAgain) {
   EXPECT_TRUE(driver.schedule.done());
 }
 
-TEST(MapSchedule, ADeathChargesWhatRanAndTheRestRunsElsewhere) {
+TEST(MapSchedule, ADeathChargesTheOnlyElementThere) {
   Driver driver({.max_restarts = 0}, 1);
-  driver.read(3);
+  driver.read(2);
   driver.end();
   driver.schedule.worker_joined(3, driver.now);
   driver.complete(0);
@@ -222,8 +222,47 @@ TEST(MapSchedule, ADeathChargesWhatRanAndTheRestRunsElsewhere) {
   EXPECT_EQ(driver.failures[0].deaths, std::vector<Pid>{2});
   EXPECT_EQ(driver.failures[0].attempt, 0);
   driver.schedule.final_failure(1);
-  EXPECT_EQ(driver.sent(2).worker, 3);
+  EXPECT_TRUE(driver.schedule.done());
+}
+
+TEST(MapSchedule, SuspectsRunAloneUntilTheCauseIsKnown) {
+  Driver driver({.max_restarts = 0}, 1);
+  driver.read(4);
+  driver.end();
+  driver.schedule.worker_joined(3, driver.now);
+  driver.schedule.worker_joined(4, driver.now);
+  driver.sends.clear();
+  driver.die(2);
+  ASSERT_EQ(driver.sends.size(), 2u) << "one on each worker, and nothing behind it";
+  EXPECT_TRUE(driver.failures.empty());
+  EXPECT_EQ(driver.sends[0].first, 0u);
+  EXPECT_EQ(driver.sends[1].first, 1u);
+  driver.complete(0);
+  ASSERT_EQ(driver.sends.size(), 3u);
+  EXPECT_EQ(driver.sends[2].first, 2u);
+  driver.die(driver.sent(1).worker);
+  ASSERT_EQ(driver.failures.size(), 1u);
+  EXPECT_EQ(driver.failures[0].element, 1u);
+  EXPECT_EQ(driver.failures[0].deaths, (std::vector<Pid>{2, 4})) << "the first death was its doing too";
+  driver.schedule.final_failure(1);
   driver.complete(2);
+  driver.complete(3);
+  EXPECT_TRUE(driver.schedule.done());
+}
+
+TEST(MapSchedule, OneCauseExplainsADeathOnce) {
+  Driver driver({.max_restarts = 1}, 1);
+  driver.read(2);
+  driver.end();
+  for (const Pid pid : {3, 4, 5}) driver.schedule.worker_joined(pid, driver.now);
+  driver.die(2);
+  driver.die(driver.sent(0).worker);
+  ASSERT_EQ(driver.failures.size(), 1u);
+  EXPECT_EQ(driver.failures[0].element, 0u);
+  driver.schedule.final_failure(0);
+  driver.die(driver.sent(1).worker);
+  EXPECT_EQ(driver.failures.size(), 1u) << "its first death";
+  driver.complete(1);
   EXPECT_TRUE(driver.schedule.done());
 }
 
@@ -240,7 +279,7 @@ TEST(MapSchedule, AnElementRunsAgainAtMostMaxRestartsTimes) {
   EXPECT_EQ(driver.failures[0].deaths, (std::vector<Pid>{2, 3, 4}));
 }
 
-TEST(MapSchedule, AfterADeathABatchRunsOneByOneWithoutWhatWasDelivered) {
+TEST(MapSchedule, AfterADeathBatchesRunOneByOneWithoutWhatWasDelivered) {
   Driver driver({.batch_size = 4}, 1);
   driver.read(8);
   driver.end();
@@ -250,13 +289,26 @@ TEST(MapSchedule, AfterADeathABatchRunsOneByOneWithoutWhatWasDelivered) {
   driver.collect();
   ASSERT_TRUE(driver.sends.empty());
   driver.die(2);
-  ASSERT_EQ(driver.sends.size(), 4u);
-  for (std::size_t i = 0; i < 3; ++i) {
-    EXPECT_EQ(driver.sends[i].first, 1 + i);
-    EXPECT_EQ(driver.sends[i].count, 1u);
+  for (std::size_t element = 1; element < 8; ++element) {
+    ASSERT_EQ(driver.sends.size(), element);
+    EXPECT_EQ(driver.sends.back().first, element);
+    EXPECT_EQ(driver.sends.back().count, 1u);
+    driver.complete(element);
   }
-  EXPECT_EQ(driver.sends[3].first, 4u) << "the batch that had not started stays one";
-  EXPECT_EQ(driver.sends[3].count, 4u);
+  EXPECT_TRUE(driver.schedule.done());
+  EXPECT_TRUE(driver.failures.empty());
+}
+
+TEST(MapSchedule, TheInputIsReadOnAfterSuspectsWereCleared) {
+  Driver driver({}, 1);
+  driver.read(2);
+  driver.schedule.worker_joined(3, driver.now);
+  driver.die(2);
+  EXPECT_FALSE(driver.schedule.need_input());
+  driver.complete(0);
+  EXPECT_FALSE(driver.schedule.need_input()) << "the second is alone there";
+  driver.complete(1);
+  EXPECT_TRUE(driver.schedule.need_input());
 }
 
 TEST(MapSchedule, RemovalChargesNobody) {
@@ -286,6 +338,7 @@ TEST(MapSchedule, WithoutWorkersElementsFail) {
   ASSERT_EQ(driver.failures.size(), 3u);
   for (const auto& failure : driver.failures) {
     EXPECT_EQ(failure.reason, MapFailure::Reason::no_worker);
+    EXPECT_EQ(failure.deaths, std::vector<Pid>{2}) << "it was there when that died";
     driver.schedule.final_failure(failure.element);
   }
   EXPECT_TRUE(driver.schedule.need_input()) << "the rest must fail too";

@@ -4,18 +4,19 @@
 
 #include <gtest/gtest.h>
 
+#include <dlfcn.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <array>
 #include <atomic>
 #include <bit>
 #include <cstring>
-#include <dlfcn.h>
 #include <filesystem>
 #include <limits>
 #include <memory>
 #include <string>
-#include <sys/mman.h>
 #include <thread>
-#include <unistd.h>
 #include <vector>
 
 namespace {
@@ -79,7 +80,8 @@ TEST(Code, FindsWhatWasLoadedLaterAndForgetsWhatWasUnloaded) {
   EXPECT_NE(reference.module, name_code(address(&function_here)).module);
   EXPECT_EQ(find_code(reference), function);
   library.reset();
-  if (dlopen(extra_library, RTLD_NOW | RTLD_NOLOAD) != nullptr) GTEST_SKIP() << "something keeps " << extra_library << " loaded";
+  if (dlopen(extra_library, RTLD_NOW | RTLD_NOLOAD) != nullptr)
+    GTEST_SKIP() << "something keeps " << extra_library << " loaded";
   EXPECT_NE(error_of([&] { find_code(reference); }).find("is not loaded in this process"), std::string::npos);
   EXPECT_THROW(name_code(function), muster::Error);
 }
@@ -97,20 +99,22 @@ TEST(Code, RefusesHostileReferences) {
   const CodeReference good = name_code(address(&function_here));
   const auto base = reinterpret_cast<std::uint64_t>(address(&function_here)) - good.offset;
   const auto heap = std::make_unique<int>(0);
-  const std::uint64_t offsets[] = {0,  // the ELF header is not executable
-                                   std::numeric_limits<std::uint64_t>::max(),
-                                   std::uint64_t{1} << 63U,
-                                   std::uint64_t{1} << 40U,
-                                   0 - base,  // address 0
-                                   reinterpret_cast<std::uint64_t>(&static_data) - base,
-                                   reinterpret_cast<std::uint64_t>(heap.get()) - base,
-                                   reinterpret_cast<std::uint64_t>(dlsym(RTLD_DEFAULT, "getpid")) - base};  // another module's
+  const std::uint64_t offsets[] = {
+      0,  // the ELF header is not executable
+      std::numeric_limits<std::uint64_t>::max(),
+      std::uint64_t{1} << 63U,
+      std::uint64_t{1} << 40U,
+      0 - base,  // address 0
+      reinterpret_cast<std::uint64_t>(&static_data) - base,
+      reinterpret_cast<std::uint64_t>(heap.get()) - base,
+      reinterpret_cast<std::uint64_t>(dlsym(RTLD_DEFAULT, "getpid")) - base};  // another module's
   for (const std::uint64_t offset : offsets) {
     const std::string error = error_of([&] { find_code({good.module, offset}); });
     EXPECT_NE(error.find("not inside its code"), std::string::npos) << offset << ": " << error;
     EXPECT_NE(error.find(program_path()), std::string::npos) << error;
   }
-  EXPECT_NE(error_of([&] { find_code({good.module + 1, good.offset}); }).find("is not loaded in this process"), std::string::npos);
+  EXPECT_NE(error_of([&] { find_code({good.module + 1, good.offset}); }).find("is not loaded in this process"),
+            std::string::npos);
 }
 
 TEST(Code, KnowsTheProgram) {
@@ -163,7 +167,8 @@ TEST(FindAddress, SeesPointersWhereverTheyPoint) {
 }
 
 TEST(FindAddress, LeavesNumbersAlone) {
-  EXPECT_EQ(find_address_among(0.0, 1.0, -1.0, 3.14159, 1e300, 1e-300, std::numeric_limits<double>::infinity()), std::nullopt);
+  EXPECT_EQ(find_address_among(0.0, 1.0, -1.0, 3.14159, 1e300, 1e-300, std::numeric_limits<double>::infinity()),
+            std::nullopt);
   EXPECT_EQ(find_address_among(std::int64_t{0}, std::int64_t{1}, std::int64_t{-1}, std::int64_t{1'000'000},
                                std::int64_t{4'000'000'000}, std::numeric_limits<std::int64_t>::max(),
                                std::numeric_limits<std::int64_t>::min()),

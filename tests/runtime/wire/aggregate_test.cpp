@@ -1,6 +1,6 @@
-#include <muster/detail/aggregate.hpp>
-
 #include "tests/runtime/wire/round_trip.hpp"
+
+#include <muster/detail/aggregate.hpp>
 
 #include <cereal/types/memory.hpp>
 #include <gtest/gtest.h>
@@ -239,7 +239,8 @@ TEST(Aggregate, AllSortsTravel) {
   trip(Fixed{5, "x"});
   trip(std::vector<Fixed>{{5, "x"}, {6, "y"}});
   trip(std::array<Fixed, 2>{{{5, "x"}, {6, "y"}}});
-  trip(Largest{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, "16", 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31});
+  trip(Largest{0,    1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15,
+               "16", 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31});
   trip(Recursive{1, {{2, {}, {}}}, {{"x", {3, {}, {}}}}});
   trip(Nested{{{1, 2, 3}, {4, 5, 6}}, {{1, "x"}, 2, {3}}, {TwoBases{}}, Point{7, 8, 9}});
 }

@@ -1,6 +1,6 @@
-#include <muster/detail/archive.hpp>
-
 #include "tests/runtime/wire/round_trip.hpp"
+
+#include <muster/detail/archive.hpp>
 
 #include <cereal/types/polymorphic.hpp>
 #include <cereal/types/valarray.hpp>
@@ -14,9 +14,9 @@ namespace {
 
 using namespace std::chrono_literals;
 
-#define EXPECT_TRIP(...)                     \
-  do {                                       \
-    const auto original = __VA_ARGS__;       \
+#define EXPECT_TRIP(...)                       \
+  do {                                         \
+    const auto original = __VA_ARGS__;         \
     EXPECT_EQ(round_trip(original), original); \
   } while (false)
 
@@ -244,7 +244,7 @@ class WithSerialize {
   bool operator==(const WithSerialize&) const = default;
   template <class A>
   void serialize(A& archive) {
-    archive& number_& text_;
+    archive & number_ & text_;
   }
 
  private:

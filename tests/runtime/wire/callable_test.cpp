@@ -1,6 +1,6 @@
-#include <muster/callable.hpp>
-
 #include "tests/runtime/wire/round_trip.hpp"
+
+#include <muster/callable.hpp>
 
 #include <gtest/gtest.h>
 
@@ -51,11 +51,9 @@ TEST(BindFront, CapturedValuesAreConstOrMoved) {
 }
 
 TEST(BindFront, TravelsWithWhatItCaptured) {
-  const auto bound = bind_front(
-      [](const std::string& text, const std::vector<double>& values, int n) {
-        return text + std::to_string(values.size()) + std::to_string(n);
-      },
-      "x", std::vector<double>(1000, 1.0));
+  const auto bound = bind_front([](const std::string& text, const std::vector<double>& values,
+                                   int n) { return text + std::to_string(values.size()) + std::to_string(n); },
+                                "x", std::vector<double>(1000, 1.0));
   check_callable<std::remove_const_t<decltype(bound)>>();
   EXPECT_EQ(round_trip(bound)(5), "x10005");
   EXPECT_EQ(written(bound).parts.size(), 1u);

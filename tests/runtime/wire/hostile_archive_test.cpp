@@ -77,8 +77,8 @@ TEST(HostileArchive, EveryChangedByteGivesAValueOrAnError) {
 }
 
 TEST(HostileArchive, HugeSizesAreRefusedBeforeAnythingIsAllocated) {
-  for (const std::size_t size : {std::size_t{100}, std::size_t{1} << 32, std::size_t{1} << 61, (std::size_t{1} << 61) + 1,
-                                 std::size_t{1} << 63, static_cast<std::size_t>(-1)}) {
+  for (const std::size_t size : {std::size_t{100}, std::size_t{1} << 32, std::size_t{1} << 61,
+                                 (std::size_t{1} << 61) + 1, std::size_t{1} << 63, static_cast<std::size_t>(-1)}) {
     const Payload payload = payload_of_size(size);
     expect_refused<std::string>(payload);
     expect_refused<std::vector<double>>(payload);
@@ -157,7 +157,8 @@ TEST(HostileArchive, DeepNestingIsRefused) {
 
 TEST(HostileArchive, SharedPointersAreNotConfused) {
   // The second pointer names the first one's object as one of another type.
-  Payload payload = written(std::pair(std::make_shared<std::uint64_t>(0x4141414141414141), std::shared_ptr<std::uint64_t>()));
+  Payload payload =
+      written(std::pair(std::make_shared<std::uint64_t>(0x4141414141414141), std::shared_ptr<std::uint64_t>()));
   payload.bytes.data()[payload.bytes.size() - 1] = std::byte{1};
   EXPECT_NO_THROW((read_all<std::pair<std::shared_ptr<std::uint64_t>, std::shared_ptr<std::uint64_t>>>(payload)));
   expect_refused<std::pair<std::shared_ptr<std::uint64_t>, std::shared_ptr<std::string>>>(payload);

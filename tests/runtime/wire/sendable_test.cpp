@@ -1,6 +1,7 @@
-#include <muster/detail/sendable.hpp>
-
 #include "tests/runtime/wire/round_trip.hpp"
+
+#include <muster/detail/sendable.hpp>
+#include <muster/serialize/eigen.hpp>
 
 #include <gtest/gtest.h>
 
@@ -169,6 +170,32 @@ TEST(Sendable, CapturedAddressesAreRefusedWhenSent) {
     EXPECT_NE(text.find("trust"), std::string::npos) << text;
     EXPECT_NE(text.find("CapturedAddresses"), std::string::npos) << text;
   }
+}
+
+TEST(Sendable, EigensMatricesTravelAsOneBlock) {
+  const Eigen::MatrixXd matrix = Eigen::MatrixXd::Random(100, 7);
+  EXPECT_EQ(round_trip(matrix), matrix);
+  const Payload payload = written(matrix);
+  ASSERT_EQ(payload.parts.size(), 1u);
+  EXPECT_EQ(static_cast<const void*>(payload.parts[0].data), matrix.data());
+  const Eigen::Vector3f vector(1, 2, 3);
+  EXPECT_EQ(round_trip(vector), vector);
+  EXPECT_EQ(written(vector).bytes.size(), 3 * sizeof(float));
+  const Eigen::ArrayXXi empty(0, 5);
+  EXPECT_EQ(round_trip(empty).cols(), 5);
+}
+
+TEST(Sendable, HostileMatricesAreRefused) {
+  const auto sized = [](std::size_t rows, std::size_t columns) {
+    Payload payload;
+    OutputArchive archive(payload);
+    archive.write_count(rows);
+    archive.write_count(columns);
+    return payload;
+  };
+  EXPECT_THROW(read_all<Eigen::MatrixXd>(sized(1'000'000, 1'000'000)), SerializationError);
+  EXPECT_THROW(read_all<Eigen::MatrixXd>(sized(std::size_t{1} << 32, std::size_t{1} << 32)), SerializationError);
+  EXPECT_THROW(read_all<Eigen::MatrixXd>(sized(static_cast<std::size_t>(-1), 1)), SerializationError);
 }
 
 TEST(Sendable, UnknownFunctionsAreRefused) {

@@ -1,0 +1,228 @@
+#include "runtime/session/kept_functions.hpp"
+
+#include "runtime/base/log.hpp"
+#include "runtime/session/process.hpp"
+
+#include <muster/spawn.hpp>
+
+#include <algorithm>
+#include <list>
+#include <span>
+
+namespace muster::runtime {
+
+using detail::CorePointer;
+using detail::KeptId;
+using detail::Payload;
+
+// -- where it is kept ----------------------------------------------------------------------------------------------------------
+
+void KeptFunctions::keep(KeptId id, std::shared_ptr<const void> function) {
+  CorePointer arrival;
+  {
+    const std::lock_guard lock(mutex_);
+    Entry& entry = entries_[id];
+    entry.function = std::move(function);
+    arrival = std::move(entry.arrival);
+  }
+  if (arrival) arrival->set_value({});
+}
+
+void KeptFunctions::drop(KeptId id, const std::exception_ptr& failure) {
+  CorePointer arrival;
+  std::shared_ptr<const void> dropped;  // destroyed without the lock
+  {
+    const std::lock_guard lock(mutex_);
+    auto found = entries_.extract(id);
+    if (found.empty()) return;
+    arrival = std::move(found.mapped().arrival);
+    dropped = std::move(found.mapped().function);
+  }
+  if (arrival) detail::fail_local(arrival, failure);
+}
+
+void KeptFunctions::fail(KeptId id, const std::exception_ptr& failure) { drop(id, failure); }
+
+void KeptFunctions::release(KeptId id) {
+  drop(id, std::make_exception_ptr(CancelledError("The function of this call did not arrive, or was withdrawn")));
+}
+
+void KeptFunctions::process_gone(Pid pid) {
+  std::vector<KeptId> ids;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [id, entry] : entries_)
+      if (id.creator == pid) ids.push_back(id);
+  }
+  for (const KeptId& id : ids) release(id);
+}
+
+std::shared_ptr<const void> KeptFunctions::wait_for(KeptId id) {
+  CorePointer arrival;
+  {
+    const std::lock_guard lock(mutex_);
+    Entry& entry = entries_[id];
+    if (entry.function) return entry.function;
+    if (!entry.arrival) entry.arrival = detail::make_local_core();
+    arrival = entry.arrival;
+    ++entry.waiting;
+  }
+  const auto leave = [&](bool arrived) -> std::shared_ptr<const void> {
+    const std::lock_guard lock(mutex_);
+    const auto found = entries_.find(id);
+    if (found == entries_.end()) return nullptr;
+    --found->second.waiting;
+    if (arrived) return found->second.function;
+    // The last that gives up leaves nothing behind: the function may never come.
+    if (!found->second.function && found->second.waiting == 0) entries_.erase(found);
+    return nullptr;
+  };
+  try {
+    detail::require_value(arrival, {});
+  } catch (...) {
+    (void)leave(false);
+    throw;
+  }
+  if (auto function = leave(true)) return function;
+  throw CancelledError("The function of this call was withdrawn");
+}
+
+std::size_t KeptFunctions::size() const {
+  const std::lock_guard lock(mutex_);
+  return entries_.size();
+}
+
+// -- who sends it ----------------------------------------------------------------------------------------------------------------
+
+namespace {
+
+void release_kept(Pid creator, std::uint64_t number) { current_process().kept_functions().release({creator, number}); }
+
+void release_at(Pid pid, KeptId id) {
+  try {
+    remote_do(&release_kept, pid, id.creator, id.number);
+  } catch (const std::exception& error) {  // it is gone, and the function with it
+    log::debug("A function kept at process " + std::to_string(pid) + " is not freed: " + error.what());
+  }
+}
+
+}  // namespace
+
+SentFunction::~SentFunction() {
+  if (current_process_or_null() == nullptr) return;
+  // Stopping the task that ends here must not keep it from cleaning up.
+  const auto deadline = exchange_scope_deadline(std::nullopt);
+  const TaskScope scope(nullptr, false);
+  for (const auto& [pid, id] : ids_) release_at(pid, id);
+  (void)exchange_scope_deadline(deadline);
+}
+
+KeptId SentFunction::at(Pid pid) {
+  const std::lock_guard lock(mutex_);
+  if (const auto found = ids_.find(pid); found != ids_.end()) return found->second;
+  Calls& calls = current_process().calls();
+  const KeptId id{calls.self(), calls.next_number()};
+  Payload payload;
+  write_(payload, id);
+  const auto arrival = detail::start_call(pid, keep_, std::move(payload), detail::Returns::value);
+  ids_[pid] = id;
+  arrival->when_settled(false, [self = weak_from_this(), core = arrival.get(), pid, id] {
+    if (core->state() != detail::FutureCore::State::failed) return;
+    detail::run_here([self, pid, id] {
+      if (const auto function = self.lock()) function->lost(pid, id);
+    });
+  });
+  return id;
+}
+
+void SentFunction::lost(Pid pid, KeptId id) {
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = ids_.find(pid);
+    if (found == ids_.end() || found->second != id) return;
+    ids_.erase(found);
+  }
+  release_at(pid, id);
+}
+
+}  // namespace muster::runtime
+
+namespace muster::detail {
+
+void keep_function(KeptId id, std::shared_ptr<const void> function) {
+  runtime::current_process().kept_functions().keep(id, std::move(function));
+}
+
+void fail_kept_function(KeptId id, const std::exception_ptr& failure) {
+  runtime::current_process().kept_functions().fail(id, failure);
+}
+
+std::shared_ptr<const void> kept_function(KeptId id) { return runtime::current_process().kept_functions().wait_for(id); }
+
+// -- caching pools -----------------------------------------------------------------------------------------------------------------
+
+namespace {
+
+bool same_bytes(const Payload& a, const Payload& b) {
+  if (!a.handles.empty() || !b.handles.empty() || a.parts.size() != b.parts.size()) return false;
+  if (!std::ranges::equal(a.bytes.bytes(), b.bytes.bytes())) return false;
+  return std::ranges::equal(a.parts, b.parts, [](const Part& x, const Part& y) {
+    return std::ranges::equal(std::span(x.data, x.size), std::span(y.data, y.size));
+  });
+}
+
+/// A name, and behind it what was encoded by itself.
+Payload behind(KeptId id, const Payload& encoded) {
+  Payload payload;
+  OutputArchive archive(payload);
+  write_kept_id(archive, id);
+  payload.bytes.append(encoded.bytes.data(), encoded.bytes.size());
+  payload.parts = encoded.parts;
+  payload.handles = encoded.handles;
+  return payload;
+}
+
+}  // namespace
+
+class FunctionCache {
+ public:
+  std::shared_ptr<runtime::SentFunction> find_or_add(Thunk keep, Payload&& encoded) {
+    const std::lock_guard lock(mutex_);
+    for (const Entry& entry : entries_)
+      if (entry.keep == keep && same_bytes(*entry.encoded, encoded)) return entry.sent;
+    encoded.own();
+    auto kept = std::make_shared<const Payload>(std::move(encoded));
+    auto sent = std::make_shared<runtime::SentFunction>(
+        keep, [kept](Payload& payload, KeptId id) { payload = behind(id, *kept); });
+    entries_.push_back({keep, std::move(kept), sent});
+    return sent;
+  }
+  void clear() {
+    std::list<Entry> dropped;
+    const std::lock_guard lock(mutex_);
+    dropped.swap(entries_);
+  }
+
+ private:
+  struct Entry {
+    Thunk keep;
+    std::shared_ptr<const Payload> encoded;
+    std::shared_ptr<runtime::SentFunction> sent;
+  };
+  std::mutex mutex_;  ///< guards entries_
+  std::list<Entry> entries_;
+};
+
+std::shared_ptr<FunctionCache> make_function_cache() { return std::make_shared<FunctionCache>(); }
+
+KeptId keep_cached(FunctionCache& cache, Pid pid, Thunk keep, Payload&& encoded) {
+  return cache.find_or_add(keep, std::move(encoded))->at(pid);
+}
+
+std::shared_ptr<runtime::SentFunction> cached_function(FunctionCache& cache, Thunk keep, Payload&& encoded) {
+  return cache.find_or_add(keep, std::move(encoded));
+}
+
+void clear_cache(FunctionCache& cache) { cache.clear(); }
+
+}  // namespace muster::detail

@@ -1,0 +1,64 @@
+// What processes say to each other before they know each other. The outcome must be a value or an Error; what was read,
+// written again, must read as the same.
+
+#include "runtime/cluster/handshake.hpp"
+
+#include "runtime/session/start_record.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <span>
+#include <string>
+
+namespace {
+
+using namespace muster::runtime;
+using Bytes = std::span<const std::byte>;
+
+/// Reads with `decode`, writes, reads and writes again: both writings must be equal.
+template <class Decode>
+void twice(Bytes bytes, const Decode& decode) {
+  try {
+    const auto first = encode(decode(bytes));
+    const auto second = encode(decode(first.bytes.bytes()));
+    const auto a = first.bytes.bytes(), b = second.bytes.bytes();
+    if (!std::equal(a.begin(), a.end(), b.begin(), b.end())) std::abort();
+  } catch (const muster::Error&) {
+  }
+}
+
+void check_hello(Bytes bytes) {
+  twice(bytes, decode_hello);
+  try {
+    verify(decode_hello(bytes), "cookie");
+    std::abort();  // nobody guesses a proof
+  } catch (const muster::Error&) {
+  }
+}
+
+void check_record(Bytes bytes) {
+  const std::string line(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  try {
+    const auto record = read_record(line);
+    (void)read_record(write_record(record));
+  } catch (const muster::Error&) {
+  }
+}
+
+}  // namespace
+
+/// The first byte chooses what the rest is read as.
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  if (size == 0) return 0;
+  const Bytes bytes(reinterpret_cast<const std::byte*>(data + 1), size - 1);
+  switch (data[0] % 6) {
+    case 0: check_hello(bytes); break;
+    case 1: twice(bytes, decode_welcome); break;
+    case 2: twice(bytes, decode_refuse); break;
+    case 3: twice(bytes, decode_member); break;
+    case 4: twice(bytes, decode_exit); break;
+    default: check_record(bytes); break;
+  }
+  return 0;
+}
