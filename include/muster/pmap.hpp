@@ -379,6 +379,8 @@ auto pmap(F f, RangesThenMaybeOptions&&... ranges_then_maybe_options) {
 /// One thread at a time.
 template <class Map>
 class UnorderedMap {
+  struct State;
+
   using Value = typename std::remove_cvref_t<decltype(std::declval<Map&>().results())>::value_type;
 
  public:
@@ -403,7 +405,6 @@ class UnorderedMap {
 
    private:
     friend class UnorderedMap;
-    using State = typename UnorderedMap::State;
     explicit iterator(State* state) : state_(state) {}
     State* state_ = nullptr;
   };

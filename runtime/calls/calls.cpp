@@ -71,7 +71,7 @@ CorePointer Calls::start(Pid pid, detail::Thunk thunk, Payload&& arguments, Retu
       return core;
     } catch (const ProcessExitedException&) {
       (void)take_pending(header.number);
-      if (!placed) throw;
+      if (!placed || pid == 1) throw;
       const std::lock_guard lock(pending_mutex_);
       placement_.left(pid);  // it died since it was chosen: another takes the call
     } catch (...) {
@@ -341,7 +341,7 @@ std::size_t Calls::calls_in_flight(Pid pid) const {
 
 void Calls::worker_joined(Pid pid) {
   const std::lock_guard lock(pending_mutex_);
-  if (pid != self_) placement_.joined(pid);
+  placement_.joined(pid);
 }
 
 void Calls::fail_pending(Pid pid, const std::exception_ptr& failure) {

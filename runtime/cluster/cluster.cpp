@@ -56,15 +56,16 @@ void Cluster::on_message(Incoming message) {
 }
 
 void Cluster::on_member_added(const Member& member) {
-  bool connects = false;
+  bool reachable = false, eager = false;
   {
     const std::lock_guard lock(mutex_);
     if (!membership_.add(member)) return;
-    connects = !membership_.lazy() && member.pid < self_pid_ && membership_.may_talk(self_pid_, member.pid);
+    reachable = membership_.may_talk(self_pid_, member.pid);
+    eager = reachable && !membership_.lazy() && member.pid < self_pid_;
   }
-  calls_->worker_joined(member.pid);
+  if (reachable) calls_->worker_joined(member.pid);  // it may be chosen for calls
   if (events_.changed) events_.changed(0);
-  if (connects) connect(member.pid);
+  if (eager) connect(member.pid);
 }
 
 void Cluster::on_hello(Incoming& message) {
@@ -98,8 +99,10 @@ void Cluster::join(const Hello& hello, const Incoming& message) {
   }
   transport_.admit(*message.link, 1);
   calls_->set_self(hello.to);
+  std::vector<Pid> others;
   for (const Member& member : hello.facts.members)
-    if (member.pid != 1) calls_->worker_joined(member.pid);
+    if (member.pid != 1 && may_talk_to(member.pid)) others.push_back(member.pid);
+  for (const Pid pid : others) calls_->worker_joined(pid);  // they may be chosen for calls
   events_.joined(hello.facts);
   Welcome welcome;
   welcome.self = self;
@@ -107,8 +110,8 @@ void Cluster::join(const Hello& hello, const Incoming& message) {
   seal(welcome, hello.nonce, settings_.cookie);
   transport_.send(*message.link, Header{.kind = MessageKind::welcome}, encode(welcome));
   if (!hello.facts.lazy)
-    for (const Member& member : hello.facts.members)
-      if (member.pid != 1 && member.pid < hello.to && membership_.may_talk(hello.to, member.pid)) connect(member.pid);
+    for (const Pid pid : others)
+      if (pid < hello.to) connect(pid);
 }
 
 void Cluster::accept_peer(const Hello& hello, const Incoming& message) {
@@ -329,14 +332,12 @@ void Cluster::on_dial(Incoming& message) {
 }
 
 void Cluster::established(Pid pid, const std::shared_ptr<Link>& link) {
-  Waiting waiting;
-  {
-    const std::lock_guard lock(mutex_);
-    links_[pid] = link;
-    unreachable_.erase(pid);
-    if (auto found = connecting_.extract(pid); !found.empty()) waiting = std::move(found.mapped());
-  }
-  for (const auto& tell : waiting) tell(link);
+  const std::lock_guard lock(mutex_);
+  unreachable_.erase(pid);
+  // Before others see the link, so that nothing sent directly overtakes what waited.
+  if (const auto found = connecting_.extract(pid); !found.empty())
+    for (const auto& tell : found.mapped()) tell(link);
+  links_[pid] = link;
 }
 
 void Cluster::give_up(Pid pid, const std::string& why) {
@@ -364,6 +365,11 @@ Member Cluster::self_member() const {
 Member Cluster::member_here() const {
   const Member* known = membership_.find(self_pid_);
   return known != nullptr ? *known : settings_.self;
+}
+
+bool Cluster::may_talk_to(Pid pid) const {
+  const std::lock_guard lock(mutex_);
+  return membership_.may_talk(self_pid_, pid);
 }
 
 std::vector<Pid> Cluster::procs() const {

@@ -98,6 +98,7 @@ class Cluster final : public Router {
   void refuse(const std::shared_ptr<Link>& link, const std::exception& error);
   Dialed take_dialed(LinkId link);
   Member member_here() const;
+  bool may_talk_to(Pid pid) const;
   void on_dial(Incoming& message);
   void on_member_added(const Member& member);
   void handshake_lost(const std::shared_ptr<Link>& link, const std::string& reason);

@@ -87,8 +87,7 @@ runtime::ProcessSettings master_settings(const SessionOptions& options, const Fl
   if (options.encryption == Encryption::On)
     throw Error(
         "Encryption::On is not available in this version: connections between processes of one host are not encrypted, "
-        "and "
-        "no others are made. Use Encryption::Auto.");
+        "and no others are made. Use Encryption::Auto.");
   runtime::ProcessSettings settings;
   const std::string bind = options.bind_address.empty() ? "127.0.0.1" : options.bind_address;
   settings.lane = std::make_unique<runtime::ZmqLane>(bind);

@@ -312,6 +312,8 @@ TEST_F(Processes, MasterWorkerKeepsWorkersApart) {
                               HasSubstr("master_worker")));
     }
   EXPECT_EQ(fetchfrom(added[0], call_me, 1), 1);
+  // Whom spawn chooses there is one that it may call.
+  EXPECT_EQ(fetchfrom(added[0], [] { return spawn([] { return myid(); }).fetch(); }), 1);
   EXPECT_EQ(::testing::internal::GetCapturedStderr(), "");
 }
 

@@ -60,9 +60,18 @@ struct is_task : std::false_type {};
 template <class T>
 struct is_task<Task<T>> : std::true_type {};
 
+template <class F, class... A>
+struct CallResult {
+  using type = void;  // check_call says what is wrong
+};
+template <class F, class... A>
+  requires std::is_invocable_v<F, sent_t<A>...>
+struct CallResult<F, A...> {
+  using type = unwrap_task_t<std::invoke_result_t<F, sent_t<A>...>>;
+};
 /// What a call of f with these arguments gives its caller.
 template <class F, class... A>
-using call_result_t = unwrap_task_t<std::invoke_result_t<F, sent_t<A>...>>;
+using call_result_t = typename CallResult<F, A...>::type;
 
 struct RunCompleter {
   std::shared_ptr<TaskRun> run;
@@ -155,7 +164,10 @@ Payload encode_call(const F& f, const A&... arguments) {
 template <class F, class... A>
 CorePointer start(Pid pid, Returns returns, const F& f, A&&... arguments) {
   check_call<F, A...>();
-  return start_call(pid, &invoke<F, sent_t<A>...>, encode_call(f, arguments...), returns);
+  if constexpr (std::is_invocable_v<F, sent_t<A>...>)
+    return start_call(pid, &invoke<F, sent_t<A>...>, encode_call(f, arguments...), returns);
+  else
+    return nullptr;  // refused by check_call
 }
 
 }  // namespace muster::detail
