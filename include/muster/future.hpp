@@ -131,7 +131,7 @@ R invoke_to_end(G&& g, A&&... arguments) {
 template <class T>
 class FutureAwaiter;
 
-enum class FutureForm : std::uint8_t { handle, value, failure };
+enum class FutureForm : std::uint8_t { handle, value, failure, task_handle };
 
 /// Writes what every form of a future starts with.
 template <class Archive>
@@ -139,13 +139,21 @@ void save_future_head(Archive& archive, FutureForm form, const CorePointer& core
   archive(static_cast<std::uint8_t>(form), core->id().creator, core->id().number, core->owner());
 }
 
-/// Reads a handle written by add_handle.
+/// Writes the handle itself.
 template <class Archive>
-CorePointer load_future_handle(Archive& archive) {
+void save_future_handle(Archive& archive, const CorePointer& core) {
+  save_future_head(archive, core->task ? FutureForm::task_handle : FutureForm::handle, core);
+  archive(archive.add_handle(core));
+}
+
+/// Reads what add_handle wrote.
+template <class Archive>
+CorePointer load_future_handle(Archive& archive, FutureForm form) {
   std::uint32_t index = 0;
   archive(index);
   auto core = std::dynamic_pointer_cast<FutureCore>(archive.handle(index));
   if (!core) throw SerializationError("A future in a message names a handle of another kind");
+  if (form == FutureForm::task_handle) core->task = true;
   return core;
 }
 
@@ -203,8 +211,7 @@ class Future : public detail::FutureBase {
       detail::save_future_head(archive, detail::FutureForm::failure, core_);
       archive(core_->encoded_failure());
     } else {
-      detail::save_future_head(archive, detail::FutureForm::handle, core_);
-      archive(archive.add_handle(core_));
+      detail::save_future_handle(archive, core_);
     }
   }
   template <class Archive>
@@ -220,7 +227,7 @@ class Future : public detail::FutureBase {
       archive(failure);
       core_ = detail::make_failed_core(id, owner, std::move(failure));
     } else {
-      core_ = detail::load_future_handle(archive);
+      core_ = detail::load_future_handle(archive, static_cast<detail::FutureForm>(form));
     }
   }
 
@@ -277,8 +284,7 @@ class Future<void> : public detail::FutureBase {
       detail::save_future_head(archive, detail::FutureForm::failure, core_);
       archive(core_->encoded_failure());
     } else {
-      detail::save_future_head(archive, detail::FutureForm::handle, core_);
-      archive(archive.add_handle(core_));
+      detail::save_future_handle(archive, core_);
     }
   }
   template <class Archive>
@@ -294,7 +300,7 @@ class Future<void> : public detail::FutureBase {
       archive(failure);
       core_ = detail::make_failed_core(id, owner, std::move(failure));
     } else {
-      core_ = detail::load_future_handle(archive);
+      core_ = detail::load_future_handle(archive, static_cast<detail::FutureForm>(form));
     }
   }
 };

@@ -117,9 +117,9 @@ Payload Calls::call_here(detail::Thunk thunk, Payload&& arguments) {
 
 // -- sending ---------------------------------------------------------------------------------------------------------------
 
-void Calls::check_waited(const std::string& what) {
+void Calls::check_waited(Executor::Woken woken, const std::string& what) {
+  if (woken == Executor::Woken::ended) throw NoSession("The session ended while " + what);
   if (const TaskState* task = current_task()) task->check();
-  if (executor_.stopped()) throw NoSession("The session ended while " + what);
   throw TimeoutError("The deadline ended while " + what);
 }
 
@@ -131,7 +131,7 @@ std::shared_ptr<Link> Calls::wait_for_link(Pid pid, Waits waits) {
     router_.when_linked(pid, [wakeup](const auto&) { wakeup->wake(); });
     const auto woken = executor_.block(*wakeup, heedful ? current_deadline() : std::nullopt,
                                        heedful ? Executor::Stops::heeded : Executor::Stops::ignored);
-    if (woken != Executor::Woken::event) check_waited("process " + std::to_string(pid) + " was being connected");
+    if (woken != Executor::Woken::event) check_waited(woken, "process " + std::to_string(pid) + " was being connected");
   }
 }
 
@@ -167,7 +167,7 @@ void Calls::transmit_over(Link& link, const Header& header, const Payload& paylo
     const auto woken = executor_.block(*wakeup, may_give_up ? current_deadline() : std::nullopt,
                                        may_give_up ? Executor::Stops::heeded : Executor::Stops::ignored);
     if (woken != Executor::Woken::event)
-      check_waited("process " + std::to_string(link.peer) + " took no more data, and a message for it had to wait");
+      check_waited(woken, "process " + std::to_string(link.peer) + " took no more data, and a message for it had to wait");
   }
 }
 
@@ -290,6 +290,7 @@ bool Calls::cancel(const CorePointer& core) {
   if (core->settled(false)) return false;
   if (core->state() == FutureCore::State::elsewhere) {
     const auto answer = ask_about(core, ReferenceOperation::cancel, {});
+    if (!answer) return false;
     detail::require_value(answer, {});
     return answer->take_payload().bytes.size() == 1;
   }
@@ -317,11 +318,11 @@ void Calls::interrupt(Pid pid) {
 bool Calls::block_until_settled(const CorePointer& core, bool needs_value, std::optional<Clock::time_point> deadline) {
   Wakeup wakeup(executor_);
   if (!core->add_waiter(wakeup, needs_value)) return true;
-  (void)executor_.block(wakeup, deadline);
+  const auto woken = executor_.block(wakeup, deadline);
   core->remove_waiter(wakeup);
   if (core->settled(needs_value)) return true;
+  if (woken == Executor::Woken::ended) throw NoSession("The session ended while a future was being waited for");
   if (const TaskState* task = current_task()) task->check();
-  if (executor_.stopped()) throw NoSession("The session ended while a future was being waited for");
   return false;
 }
 

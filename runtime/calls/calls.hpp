@@ -117,7 +117,7 @@ class Calls {
   void post(Pid pid, const std::shared_ptr<Link>& link, const Header& header, detail::Payload&& payload);
   void unsent(Pid pid, const Header& header, const detail::Payload& payload);
   std::shared_ptr<Link> wait_for_link(Pid pid, Waits waits);
-  void check_waited(const std::string& what);
+  static void check_waited(Executor::Woken woken, const std::string& what);
   std::uint32_t code_on(Link& link, detail::Thunk thunk);
   void announce_handles(const detail::Payload& payload, Pid receiver);
   void retract_handles(const detail::Payload& payload, Pid receiver);
@@ -148,7 +148,7 @@ class Calls {
   // references
   void receive_handles(Incoming& message, Pid sender);
   std::shared_ptr<detail::Handle> handle_of(const HandleRecord& record);
-  /// Asks the owner of a reference. The answer settles the core that is returned.
+  /// Asks the owner of a reference. The answer settles the core that is returned: null where the value is here already.
   detail::CorePointer ask_about(const detail::CorePointer& core, ReferenceOperation operation, detail::Payload&& put);
   detail::CorePointer request(Pid owner, ReferenceOperation operation, RemoteRefId ref, detail::Payload&& put);
   void on_reference_request(Incoming& message, Pid sender);
@@ -168,6 +168,8 @@ class Calls {
   void note_waiting();
   void touch(detail::FutureCore& core);
   void let_go(detail::FutureCore& core);
+  void answered(detail::FutureCore& core);
+  void drop_count(detail::FutureCore& core);
 
   std::atomic<Pid> self_;
   Transport& transport_;

@@ -64,12 +64,24 @@ void Calls::touch(FutureCore& core) {
   held_.created(core.id(), core.owner());
 }
 
-void Calls::let_go(FutureCore& core) {
-  const std::lock_guard lock(references_mutex_);
-  if (!core.counted) return;
+/// With references_mutex_.
+void Calls::drop_count(FutureCore& core) {
+  // A question that the owner hears after the release would make a slot there that nobody lets go.
+  if (!core.counted || core.questions > 0) return;
   core.counted = false;
   held_.dropped(core.id());
   note_waiting();
+}
+
+void Calls::let_go(FutureCore& core) {
+  const std::lock_guard lock(references_mutex_);
+  drop_count(core);
+}
+
+void Calls::answered(FutureCore& core) {
+  const std::lock_guard lock(references_mutex_);
+  --core.questions;
+  if (core.settled(true)) drop_count(core);
 }
 
 void Calls::note_waiting() {
@@ -106,6 +118,7 @@ void Calls::announce_handles(const Payload& payload, Pid receiver) {
       if (core->task && core->id().creator == self_ && !core->counted) {
         retain = true;  // the owner does not know yet that its result will be wanted there
         retaining_[core->id()] = core;
+        ++core->questions;
       }
       if (!core->counted) {
         core->counted = true;
@@ -149,11 +162,8 @@ void Calls::receive_handles(Incoming& message, Pid sender) {
     auto handle = handle_of(record);
     held_.received(record.id, handle->owner(), sender);
     if (auto* core = dynamic_cast<FutureCore*>(handle.get())) {
-      core->counted = !core->settled(true);
-      if (!core->counted) {  // what it names is here
-        held_.dropped(record.id);
-        note_waiting();
-      }
+      core->counted = true;
+      if (core->settled(true)) drop_count(*core);  // what it names is here
     }
     message.payload.handles.push_back(std::move(handle));
   }
@@ -186,14 +196,24 @@ CorePointer Calls::request(Pid owner, ReferenceOperation operation, RemoteRefId 
 }
 
 CorePointer Calls::ask_about(const CorePointer& core, ReferenceOperation operation, Payload&& put) {
+  {
+    const std::lock_guard lock(references_mutex_);
+    if (core->settled(true)) return nullptr;
+    ++core->questions;
+  }
   touch(*core);  // the question makes a slot there, which its first holder has to let go
-  return request(core->owner(), operation, core->id(), std::move(put));
+  auto answer = request(core->owner(), operation, core->id(), std::move(put));
+  answer->when_settled(false, [this, asking = std::weak_ptr(core)] {
+    if (const auto asker = asking.lock()) answered(*asker);
+  });
+  return answer;
 }
 
 bool Calls::is_ready(const CorePointer& core) {
   if (core->settled(false)) return true;
   if (core->state() == FutureCore::State::pending) return false;
   const auto answer = ask_about(core, ReferenceOperation::is_ready, {});
+  if (!answer) return true;
   detail::require_value(answer, {});
   return answer->take_payload().bytes.size() == 1;
 }
@@ -204,6 +224,7 @@ void Calls::pursue(const CorePointer& core, bool needs_value) {
   if (core->settled(needs_value) || core->state() == FutureCore::State::pending) return;
   if (needs_value ? core->value_requested.exchange(true) : core->wait_requested.exchange(true)) return;
   const auto answer = ask_about(core, needs_value ? ReferenceOperation::fetch : ReferenceOperation::wait, {});
+  if (!answer) return;
   // Who gave up waiting may drop the handle: the question does not keep it.
   answer->when_settled(false, [this, asking = std::weak_ptr(core), answer = answer.get()] {
     const auto asker = asking.lock();
@@ -229,6 +250,7 @@ void Calls::fulfil(const CorePointer& core, Payload&& value) {
   Payload own = value;
   own.own();
   const auto answer = ask_about(core, ReferenceOperation::put, std::move(value));
+  if (!answer) already();
   detail::require_value(answer, {});
   if (answer->take_payload().bytes.empty()) already();
   core->set_value(std::move(own));
@@ -348,15 +370,16 @@ void Calls::on_retained(RemoteRefId ref, Pid owner, bool kept) {
     core = std::move(found->second);
     retaining_.erase(found);
   }
-  if (kept) return;
-  // The answer came before the owner heard that others want it: it is here, and goes back.
-  core->when_settled(false, [this, core, ref] {
-    if (core->state() == FutureCore::State::failed)
-      give_back(core->owner(), ref, failure_payload(core->encoded_failure()), true);
-    else if (core->state() == FutureCore::State::here)
-      give_back(core->owner(), ref, core->encoded_value(), false);
-    // Otherwise the owner was about to keep it.
-  });
+  // Where it was not kept, the answer came before the owner heard that others want it: it is here, and goes back.
+  if (!kept)
+    core->when_settled(false, [this, core, ref] {
+      if (core->state() == FutureCore::State::failed)
+        give_back(core->owner(), ref, failure_payload(core->encoded_failure()), true);
+      else if (core->state() == FutureCore::State::here)
+        give_back(core->owner(), ref, core->encoded_value(), false);
+      // Otherwise the owner was about to keep it.
+    });
+  answered(*core);
 }
 
 void Calls::give_back(Pid owner, RemoteRefId ref, Payload&& payload, bool failed) {

@@ -95,6 +95,8 @@ void Executor::stop() {
   for (PoolThread& thread : threads_)
     if (thread.thread.joinable()) thread.thread.join();
   if (watchdog_.joinable()) watchdog_.join();
+  Lock lock(mutex_);
+  all_left_.wait(lock, [this] { return blocking_ == 0; });
 }
 
 void Executor::set_slots(int slots) {
@@ -171,6 +173,7 @@ void Executor::run(Lock& lock, std::shared_ptr<Job> job) {
 }
 
 void Executor::poke_or_create() {
+  if (stopping_) return;  // stop() joins the threads there are
   if (idle_.empty()) {
     create_thread();
     return;
@@ -312,6 +315,7 @@ Executor::Woken Executor::block(Wakeup& wakeup, std::optional<Clock::time_point>
   TaskState::StopWatch watch = 0;
   if (task != nullptr) watch = task->on_stop([&wakeup] { wakeup.wake(); });
   Lock lock(mutex_);
+  ++blocking_;
   const bool had_slot = give_slot_up();
   const auto stop_requested = [task] { return task != nullptr && task->stop_reason() != StopReason::none; };
   while (!wakeup.happened() && !stopping_ && Clock::now() < deadline) {
@@ -343,8 +347,10 @@ Executor::Woken Executor::block(Wakeup& wakeup, std::optional<Clock::time_point>
   if (task != nullptr) task->clear_on_stop(watch);
   lock.lock();
   if (had_slot) take_slot(lock);
+  if (--blocking_ == 0 && stopping_) all_left_.notify_all();
   if (stop_requested()) return Woken::stop;
-  return wakeup.happened() ? Woken::event : Woken::deadline;
+  if (wakeup.happened()) return Woken::event;
+  return stopping_ ? Woken::ended : Woken::deadline;
 }
 
 void Executor::wake(Wakeup& wakeup) {

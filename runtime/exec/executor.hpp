@@ -71,7 +71,7 @@ class Executor {
 
   /// Starts receiving. Before it, nothing but set_slots may be called.
   void start(MessageSource& source);
-  /// Ends all threads; running jobs are waited for, queued ones dropped. Blocked threads wake.
+  /// Ends all threads; running jobs are waited for, queued ones dropped. Blocked threads wake, and leave before it returns.
   void stop();
   /// Whether stop was called.
   bool stopped() const { return stopping_.load(std::memory_order_acquire); }
@@ -85,7 +85,8 @@ class Executor {
   /// Jobs that run now or wait for a slot.
   std::size_t jobs() const;
 
-  enum class Woken { event, deadline, stop };
+  /// `ended`: the executor was stopped. It may be destroyed as soon as block has returned, like all of its process.
+  enum class Woken { event, deadline, stop, ended };
   /// Whether a request to stop the task ends its waiting.
   enum class Stops { heeded, ignored };
   /// Blocks the calling thread until wakeup.wake(), the deadline, or a stop request of its task. Gives up the task's slot
@@ -147,6 +148,8 @@ class Executor {
   int free_slots_;
   int slots_;
   int running_ = 0;
+  int blocking_ = 0;  ///< threads in block
+  std::condition_variable all_left_;
   std::deque<std::shared_ptr<Job>> queue_;
   struct Resuming {
     bool granted = false;

@@ -579,18 +579,13 @@ TEST_F(Calls, EverywhereAlwaysThatThrowsOnALateWorkerFailsItsStart) {
 // -- failures of remote_do ----------------------------------------------------------------------------------------------------------
 
 TEST_F(Calls, FailuresOfRemoteDoAreLoggedWhereTheyHappen) {
-  testing::internal::CaptureStderr();
+  const CapturedStderr captured;
   remote_do([] { throw std::runtime_error("lost in the master"); }, 1);
   remote_do([] { throw std::runtime_error("lost in a worker"); }, 2);
-  // What workers print comes through pipes: waited for by its last word.
-  std::string all;
-  const bool there = eventually([&all] {
-    all += testing::internal::GetCapturedStderr();
-    testing::internal::CaptureStderr();
+  EXPECT_TRUE(eventually([&captured] {  // what workers print comes through pipes
+    const auto all = captured.text();
     return all.find("lost in the master") != std::string::npos && all.find("lost in a worker") != std::string::npos;
-  });
-  (void)testing::internal::GetCapturedStderr();
-  EXPECT_TRUE(there) << all;
+  })) << captured.text();
   EXPECT_EQ(remotecall_fetch(&square, 2, 3), 9);
 }
 

@@ -5,7 +5,10 @@
 #include <muster/muster.hpp>
 
 #include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
+#include <array>
 #include <chrono>
 #include <string>
 #include <thread>
@@ -49,6 +52,31 @@ class OwnWorkers {
 
  private:
   std::vector<Pid> pids_;
+};
+
+/// What this process writes to standard error, readable at any time; GoogleTest's own capture must end to be read.
+class CapturedStderr {
+ public:
+  CapturedStderr() : before_(::dup(STDERR_FILENO)), memory_(::memfd_create("stderr", MFD_CLOEXEC)) { ::dup2(memory_, STDERR_FILENO); }
+  ~CapturedStderr() {
+    ::dup2(before_, STDERR_FILENO);
+    ::close(before_);
+    ::close(memory_);
+  }
+  CapturedStderr(const CapturedStderr&) = delete;
+  CapturedStderr& operator=(const CapturedStderr&) = delete;
+
+  std::string text() const {
+    std::string all;
+    std::array<char, 4096> part{};
+    for (ssize_t got = 0; (got = ::pread(memory_, part.data(), part.size(), static_cast<off_t>(all.size()))) > 0;)
+      all.append(part.data(), static_cast<std::size_t>(got));
+    return all;
+  }
+
+ private:
+  int before_;
+  int memory_;
 };
 
 /// The exception f() throws, as that type; anything else fails the test.

@@ -172,7 +172,7 @@ TEST_F(CallsTest, CancelBeforeAndWhileItRuns) {
 }
 
 TEST_F(CallsTest, AProcessThatDiesFailsWhatWaitsForIt) {
-  const Body forever = [](TaskRun&) {
+  static const Body forever = [](TaskRun&) {  // it may start when this test is over
     while (current_task()->stop_reason() == StopReason::none) std::this_thread::yield();
   };
   const auto call = start(1, 2, forever);
@@ -195,7 +195,7 @@ TEST_F(CallsTest, AProcessThatDiesFailsWhatWaitsForIt) {
 TEST_F(CallsTest, SpawnPassesOverAProcessThatJustDied) {
   calls(1).worker_joined(2);
   calls(1).worker_joined(3);
-  const Body body = [](TaskRun& run) { run.complete({}); };
+  static const Body body = [](TaskRun& run) { run.complete({}); };
   // The router knows of the death before the calls do.
   std::thread death([&] { at(1).lose(2); });
   for (int i = 0; i < 50; ++i) {

@@ -1,0 +1,6 @@
+// expect: bind_front
+#include <muster/spawn.hpp>
+
+void refused(int n) {
+  muster::remote_do([&n] { ++n; }, 2);
+}
