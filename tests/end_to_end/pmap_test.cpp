@@ -567,6 +567,7 @@ TEST_F(Pmap, AnUnorderedRangeIsMovableAndCancelsWhenDestroyed) {
   const auto f = muster::bind_front(
       [](const std::string& path, int x) {
         if (x < 2) return x;
+        add_line(path, "started");
         try {
           muster::this_task::sleep_for(1min);
         } catch (const muster::CancelledError&) {
@@ -583,8 +584,9 @@ TEST_F(Pmap, AnUnorderedRangeIsMovableAndCancelsWhenDestroyed) {
     auto moved = std::move(range);
     auto it = moved.begin();
     EXPECT_LT(it->first, 2U);
+    EXPECT_TRUE(eventually([&] { return trace.count("started") == 2; }));
   }
-  EXPECT_TRUE(eventually([&] { return trace.lines().size() == 2; }));
+  EXPECT_TRUE(eventually([&] { return trace.count("cancelled") == 2; }));
 }
 
 TEST_F(Pmap, UnorderedThrowsWhileWalked) {
