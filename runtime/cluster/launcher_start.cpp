@@ -286,13 +286,14 @@ void Launcher::greet(const Record& record, const std::string& endpoint) {
   hello.facts.ident = record->member.ident;
   hello.facts.connect_idents = record->member.connect_idents;
   seal(hello, cluster_.cookie());
+  const std::string resolved = transport_.lane().resolve(endpoint);  // may wait: not under the lock
   {
     const std::lock_guard lock(mutex_);
     if (record->failure || record->stage != WorkerRecord::Stage::starting) return;
     record->stage = WorkerRecord::Stage::greeted;
     record->nonce = hello.nonce;
     for (const Member& member : hello.facts.members) record->told.push_back(member.pid);
-    record->link = transport_.dial(endpoint);
+    record->link = transport_.dial(resolved);
     greeted_[record->link->id] = record;
   }
   transport_.send(*record->link, Header{.kind = MessageKind::hello}, encode(hello));

@@ -45,7 +45,10 @@ class Lane {
   virtual std::chrono::nanoseconds spin() const { return {}; }
   /// Where this process can be dialed, as `host:port` or the lane's own form.
   virtual std::string endpoint() const = 0;
-  /// Starts a connection. Messages may be sent at once; a failure shows as a lost link.
+  /// Puts addresses in place of host names, for which dial() does not look; may wait for a name server for seconds.
+  /// @returns the endpoint unchanged where it has none, or its name is not known (which dial() reports).
+  virtual std::string resolve(const std::string& endpoint) { return endpoint; }
+  /// Starts a connection; does not wait. Messages may be sent at once; a failure shows as a lost link.
   virtual LinkId dial(const std::string& endpoint) = 0;
   /// Hands a message to the lane, whole. Copies the small part and borrowed parts; owned parts are kept until sent.
   /// A lost link swallows it.
@@ -60,6 +63,8 @@ class Lane {
   /// Drops a connection at this side and, where the lane can, at the other. receive() hands out nothing more of it, but what
   /// it is handing out just then.
   virtual void close(LinkId link) = 0;
+  /// Drops connections that others made before that time and over which no message has come: they are no links yet.
+  virtual void close_silent(Clock::time_point /*since*/) {}
 };
 
 }  // namespace muster::runtime

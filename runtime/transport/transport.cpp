@@ -70,8 +70,9 @@ Transport::Transport(std::unique_ptr<Lane> lane, TransportSink& sink, TransportO
 Transport::~Transport() = default;
 
 std::shared_ptr<Link> Transport::dial(const std::string& endpoint) {
+  const std::string resolved = lane_->resolve(endpoint);
   const std::unique_lock lock(mutex_);  // held over dial, so that the link is known before its first event is
-  auto link = std::make_shared<Link>(lane_->dial(endpoint));
+  auto link = std::make_shared<Link>(lane_->dial(resolved), true);
   link->last_heard = now();
   links_[link->id] = link;
   return link;
@@ -403,9 +404,15 @@ void Transport::keep_alive(std::chrono::nanoseconds interval, std::chrono::nanos
   // Having been stopped or starved ourselves, we cannot blame the peers for silence.
   const bool late = before != 0 && time - before > 3 * interval.count();
   for (const auto& link : links()) {
-    if (link->peer == 0) continue;
     if (late) link->last_heard.store(time, std::memory_order_relaxed);
-    if (time - link->last_heard.load(std::memory_order_relaxed) > timeout.count()) {
+    const Clock::rep silence = time - link->last_heard.load(std::memory_order_relaxed);
+    if (link->peer == 0) {
+      if (link->dialed || silence <= options_.hello_timeout.count()) continue;
+      lane_->close(link->id);
+      lost(link, "it was not admitted");
+      continue;
+    }
+    if (silence > timeout.count()) {
       lane_->close(link->id);
       lost(link, "nothing was heard from it for " + std::to_string(timeout.count() / 1'000'000) +
                      " ms (SessionOptions::heartbeat_timeout)");
@@ -415,6 +422,7 @@ void Transport::keep_alive(std::chrono::nanoseconds interval, std::chrono::nanos
     link->last_sent.store(time, std::memory_order_relaxed);
     lane_->send(link->id, Header{.kind = MessageKind::heartbeat}, {});
   }
+  if (!late) lane_->close_silent(Clock::now() - options_.hello_timeout);
 }
 
 std::vector<std::shared_ptr<Link>> Transport::links() const {

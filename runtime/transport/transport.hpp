@@ -25,15 +25,17 @@ struct TransportOptions {
   std::uint64_t max_message = std::uint64_t{64} << 30;      ///< bytes of one message, parts included
   std::int64_t credit_window = std::int64_t{64} << 20;      ///< bytes under way on a link
   std::size_t most_assemblies = std::size_t{1} << 14;       ///< messages of a link of which only some pieces are here
+  std::chrono::nanoseconds hello_timeout = std::chrono::seconds(30);  ///< for who connects to be admitted; see keep_alive
 };
 
 class Transport;
 
 /// One link. Its members are the transport's.
 struct Link {
-  explicit Link(LinkId link) : id(link) {}
+  explicit Link(LinkId link, bool by_us = false) : id(link), dialed(by_us) {}
 
   const LinkId id;
+  const bool dialed;         ///< by us; else by the peer
   std::atomic<Pid> peer{0};  ///< 0 until admitted
   std::atomic<bool> gone{false};
   std::atomic<std::int64_t> outstanding{0};  ///< sent and not yet said to be consumed, in bytes
@@ -123,6 +125,7 @@ class Transport {
   Lane& lane() { return *lane_; }
   const TransportOptions& options() const { return options_; }
 
+  /// May wait for a name server, holding no lock; never where lane().resolve made the endpoint.
   std::shared_ptr<Link> dial(const std::string& endpoint);
   /// From now on the link is that peer's, and may send anything.
   void admit(Link& link, Pid peer);
@@ -150,7 +153,8 @@ class Transport {
   void wait(Clock::time_point until) { lane_->wait(until); }
   void kick() { lane_->kick(); }
 
-  /// Sends heartbeats on links that were quiet for `interval`, and gives up those from which nothing came for `timeout`.
+  /// Sends heartbeats on links that were quiet for `interval`, and gives up those from which nothing came for `timeout`. Who
+  /// connected and was not admitted within hello_timeout is closed. (Links that were dialed are for the dialer to give up.)
   void keep_alive(std::chrono::nanoseconds interval, std::chrono::nanoseconds timeout);
   std::vector<std::shared_ptr<Link>> links() const;
 

@@ -5,11 +5,11 @@
 #include "runtime/base/log.hpp"
 #include "runtime/base/random.hpp"
 
+#include <fcntl.h>
 #include <netdb.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -35,12 +35,6 @@ auto uninterrupted(F f) {
 
 auto receive_frame(zmq::socket_t& socket, zmq::message_t& frame) {
   return uninterrupted([&] { return socket.recv(frame, zmq::recv_flags::dontwait); });
-}
-
-/// The kernel's number of the socket behind a descriptor; descriptors themselves are used again at once. 0: none.
-std::uint64_t socket_number(int fd) {
-  struct stat status {};
-  return fd >= 0 && fstat(fd, &status) == 0 && S_ISSOCK(status.st_mode) ? status.st_ino : 0;
 }
 
 UniqueFd make_eventfd() {
@@ -79,9 +73,14 @@ std::string bracketed(const std::string& address) {
 
 void release_owner(void* /*data*/, void* hint) noexcept { delete static_cast<std::shared_ptr<const void>*>(hint); }
 
-/// `host:port` as libzmq and its monitor write it, with the address in numbers.
+UniqueFd duplicate(const UniqueFd& fd) { return UniqueFd(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0)); }
+
+constexpr const char* no_descriptor = "no file descriptor is left; raise the limit of open files (ulimit -n)";
+
+/// `host:port` with the address in numbers, as libzmq and its monitor write it after `tcp://`.
+/// @param flags getaddrinfo's; without AI_NUMERICHOST it may wait for a name server
 /// @throws Error
-std::string numeric_endpoint(const std::string& endpoint) {
+std::string numeric_endpoint(const std::string& endpoint, int flags) {
   const auto colon = endpoint.rfind(':');
   int port = 0;
   if (colon != std::string::npos)
@@ -90,6 +89,7 @@ std::string numeric_endpoint(const std::string& endpoint) {
   std::string host = endpoint.substr(0, colon);
   if (host.size() > 2 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
   addrinfo hints{};
+  hints.ai_flags = flags;
   hints.ai_socktype = SOCK_STREAM;
   addrinfo* found = nullptr;
   if (const int error = getaddrinfo(host.c_str(), nullptr, &hints, &found); error != 0) throw Error(gai_strerror(error));
@@ -102,7 +102,7 @@ std::string numeric_endpoint(const std::string& endpoint) {
           getnameinfo(chosen->ai_addr, chosen->ai_addrlen, numbers, sizeof numbers, nullptr, 0, NI_NUMERICHOST);
       error != 0)
     throw Error(gai_strerror(error));
-  return "tcp://" + bracketed(numbers) + ":" + std::to_string(port);
+  return bracketed(numbers) + ":" + std::to_string(port);
 }
 
 /// A frame of this part: without a copy where somebody keeps it alive.
@@ -120,6 +120,7 @@ ZmqLane::ZmqLane(const std::string& address, int port)
     : token_(random_token(32)),
       address_(address),
       kick_(make_eventfd()),
+      spare_(make_eventfd()),
       context_(make_context()),
       socket_(context_, zmq::socket_type::router),
       monitor_(context_, zmq::socket_type::pair) {
@@ -127,7 +128,7 @@ ZmqLane::ZmqLane(const std::string& address, int port)
   if (address.find(':') != std::string::npos) socket_.set(zmq::sockopt::ipv6, true);
   const std::string watched = "inproc://monitor-" + token_;
   if (zmq_socket_monitor(socket_.handle(), watched.c_str(),
-                         ZMQ_EVENT_CONNECTED | ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_CLOSED | ZMQ_EVENT_DISCONNECTED |
+                         ZMQ_EVENT_CONNECTED | ZMQ_EVENT_CONNECT_RETRIED | ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_CLOSED | ZMQ_EVENT_DISCONNECTED |
                              ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL) != 0)
     throw Error(std::string("Cannot watch a ZeroMQ socket: ") + zmq_strerror(zmq_errno()));
   monitor_.set(zmq::sockopt::linger, 0);
@@ -156,11 +157,22 @@ ZmqLane::~ZmqLane() {
   socket_.close();
 }
 
+std::string ZmqLane::resolve(const std::string& endpoint) {
+  try {
+    return numeric_endpoint(endpoint, 0);
+  } catch (const Error& error) {
+    log::warning("Cannot resolve " + endpoint + ": " + error.what());
+    return endpoint;
+  }
+}
+
 LinkId ZmqLane::dial(const std::string& endpoint) {
   std::string name = random_token(24);
   std::string numeric, failure;
   try {
-    numeric = numeric_endpoint(endpoint);
+    numeric = "tcp://" + numeric_endpoint(endpoint, AI_NUMERICHOST);
+    // libzmq would try again in a day.
+    if (!duplicate(kick_)) failure = no_descriptor;
   } catch (const Error& error) {
     failure = error.what();
   }
@@ -226,7 +238,10 @@ bool ZmqLane::receive(LaneEvent& event) {
 bool ZmqLane::receive_message(LaneEvent& event) {
   zmq::message_t routing_id;
   for (;;) {
-    if (!receive_frame(socket_, routing_id)) return false;
+    if (!receive_frame(socket_, routing_id)) {
+      settle_doubts();
+      return false;
+    }
     event.frames.clear();
     (void)receive_frame(socket_, first_frame_);
     Peer& peer = peer_of(routing_id, first_frame_);
@@ -270,13 +285,20 @@ void ZmqLane::claim(Peer& peer, int fd) {
   if (connection.peer == nullptr && !connection.doubtful) {
     connection.peer = &peer;
     peer.fd = fd;
-    peer.socket_number = socket_number(fd);
     return;
   }
   // The descriptor had two owners before anything was read, and nobody can tell which of them this is. Sending will tell
-  // when it is gone.
-  if (connection.peer != nullptr) connection.peer->fd = -1;
-  by_fd_.erase(found);
+  // when it is gone; closed, it is deaf.
+  connection.spoke = true;
+  if (connection.peer != nullptr) std::exchange(connection.peer, nullptr)->fd = -1;
+}
+
+/// Nothing is left to read: of whatever was accepted before, all that earlier connections sent was read. (libzmq's I/O thread hands
+/// over what a connection sent before it accepts the next one.)
+void ZmqLane::settle_doubts() {
+  for (const int fd : doubtful_)
+    if (const auto found = by_fd_.find(fd); found != by_fd_.end()) found->second.doubtful = false;
+  doubtful_.clear();
 }
 
 bool ZmqLane::next_lost(LaneEvent& event) {
@@ -304,7 +326,9 @@ void ZmqLane::drain_monitor() {
     switch (what) {
       case ZMQ_EVENT_ACCEPTED: {
         const auto [found, is_new] = by_fd_.try_emplace(value);
-        found->second = {.open = true, .doubtful = !is_new && !found->second.open};
+        const bool doubtful = !is_new && !found->second.open;
+        found->second = {.open = true, .doubtful = doubtful, .since = Clock::now()};
+        if (doubtful) doubtful_.push_back(value);
         break;
       }
       case ZMQ_EVENT_CONNECTED:
@@ -320,11 +344,19 @@ void ZmqLane::drain_monitor() {
         if (const auto found = dialed_.find(address.to_string()); found != dialed_.end() && found->second->fd < 0)
           lose(*found->second, "nobody listens at " + address.to_string());
         break;
+      case ZMQ_EVENT_CONNECT_RETRIED:  // that is, it will be, in a day
+        // Where no descriptor was left for the first try, no other event tells. It also comes after the loss of an earlier
+        // peer there, so it proves nothing by itself.
+        if (const auto found = dialed_.find(address.to_string());
+            found != dialed_.end() && found->second->fd < 0 && !duplicate(kick_))
+          lose(*found->second, "cannot connect to " + address.to_string() + ": " + no_descriptor);
+        break;
       case ZMQ_EVENT_DISCONNECTED:
-        forget_fd(value, "the connection was closed");
+        forget_fd(value, "the connection was closed", std::exchange(handshake_failed_, false));
         break;
       case ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL:
       case ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL:
+        handshake_failed_ = true;
         log::warning("A peer was closed at " + address.to_string() + ": what it sent is no ZeroMQ handshake");
         break;
       default:
@@ -333,11 +365,14 @@ void ZmqLane::drain_monitor() {
   }
 }
 
-void ZmqLane::forget_fd(int fd, const std::string& reason) {
+/// @param unheard nothing was received from it: no handshake came to its end
+void ZmqLane::forget_fd(int fd, const std::string& reason, bool unheard) {
   const auto found = by_fd_.find(fd);
   if (found == by_fd_.end()) return;
   if (found->second.peer != nullptr)
     lose(*found->second.peer, reason);
+  else if (unheard && !found->second.doubtful)
+    by_fd_.erase(found);
   else
     found->second.open = false;
 }
@@ -407,9 +442,38 @@ void ZmqLane::close(LinkId link) {
   disconnect(peer);
   if (!peer.endpoint.empty()) lose(peer, {});
   if (peer.lost) return;
-  // There is no call to disconnect one peer of a listening socket. Ending the connection under libzmq does it; the entry stays,
-  // deaf, until the monitor reports the loss. Should the descriptor be another's by now, its socket has another number.
-  if (peer.socket_number != 0 && socket_number(peer.fd) == peer.socket_number) (void)::shutdown(peer.fd, SHUT_RDWR);
+  // The entry stays, deaf, until the monitor reports the loss.
+  const int fd = peer.fd;
+  if (fd >= 0) shut_down(fd, [&] { return !peer.lost && peer.fd == fd; });
+}
+
+void ZmqLane::close_silent(Clock::time_point since) {
+  const std::lock_guard lock(mutex_);
+  drain_monitor();
+  const auto is_silent = [since](const Connection& connection) {
+    return connection.open && connection.peer == nullptr && !connection.spoke && !connection.doubtful &&
+           connection.since < since;
+  };
+  std::vector<int> silent;
+  for (const auto& [fd, connection] : by_fd_)
+    if (is_silent(connection)) silent.push_back(fd);
+  for (const int fd : silent)
+    shut_down(fd, [&] {
+      const auto found = by_fd_.find(fd);
+      return found != by_fd_.end() && is_silent(found->second);
+    });
+  if (!silent.empty())
+    log::warning(std::to_string(silent.size()) + " connections were closed over which nothing had come");
+}
+
+/// Ends the connection under libzmq, which then reports its loss.
+/// @param is_it asked when all that the monitor told was read: whether the descriptor still is of the connection that is meant
+template <class Condition>
+void ZmqLane::shut_down(int fd, Condition is_it) {
+  if (::dup3(fd, spare_.get(), O_CLOEXEC) < 0) return;
+  drain_monitor();
+  if (is_it()) (void)::shutdown(spare_.get(), SHUT_RDWR);
+  (void)::dup3(kick_.get(), spare_.get(), O_CLOEXEC);
 }
 
 }  // namespace muster::runtime
