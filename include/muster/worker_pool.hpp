@@ -120,7 +120,7 @@ struct Codec<WorkerPool> {
     PoolName name;
     archive.read_number(name.owner);
     archive.read_number(name.number);
-    return WorkerPool(std::in_place, name);
+    return {std::in_place, name};
   }
 };
 

@@ -1,11 +1,11 @@
 /// @file
-/// A lane carries whole messages between this process and its peers, in order for each. It knows bytes and links, nothing of
-/// what they mean.
+/// A lane carries whole messages between this process and its peers, in order for each. It knows bytes and links,
+/// nothing of what they mean.
 #pragma once
 
-#include <muster/detail/payload.hpp>
-
 #include "runtime/wire/codec.hpp"
+
+#include <muster/detail/payload.hpp>
 
 #include <chrono>
 #include <cstddef>
@@ -60,8 +60,8 @@ class Lane {
   virtual void wait(Clock::time_point until) = 0;
   /// Ends a wait() now or the next one.
   virtual void kick() = 0;
-  /// Drops a connection at this side and, where the lane can, at the other. receive() hands out nothing more of it, but what
-  /// it is handing out just then.
+  /// Drops a connection at this side and, where the lane can, at the other. receive() hands out nothing more of it, but
+  /// what it is handing out just then.
   virtual void close(LinkId link) = 0;
   /// Drops connections that others made before that time and over which no message has come: they are no links yet.
   virtual void close_silent(Clock::time_point /*since*/) {}

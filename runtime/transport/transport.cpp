@@ -1,8 +1,8 @@
 #include "runtime/transport/transport.hpp"
 
-#include <muster/errors.hpp>
-
 #include "runtime/base/log.hpp"
+
+#include <muster/errors.hpp>
 
 #include <algorithm>
 
@@ -260,7 +260,8 @@ void Transport::take(LaneEvent& event) {
   try {
     take_message(link, event);
   } catch (const std::exception& error) {
-    log::warning("A peer is closed (" + (link->peer == 0 ? std::string("not admitted") : "process " + std::to_string(link->peer)) +
+    log::warning("A peer is closed (" +
+                 (link->peer == 0 ? std::string("not admitted") : "process " + std::to_string(link->peer)) +
                  "): " + error.what());
     lane_->close(link->id);
     lost(link, std::string("it sent something invalid: ") + error.what());
@@ -296,7 +297,8 @@ void Transport::take_message(const std::shared_ptr<Link>& link, LaneEvent& event
     return;
   }
 
-  Incoming message{.link = link, .header = view.header, .payload = {}, .handles = std::move(view.handles), .receipt = {}};
+  Incoming message{
+      .link = link, .header = view.header, .payload = {}, .handles = std::move(view.handles), .receipt = {}};
   std::vector<Part> pieces;
   if (view.header.stream != 0) {
     pieces = take_assembled(*link, view.header.stream, arrived);
@@ -322,8 +324,8 @@ void Transport::take_message(const std::shared_ptr<Link>& link, LaneEvent& event
   if (next_piece != pieces.end()) throw SerializationError("A message has parts that it does not name");
 
   const bool inline_by_pieces = (view.header.flags & inline_in_pieces) != 0;
-  const std::int64_t charged = charge_of(inline_by_pieces ? 0 : message.payload.bytes.size(), message.payload.parts,
-                                         message.handles.size());
+  const std::int64_t charged =
+      charge_of(inline_by_pieces ? 0 : message.payload.bytes.size(), message.payload.parts, message.handles.size());
   message.header.stream = 0;
   if (!is_handshake(kind)) message.receipt = Receipt(*this, link, charged);
   sink_.on_message(std::move(message));
@@ -345,7 +347,8 @@ void Transport::take_piece(Link& link, const FrameView& view, const LaneEvent& e
   const std::lock_guard lock(link.assemblies_mutex);
   if (link.gone) return;
   if (link.assemblies.size() >= options_.most_assemblies && !link.assemblies.contains(view.header.stream))
-    throw SerializationError("More than " + std::to_string(options_.most_assemblies) + " messages have only some of their pieces here");
+    throw SerializationError("More than " + std::to_string(options_.most_assemblies) +
+                             " messages have only some of their pieces here");
   auto& assembly = link.assemblies[view.header.stream];
   if ((view.header.flags & 1) != 0) {
     if (!assembly.parts.empty() && assembly.filled != assembly.parts.back().size)
@@ -364,7 +367,7 @@ void Transport::take_piece(Link& link, const FrameView& view, const LaneEvent& e
   assembly.filled += piece.size;
 }
 
-std::vector<Part> Transport::take_assembled(Link& link, std::uint32_t stream, std::size_t arrived) {
+std::vector<Part> Transport::take_assembled(Link& link, std::uint32_t stream, std::size_t arrived) const {
   const std::lock_guard lock(link.assemblies_mutex);
   if (link.gone) return {};
   const auto found = link.assemblies.find(stream);

@@ -429,8 +429,8 @@ TEST(Steward, WatchesAChildThatHasEndedAlreadyAndReapsNoOther) {
 
 TEST(Steward, ReportsTheEndOfAProcessThatIsNoChild) {
   Steward steward;
-  // A child's child becomes a stranger's when the child ends. No shell: its scripts name descriptors by one digit only, and
-  // those may be taken by what other tests left open.
+  // A child's child becomes a stranger's when the child ends. No shell: its scripts name descriptors by one digit only,
+  // and those may be taken by what other tests left open.
   Pipe pipe;
   Pipe life;  // the stranger ends when we close our end
   const pid_t child = ::fork();

@@ -258,7 +258,9 @@ TEST(ZmqLane, ClosingALinkThatIsGoneHarmsNobody) {
 TEST(ZmqLane, VisitorsWithoutAHandshakeLeaveNoDoubt) {
   ZmqLane lane("127.0.0.1");
   for (int round = 0; round < 20; ++round) {
-    { const RawPeer visitor(lane.port()); }
+    {
+      const RawPeer visitor(lane.port());
+    }
     RawPeer heir(lane.port());  // takes the descriptor that the visitor leaves, at times
     heir.shake_hands("heir" + std::to_string(round));
     heir.frame(frame_text(heartbeat));
