@@ -10,7 +10,8 @@
 
 #include <boost/version.hpp>
 #if BOOST_VERSION < 108100
-#error "muster/asio.hpp needs Boost 1.81 or newer: the coroutines of older Boost.Asio do not work with current compilers"
+#error \
+    "muster/asio.hpp needs Boost 1.81 or newer: the coroutines of older Boost.Asio do not work with current compilers"
 #endif
 
 #include <muster/detail/call.hpp>
@@ -50,7 +51,8 @@ boost::asio::awaitable<T> as_awaitable(Future<T> future);
 
 namespace detail {
 
-/// Ends when the core is settled, or its task must stop or has no more time; a cancellation of Boost.Asio's cuts it short.
+/// Ends when the core is settled, or its task must stop or has no more time; a cancellation of Boost.Asio's cuts it
+/// short.
 inline boost::asio::awaitable<void> settled_awaitable(const CorePointer& core) {
   namespace asio = boost::asio;
   return asio::async_initiate<const asio::use_awaitable_t<>&, void(boost::system::error_code)>(
@@ -58,7 +60,8 @@ inline boost::asio::awaitable<void> settled_awaitable(const CorePointer& core) {
         auto slot = asio::get_associated_cancellation_slot(handler);
         const auto kept = std::make_shared<decltype(handler)>(std::move(handler));
         // Until the handler runs, its executor has work.
-        const auto executor = asio::prefer(asio::get_associated_executor(*kept), asio::execution::outstanding_work.tracked);
+        const auto executor =
+            asio::prefer(asio::get_associated_executor(*kept), asio::execution::outstanding_work.tracked);
         const auto aborted = std::make_shared<std::atomic<bool>>(false);
         const auto suspension = make_suspension([kept, executor, aborted](std::shared_ptr<Suspension> ready) {
           asio::post(executor, [kept, aborted, ready = std::move(ready)] {
@@ -128,7 +131,8 @@ class SlotExecutor {
   Inner inner_;
 };
 
-/// Runs an awaitable, and what it starts on its executor, on this thread to the end. Of its task a stop request or deadline cancels what it awaits.
+/// Runs an awaitable, and what it starts on its executor, on this thread to the end. Of its task a stop request or
+/// deadline cancels what it awaits.
 template <class T>
 class AwaitableRun {
  public:
@@ -142,7 +146,8 @@ class AwaitableRun {
         if (!error) cancel();
       });
     }
-    asio::co_spawn(executor, std::move(task), asio::bind_cancellation_slot(cancelled_.slot(), [this](auto&&... outcome) {
+    asio::co_spawn(executor, std::move(task),
+                   asio::bind_cancellation_slot(cancelled_.slot(), [this](auto&&... outcome) {
                      ended(std::forward<decltype(outcome)>(outcome)...);
                      timer_.cancel();
                    }));

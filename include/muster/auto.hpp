@@ -18,7 +18,7 @@ template <class Tag>
 class NumberOrAuto {
  public:
   /// A number.
-  constexpr NumberOrAuto(int value) : value_(value) {}            // NOLINT(google-explicit-constructor)
+  constexpr NumberOrAuto(int value) : value_(value) {}  // NOLINT(google-explicit-constructor)
   /// Muster's choice.
   constexpr NumberOrAuto(AutoType) : value_(0), automatic_(true) {}  // NOLINT(google-explicit-constructor)
 

@@ -11,10 +11,10 @@ namespace muster {
 /// times factor, times a random number between 1 - jitter and 1 + jitter; none is above max_delay. Converts to what
 /// `PmapOptions::retry_delays` takes: `.retry_delays = ExponentialBackOff{.n = 5}`.
 struct ExponentialBackOff {
-  int n = 1;  ///< how many delays, so how many retries
+  int n = 1;                                                             ///< how many delays, so how many retries
   std::chrono::nanoseconds first_delay = std::chrono::milliseconds(50);  ///< before the first retry
   std::chrono::nanoseconds max_delay = std::chrono::seconds(10);         ///< none is longer
-  double factor = 5.0;  ///< from each to the next
+  double factor = 5.0;                                                   ///< from each to the next
   double jitter = 0.1;  ///< keeps many that failed together from coming back together
 
   /// The delays; others each time where there is jitter.

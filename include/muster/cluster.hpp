@@ -27,11 +27,11 @@ enum class Topology { all_to_all, master_worker, custom };
 
 /// Options of addprocs.
 struct AddprocsOptions {
-  std::string exename = {};                     ///< program to start; empty: this one
-  std::vector<std::string> exeflags = {};       ///< its further arguments
-  std::string dir = {};                         ///< working directory; empty: the current one
-  std::map<std::string, std::string> env = {};  ///< added to the inherited environment
-  Topology topology = Topology::all_to_all;                ///< which workers may call each other
+  std::string exename = {};                                            ///< program to start; empty: this one
+  std::vector<std::string> exeflags = {};                              ///< its further arguments
+  std::string dir = {};                                                ///< working directory; empty: the current one
+  std::map<std::string, std::string> env = {};                         ///< added to the inherited environment
+  Topology topology = Topology::all_to_all;                            ///< which workers may call each other
   bool lazy = true;                                                    ///< workers connect to each other on first use
   int threads = 1;                                                     ///< tasks a worker runs at once
   std::chrono::nanoseconds launch_timeout = std::chrono::seconds(60);  ///< for every worker to answer
@@ -48,18 +48,18 @@ enum class Ship { Auto, Always, Never };
 
 /// Options of addprocs over SSH: those of AddprocsOptions in that order, and its own.
 struct SshOptions {
-  std::string exename = {};                     ///< program to start; empty: this one
-  std::vector<std::string> exeflags = {};       ///< its further arguments
-  std::string dir = {};                         ///< working directory; empty: the current one
-  std::map<std::string, std::string> env = {};  ///< added to the environment there
-  Topology topology = Topology::all_to_all;                ///< which workers may call each other
+  std::string exename = {};                                            ///< program to start; empty: this one
+  std::vector<std::string> exeflags = {};                              ///< its further arguments
+  std::string dir = {};                                                ///< working directory; empty: the current one
+  std::map<std::string, std::string> env = {};                         ///< added to the environment there
+  Topology topology = Topology::all_to_all;                            ///< which workers may call each other
   bool lazy = true;                                                    ///< workers connect to each other on first use
   int threads = 1;                                                     ///< tasks a worker runs at once
   std::chrono::nanoseconds launch_timeout = std::chrono::seconds(60);  ///< for every worker to answer
   bool threaded_blas = false;                                          ///< leave OMP/OPENBLAS/MKL_NUM_THREADS alone
   bool tunnel = false;                                                 ///< connect through the SSH session
   int max_parallel = 10;                                               ///< sessions being opened at once
-  std::string identity_file = {};                                           ///< private key; empty: agent and defaults
+  std::string identity_file = {};                                      ///< private key; empty: agent and defaults
   KnownHosts known_hosts = KnownHosts::Strict;                         ///< what an unknown host key means
   Ship ship = Ship::Auto;                                              ///< whether the program is copied there
 };
@@ -67,12 +67,12 @@ struct SshOptions {
 /// How many workers on a machine: a number, or Auto for its hardware threads.
 using Count = NumberOrAuto<struct CountTag>;
 
-/// A machine that workers are started on, as text: `"[user@]host[:port] [bind_addr[:port]]"` (IPv6 addresses in brackets),
-/// with `"4*"` before it for four workers, `"auto*"` for as many as it has hardware threads.
+/// A machine that workers are started on, as text: `"[user@]host[:port] [bind_addr[:port]]"` (IPv6 addresses in
+/// brackets), with `"4*"` before it for four workers, `"auto*"` for as many as it has hardware threads.
 class Machine {
  public:
   /// @throws std::invalid_argument for malformed text, naming it and what is wrong.
-  Machine(const char* text);         // NOLINT(google-explicit-constructor)
+  Machine(const char* text);  // NOLINT(google-explicit-constructor)
   /// @copydoc Machine(const char*)
   Machine(std::string text);         // NOLINT(google-explicit-constructor)
   Machine(std::string text, Count);  ///< text without a count, and how many
@@ -112,8 +112,8 @@ bool check_same_host(const std::vector<Pid>& pids);
 /// Starts one local worker per hardware thread. @see addprocs(int, AddprocsOptions)
 std::vector<Pid> addprocs();
 /// Starts n workers on this host, and returns their pids, sorted, once each answers calls. Master only.
-/// @throws LaunchError when some could not be started, std::invalid_argument for a negative n or options that clash with the
-/// living workers', std::logic_error on a worker.
+/// @throws LaunchError when some could not be started, std::invalid_argument for a negative n or options that clash
+/// with the living workers', std::logic_error on a worker.
 std::vector<Pid> addprocs(int n, AddprocsOptions options = {});
 /// Starts workers over SSH. Master only.
 std::vector<Pid> addprocs(const std::vector<Machine>& machines, SshOptions options = {});
@@ -168,8 +168,8 @@ class [[nodiscard]] CallbackHandle {
   std::function<void()> unregister_;
 };
 
-/// Calls f(pid) after each worker that joins is listed. Callbacks run on a thread of their own, and may call muster; what
-/// they throw is logged.
+/// Calls f(pid) after each worker that joins is listed. Callbacks run on a thread of their own, and may call muster;
+/// what they throw is logged.
 CallbackHandle on_worker_added(std::function<void(Pid)> f);
 /// Calls f(exit) after each worker that ended has left the lists.
 CallbackHandle on_worker_removed(std::function<void(const WorkerExit&)> f);

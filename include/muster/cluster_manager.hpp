@@ -15,14 +15,14 @@ namespace muster {
 
 /// What a manager knows of one worker it started.
 struct WorkerConfig {
-  int output_fd = -1;  ///< the worker's stdout (and stderr), which muster reads and closes
-  std::string host = {};    ///< or, if the manager read the address line itself, where the worker listens
-  int port = 0;  ///< there
-  long os_pid = -1;   ///< its process on this host, where it has one
+  int output_fd = -1;      ///< the worker's stdout (and stderr), which muster reads and closes
+  std::string host = {};   ///< or, if the manager read the address line itself, where the worker listens
+  int port = 0;            ///< there
+  long os_pid = -1;        ///< its process on this host, where it has one
   std::string ident = {};  ///< name for `connect_idents`
-  std::vector<std::string> connect_idents = {};  ///< with Topology::custom: whom it connects to
+  std::vector<std::string> connect_idents = {};         ///< with Topology::custom: whom it connects to
   std::map<std::string, std::string> environment = {};  ///< what was added to its environment
-  std::any userdata = {};  ///< the manager's own
+  std::any userdata = {};                               ///< the manager's own
 };
 
 /// Why manage is called.
@@ -36,8 +36,8 @@ class LaunchContext {
   virtual const AddprocsOptions& options() const = 0;
   /// Arguments that start one worker on a machine that has this program.
   virtual std::vector<std::string> worker_command() const = 0;
-  /// What a worker must read on its standard input: one line (newline not included), secret, a different one per worker. A
-  /// stdin closed after it means nothing.
+  /// What a worker must read on its standard input: one line (newline not included), secret, a different one per
+  /// worker. A stdin closed after it means nothing.
   virtual std::string start_record() const = 0;
   /// Reports a started process. May be called from any thread.
   virtual void launched(WorkerConfig config) = 0;
@@ -51,13 +51,14 @@ class LaunchContext {
 class ClusterManager {
  public:
   virtual ~ClusterManager() = default;
-  /// Starts processes and reports each with `context.launched(config)`; returns when all are reported. Runs on a thread of
-  /// its own; what it throws becomes the addprocs's failure.
+  /// Starts processes and reports each with `context.launched(config)`; returns when all are reported. Runs on a thread
+  /// of its own; what it throws becomes the addprocs's failure.
   virtual void launch(LaunchContext& context) = 0;
-  /// Told of a worker's registration and deregistration, and asked to interrupt it. The default sends SIGINT to `os_pid`
-  /// for Interrupt, where that process is on this host.
+  /// Told of a worker's registration and deregistration, and asked to interrupt it. The default sends SIGINT to
+  /// `os_pid` for Interrupt, where that process is on this host.
   virtual void manage(Pid pid, WorkerConfig& config, ManageOp op);
-  /// Last resort, after the exit request: ends the process. The default sends SIGTERM, then SIGKILL, to `os_pid` on this host.
+  /// Last resort, after the exit request: ends the process. The default sends SIGTERM, then SIGKILL, to `os_pid` on
+  /// this host.
   virtual void kill(Pid pid, const WorkerConfig& config);
 };
 

@@ -18,9 +18,9 @@ std::size_t calls_in_flight(Pid pid);
 
 /// One connection of a process.
 struct LinkInfo {
-  Pid peer = 0;             ///< the process at its other end
-  std::string lane;  ///< "shm", "zmq-ipc" or "zmq-tcp"
-  bool encrypted = false;   ///< whether others could read along
+  Pid peer = 0;                         ///< the process at its other end
+  std::string lane;                     ///< "shm", "zmq-ipc" or "zmq-tcp"
+  bool encrypted = false;               ///< whether others could read along
   std::uint64_t messages_sent = 0;      ///< heartbeats and credit included
   std::uint64_t messages_received = 0;  ///< likewise
   std::uint64_t bytes_sent = 0;         ///< headers included

@@ -1,9 +1,10 @@
 /// @file
 /// Reductions and loops over ranges, split over the workers: Julia's distributed loop.
 ///
-/// A range is sized and has random access. It is split as `splitrange` does into one part for each of `workers()`; the k-th part is
-/// one call on the k-th worker. Index ranges (IndexRange, std::views::iota of integers) travel as two numbers, every other range as
-/// the elements of each part. Functions are checked and travel as those of spawn do, once for each part.
+/// A range is sized and has random access. It is split as `splitrange` does into one part for each of `workers()`; the
+/// k-th part is one call on the k-th worker. Index ranges (IndexRange, std::views::iota of integers) travel as two
+/// numbers, every other range as the elements of each part. Functions are checked and travel as those of spawn do, once
+/// for each part.
 #pragma once
 
 #include <muster/ranges.hpp>
@@ -23,7 +24,8 @@ namespace muster {
 
 namespace detail {
 
-// -- parts of ranges, as they travel ------------------------------------------------------------------------------------------
+// -- parts of ranges, as they travel
+// ------------------------------------------------------------------------------------------
 
 /// A part of std::views::iota.
 template <class T>
@@ -68,14 +70,15 @@ struct PartType<R> {
 template <class R>
 using part_t = typename PartType<std::remove_reference_t<R>>::type;
 
-/// Writes a part of a range that stays where it is until the message is sent: in the format of part_t, without copying elements
-/// where they have it.
+/// Writes a part of a range that stays where it is until the message is sent: in the format of part_t, without copying
+/// elements where they have it.
 template <class R>
 void write_part(OutputArchive& archive, R& range, IndexRange indexes) {
   using Slice = part_t<R>;
   using Element = element_t<R>;
   using Reference = std::ranges::range_reference_t<R>;
-  constexpr bool in_place = std::is_lvalue_reference_v<Reference> && std::is_same_v<std::remove_cvref_t<Reference>, Element>;
+  constexpr bool in_place =
+      std::is_lvalue_reference_v<Reference> && std::is_same_v<std::remove_cvref_t<Reference>, Element>;
   const auto first = std::ranges::begin(range) + static_cast<std::ranges::range_difference_t<R>>(indexes.first);
   const auto last = first + static_cast<std::ranges::range_difference_t<R>>(indexes.size());
   if constexpr (std::is_same_v<Slice, IndexRange>) {
@@ -118,10 +121,11 @@ void for_each_in(Slice& part, Each&& each) {
     walk(part);
 }
 
-// -- what runs on a worker ------------------------------------------------------------------------------------------------------
+// -- what runs on a worker
+// ------------------------------------------------------------------------------------------------------
 
-/// The type a part is folded in when nothing else is said: what f gives, or what op makes of two such numbers (so that counting
-/// booleans with std::plus counts).
+/// The type a part is folded in when nothing else is said: what f gives, or what op makes of two such numbers (so that
+/// counting booleans with std::plus counts).
 template <class Op, class F, class Element>
 struct FoldType {
   using Value = std::decay_t<std::invoke_result_t<F&, Element>>;
@@ -141,12 +145,14 @@ struct FoldPart {
   template <class Op, class F, class Slice>
   Result operator()(Op op, F f, Slice part) const {
     std::optional<Result> result;
+    // NOLINTBEGIN(bugprone-move-forwarding-reference): the part is this call's own
     for_each_in(part, [&](auto&& element) {
       if (result)
         fold_into(*result, op, std::invoke(f, std::move(element)));
       else
         result.emplace(static_cast<Result>(std::invoke(f, std::move(element))));
     });
+    // NOLINTEND(bugprone-move-forwarding-reference)
     return std::move(*result);  // no part is empty
   }
 };
@@ -155,11 +161,13 @@ struct FoldPart {
 struct RunPart {
   template <class F, class Slice>
   void operator()(F f, Slice part) const {
+    // NOLINTNEXTLINE(bugprone-move-forwarding-reference): as above
     for_each_in(part, [&](auto&& element) { std::invoke(f, std::move(element)); });
   }
 };
 
-// -- what the caller keeps --------------------------------------------------------------------------------------------------------
+// -- what the caller keeps
+// --------------------------------------------------------------------------------------------------------
 
 /// The calls of one reduction or loop: one for each part. One thread; what ends them may be any.
 class PartCalls {
@@ -177,11 +185,11 @@ class PartCalls {
   void started(CorePointer call) { calls_.push_back(std::move(call)); }
   const CorePointer& call(std::size_t k) const { return calls_[k]; }
 
-  /// Waits until all parts are done. The first that fails ends it: the others are cancelled, and the failure is thrown; of several
-  /// that failed by then, that of the first part.
+  /// Waits until all parts are done. The first that fails ends it: the others are cancelled, and the failure is thrown;
+  /// of several that failed by then, that of the first part.
   void wait();
-  /// Lets the parts run. The core that is returned is settled when all are done, with the first part's failure where several
-  /// failed. If it goes without anybody having looked at its failure, that is logged.
+  /// Lets the parts run. The core that is returned is settled when all are done, with the first part's failure where
+  /// several failed. If it goes without anybody having looked at its failure, that is logged.
   CorePointer let_go();
 
  private:
@@ -198,9 +206,10 @@ class PartCalls {
 
 template <class R>
 constexpr bool check_splittable() {
-  static_assert(splittable<R>,
-                "muster: distributed_reduce and distributed_for take ranges that know their size and have random access, such as "
-                "std::vector, IndexRange and std::views::iota(a, b): they are split over the workers. For others use pmap.");
+  static_assert(
+      splittable<R>,
+      "muster: distributed_reduce and distributed_for take ranges that know their size and have random access, such as "
+      "std::vector, IndexRange and std::views::iota(a, b): they are split over the workers. For others use pmap.");
   return splittable<R>;
 }
 
@@ -240,12 +249,12 @@ Result reduce_parts(Op& op, R& range, F& f, Init&&... init) {
 
 }  // namespace detail
 
-/// Folds f(x) of all elements x of the range with op, on all workers; blocks. Each worker folds its part from left to right,
-/// starting with its first value; the parts are then folded here in the order of the range. So the result is the sequential fold
-/// where op is associative; op need not be commutative. With one element, op is not called.
+/// Folds f(x) of all elements x of the range with op, on all workers; blocks. Each worker folds its part from left to
+/// right, starting with its first value; the parts are then folded here in the order of the range. So the result is the
+/// sequential fold where op is associative; op need not be commutative. With one element, op is not called.
 /// @returns op's type where f and op give numbers, else f's
-/// @throws std::invalid_argument for an empty range; what f or op threw as RemoteException, ProcessExitedException where a worker
-/// died, and what the calls themselves throw. The parts that still run are then cancelled.
+/// @throws std::invalid_argument for an empty range; what f or op threw as RemoteException, ProcessExitedException
+/// where a worker died, and what the calls themselves throw. The parts that still run are then cancelled.
 template <class Op, class R, class F>
 auto distributed_reduce(Op op, R&& range, F f) {
   if constexpr (detail::check_splittable<R>()) {
@@ -255,8 +264,8 @@ auto distributed_reduce(Op op, R&& range, F f) {
   }
 }
 
-/// As above, with a value that is folded before the first part, once; it is the result for an empty range. Parts are folded in its
-/// type where f's values convert to it.
+/// As above, with a value that is folded before the first part, once; it is the result for an empty range. Parts are
+/// folded in its type where f's values convert to it.
 template <class Op, class T, class R, class F>
 T distributed_reduce(Op op, T init, R&& range, F f) {
   if constexpr (detail::check_splittable<R>()) {
@@ -271,9 +280,9 @@ T distributed_reduce(Op op, T init, R&& range, F f) {
   }
 }
 
-/// Calls f for every element of the range, on all workers, and returns at once. The future is settled when all parts are done; it
-/// fails with the failure of the first part in the order of the range that failed. `sync` waits for it. If it is dropped and a part
-/// fails, that is logged with the worker's pid and the part's indexes.
+/// Calls f for every element of the range, on all workers, and returns at once. The future is settled when all parts
+/// are done; it fails with the failure of the first part in the order of the range that failed. `sync` waits for it. If
+/// it is dropped and a part fails, that is logged with the worker's pid and the part's indexes.
 /// @throws what the calls themselves throw
 template <class R, class F>
 Future<void> distributed_for(R&& range, F f) {

@@ -23,13 +23,13 @@ class Error : public std::runtime_error {
 
 /// How a worker ended.
 struct WorkerExit {
-  Pid pid = 0;                      ///< which
-  std::string host = {};            ///< where it ran
-  bool expected = false;            ///< it was asked to leave
-  std::optional<int> exit_status = {};   ///< where it exited by itself
-  std::optional<int> signal = {};        ///< where a signal ended it
-  std::string last_output = {};          ///< the last lines it wrote
-  std::size_t calls_in_flight = 0;  ///< calls of this process that waited for it
+  Pid pid = 0;                          ///< which
+  std::string host = {};                ///< where it ran
+  bool expected = false;                ///< it was asked to leave
+  std::optional<int> exit_status = {};  ///< where it exited by itself
+  std::optional<int> signal = {};       ///< where a signal ended it
+  std::string last_output = {};         ///< the last lines it wrote
+  std::size_t calls_in_flight = 0;      ///< calls of this process that waited for it
 
   /// One readable paragraph: who, how, last output, what was in flight.
   std::string describe() const;
@@ -39,8 +39,8 @@ namespace detail {
 struct RemoteFailure;
 }
 
-/// An exception that left a task, as every fetcher sees it. `what()` is `On worker 3: std::out_of_range: …` followed by the
-/// backtrace from the throw there.
+/// An exception that left a task, as every fetcher sees it. `what()` is `On worker 3: std::out_of_range: …` followed by
+/// the backtrace from the throw there.
 class RemoteException : public Error {
  public:
   /// For muster's own use.
@@ -59,10 +59,11 @@ class RemoteException : public Error {
   bool is() const {
     return is_type(typeid(E));
   }
-  /// Throws the original type where this process knows it: standard exceptions, muster's own (a CompositeException with all
-  /// its members), and types given to register_exception (muster/register_exception.hpp). Else this RemoteException: also
-  /// for a type derived from one of those, for std::system_error with a category that is not the standard library's, and
-  /// where the exception is too large to travel (16 MiB). What std::throw_with_nested hid inside does not travel.
+  /// Throws the original type where this process knows it: standard exceptions, muster's own (a CompositeException with
+  /// all its members), and types given to register_exception (muster/register_exception.hpp). Else this
+  /// RemoteException: also for a type derived from one of those, for std::system_error with a category that is not the
+  /// standard library's, and where the exception is too large to travel (16 MiB). What std::throw_with_nested hid
+  /// inside does not travel.
   [[noreturn]] void rethrow_cause() const;
 
   /// For muster's own use.
@@ -163,13 +164,13 @@ enum class LaunchCause { not_started, exited, no_address_line, too_much_output, 
 
 /// One worker that could not be started.
 struct LaunchFailure {
-  std::string where = {};  ///< machine, or what the manager calls the place
-  LaunchCause cause = LaunchCause::not_started;    ///< at which step
-  std::optional<int> exit_status = {};  ///< of its process, where it ended by itself
-  std::optional<int> signal = {};       ///< that ended its process, where one did
-  std::string output = {};        ///< what the process printed
-  std::string message = {};       ///< what happened and what to do
-  std::exception_ptr error = {};  ///< the specific exception
+  std::string where = {};                        ///< machine, or what the manager calls the place
+  LaunchCause cause = LaunchCause::not_started;  ///< at which step
+  std::optional<int> exit_status = {};           ///< of its process, where it ended by itself
+  std::optional<int> signal = {};                ///< that ended its process, where one did
+  std::string output = {};                       ///< what the process printed
+  std::string message = {};                      ///< what happened and what to do
+  std::exception_ptr error = {};                 ///< the specific exception
 };
 
 /// Some workers of an addprocs could not be started.

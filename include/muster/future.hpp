@@ -168,11 +168,12 @@ CorePointer load_future_handle(Archive& archive, FutureForm form) {
 template <class T>
 class Future : public detail::FutureBase {
  public:
-  using value_type = T;
+  using value_type = T;  ///< what it is a future of
   /// An empty future of this process, to be filled with put. @throws NoSession
   Future() = default;
   /// An empty future that will live at `where`. Costs nothing there until first used.
   explicit Future(Pid where) : FutureBase(where) {}
+  /// (For muster's own use.)
   explicit Future(detail::CorePointer core) : FutureBase(std::move(core)) {}
 
   /// Waits for the value and returns a copy of it; throws what the task threw. A second fetch is local.
@@ -182,6 +183,7 @@ class Future : public detail::FutureBase {
   /// As fetch, and moves the value out where this is its only handle here (a type that can't be copied always): it can't be
   /// fetched from it again, which throws std::future_error(no_state).
   T take() && { return take_within({}); }
+  /// @throws TimeoutError when it is not there after the duration.
   T take(std::chrono::nanoseconds timeout) && { return take_within(timeout); }
   /// Fulfils a future made empty. @throws std::future_error(promise_already_satisfied) where it has a value already, or is a
   /// task's.
@@ -200,6 +202,8 @@ class Future : public detail::FutureBase {
   /// Awaits it in a coroutine task.
   auto operator co_await() const { return detail::FutureAwaiter<T>(core_); }
 
+  // -- for muster's own use ---------------------------------------------------------------------------------------------------
+  /// @cond
   template <class Archive>
   void save(Archive& archive) const {
     using State = detail::FutureCore::State;
@@ -230,6 +234,7 @@ class Future : public detail::FutureBase {
       core_ = detail::load_future_handle(archive, static_cast<detail::FutureForm>(form));
     }
   }
+  /// @endcond
 
  private:
   T fetch_within(detail::Timeout timeout) const {
@@ -248,21 +253,31 @@ class Future : public detail::FutureBase {
   }
 };
 
-/// A future without a value.
+/// A future without a value: it tells of an end.
 template <>
 class Future<void> : public detail::FutureBase {
  public:
-  using value_type = void;
+  using value_type = void;  ///< nothing
+  /// An empty future of this process, to be filled with put. @throws NoSession
   Future() = default;
+  /// An empty future that will live at `where`. Costs nothing there until first used.
   explicit Future(Pid where) : FutureBase(where) {}
+  /// (For muster's own use.)
   explicit Future(detail::CorePointer core) : FutureBase(std::move(core)) {}
 
+  /// Waits for the end; throws what the task threw.
   void fetch() const { detail::require_value(core_, {}); }
+  /// @throws TimeoutError when it has not come after the duration.
   void fetch(std::chrono::nanoseconds timeout) const { detail::require_value(core_, timeout); }
+  /// As fetch.
   void take() && { fetch(); }
+  /// As fetch with a duration.
   void take(std::chrono::nanoseconds timeout) && { fetch(timeout); }
+  /// Fulfils a future made empty. @throws std::future_error(promise_already_satisfied) where it is fulfilled already, or is a
+  /// task's.
   void put() const { detail::fulfil(core_, {}); }
 
+  /// Runs g() in this process after the end; a failure passes through. @returns a future of its result.
   template <class G>
   auto then(G g) const {
     using R = detail::unwrap_task_t<std::invoke_result_t<G>>;
@@ -272,8 +287,11 @@ class Future<void> : public detail::FutureBase {
     });
     return Future<R>(std::move(result));
   }
+  /// Awaits it in a coroutine task.
   detail::FutureAwaiter<void> operator co_await() const;
 
+  // -- for muster's own use ---------------------------------------------------------------------------------------------------
+  /// @cond
   template <class Archive>
   void save(Archive& archive) const {
     using State = detail::FutureCore::State;
@@ -303,6 +321,7 @@ class Future<void> : public detail::FutureBase {
       core_ = detail::load_future_handle(archive, static_cast<detail::FutureForm>(form));
     }
   }
+  /// @endcond
 };
 
 /// The future's value. @see Future::fetch
@@ -430,13 +449,16 @@ Future<std::size_t> when_any(std::vector<Future<T>> futures) {
 template <class T>
 class Completed {
  public:
+  /// Of these, whose completion it watches from now on.
   explicit Completed(std::vector<Future<T>> futures) : futures_(std::move(futures)) {
     std::vector<detail::CorePointer> cores;
     for (const auto& future : futures_) cores.push_back(future.core());
     queue_ = detail::make_completion_queue(cores);
   }
+  /// Single pass; to increment it waits for the next to complete.
   class iterator {
    public:
+    /// @cond
     using value_type = Future<T>;
     using difference_type = std::ptrdiff_t;
     using iterator_concept = std::input_iterator_tag;
@@ -454,12 +476,15 @@ class Completed {
     }
     void operator++(int) { ++*this; }
     friend bool operator==(const iterator& it, std::default_sentinel_t) { return it.range_ == nullptr; }
+    /// @endcond
 
    private:
     Completed* range_ = nullptr;
     std::size_t current_ = 0;
   };
+  /// Waits for the first to complete. To be called once.
   iterator begin() { return iterator(this); }
+  /// Reached when all were handed out.
   std::default_sentinel_t end() const { return {}; }
 
  private:
@@ -521,8 +546,10 @@ auto sync(F block) {
 
 }  // namespace muster
 
+/// Handles to the same value have the same hash.
 template <class T>
 struct std::hash<muster::Future<T>> {
+  /// The future's. O(1).
   std::size_t operator()(const muster::Future<T>& future) const noexcept {
     return std::hash<muster::RemoteRefId>{}(future.id());
   }

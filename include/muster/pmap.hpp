@@ -1,10 +1,10 @@
 /// @file
 /// Parallel maps: a function applied to every element of some ranges, on all workers.
 ///
-/// Elements are read one after the other by the calling thread, a bounded number ahead of the results, and sent to workers that
-/// each have the next ones waiting. How many wait is learned: about half a millisecond of work. So a trivial element costs about
-/// what its message costs, and a slow one holds back one worker only. What waits behind a slow one at the end is fetched back and
-/// runs elsewhere. Captured values of the function go to each worker once.
+/// Elements are read one after the other by the calling thread, a bounded number ahead of the results, and sent to
+/// workers that each have the next ones waiting. How many wait is learned: about half a millisecond of work. So a
+/// trivial element costs about what its message costs, and a slow one holds back one worker only. What waits behind a
+/// slow one at the end is fetched back and runs elsewhere. Captured values of the function go to each worker once.
 #pragma once
 
 #include <muster/auto.hpp>
@@ -23,20 +23,24 @@
 
 namespace muster {
 
-/// Elements per message: a number, at least 1, or Auto, which makes a batch take about 200 µs.
 struct BatchTag;
+/// Elements per message: a number, at least 1, or Auto, which makes a batch take about 200 µs.
 using BatchSize = NumberOrAuto<BatchTag>;
 
-/// Whether a map shows how far it has got: true, or a label written first. On a terminal's stderr a bar with rate and remaining
-/// time; elsewhere a line every ten seconds.
+/// Whether a map shows how far it has got: true, or a label written first. On a terminal's stderr a bar with rate and
+/// remaining time; elsewhere a line every ten seconds.
 class Progress {
  public:
+  /// Without a label, or not at all.
   Progress(bool shown) {  // NOLINT(google-explicit-constructor)
     if (shown) label_.emplace();
   }
-  Progress(const char* label) : label_(label) {}             // NOLINT(google-explicit-constructor)
+  /// Shown with a label, which is copied.
+  Progress(const char* label) : label_(label) {}  // NOLINT(google-explicit-constructor)
+  /// Shown with a label.
   Progress(std::string label) : label_(std::move(label)) {}  // NOLINT(google-explicit-constructor)
 
+  /// The label, empty where none was given; nothing where no progress is shown.
   const std::optional<std::string>& label() const { return label_; }
 
  private:
@@ -48,30 +52,32 @@ struct NoHandler {};
 /// In place of a check: every failure is worth another try.
 struct NoCheck {};
 
-/// How a map goes about it. Its types are always deduced: `PmapOptions{.batch_size = Auto, .on_error = handler}`. All options mean
-/// the same with and without batches, for exceptions and for the death of a worker. An empty std::function is as if absent.
+/// How a map goes about it. Its types are always deduced: `PmapOptions{.batch_size = Auto, .on_error = handler}`. All
+/// options mean the same with and without batches, for exceptions and for the death of a worker. An empty std::function
+/// is as if absent.
 ///
-/// Clang 19 refuses the form with designators inside a template when no value depends on the template's parameters: set the fields
-/// one by one there.
+/// Clang 19 refuses the form with designators inside a template when no value depends on the template's parameters: set
+/// the fields one by one there.
 template <class OnError = NoHandler, class RetryCheck = NoCheck>
 struct PmapOptions {
-  /// Where to run; null: on all workers, also those that join meanwhile. Its members are used without being taken from it, so maps
-  /// may share a pool and nest.
+  /// Where to run; null: on all workers, also those that join meanwhile. Its members are used without being taken from
+  /// it, so maps may share a pool and nest.
   WorkerPool* pool = nullptr;
-  BatchSize batch_size = 1;
-  bool distributed = true;  ///< false: in this process only
-  /// `on_error(std::exception_ptr)`, called on the caller, gives a result in place of one that failed. What it throws ends the map.
+  BatchSize batch_size = 1;  ///< elements per message
+  bool distributed = true;   ///< false: in this process only
+  /// `on_error(std::exception_ptr)`, called on the caller, gives a result in place of one that failed. What it throws
+  /// ends the map.
   OnError on_error = {};
   /// An element that failed is tried again after each of these, on whichever worker is free.
   std::vector<std::chrono::nanoseconds> retry_delays = {};
-  /// `retry_check(int attempt, std::exception_ptr)`, called on the caller before each retry: whether to try again. Attempts count
-  /// from 1.
+  /// `retry_check(int attempt, std::exception_ptr)`, called on the caller before each retry: whether to try again.
+  /// Attempts count from 1.
   RetryCheck retry_check = {};
-  /// How often an element whose worker died runs again before it counts as failed. A death is charged to the element that ran; where
-  /// that is not known, because the worker had several, they run one by one until it is.
+  /// How often an element whose worker died runs again before it counts as failed. A death is charged to the element
+  /// that ran; where that is not known, because the worker had several, they run one by one until it is.
   int max_restarts = 3;
   std::optional<std::chrono::nanoseconds> timeout = {};  ///< of the whole call: TimeoutError
-  Progress progress = false;
+  Progress progress = false;                             ///< whether it shows how far it has got
 };
 
 namespace detail {
@@ -159,7 +165,8 @@ class ZippedInput {
   /// How many there are, where all ranges know.
   std::optional<std::size_t> size() {
     if constexpr ((std::ranges::sized_range<V> && ...)) {
-      return std::apply([](auto&... view) { return std::min({static_cast<std::size_t>(std::ranges::size(view))...}); }, views_);
+      return std::apply([](auto&... view) { return std::min({static_cast<std::size_t>(std::ranges::size(view))...}); },
+                        views_);
     } else {
       return std::nullopt;
     }
@@ -314,12 +321,14 @@ constexpr void check_map() {
   if constexpr ((std::ranges::input_range<R> && ...)) {
     (check_value<map_element_t<R>>(), ...);
     static_assert(std::is_invocable_v<KeptCall<F>, map_element_t<R>...>,
-                  "muster: the function can't be called with these elements. It is called with decayed rvalues, one of each range: "
+                  "muster: the function can't be called with these elements. It is called with decayed rvalues, one of "
+                  "each range: "
                   "take parameters by value or by const reference, not by lvalue reference.");
     using Result = map_result_t<F, map_element_t<R>...>;
     if constexpr (!std::is_void_v<Result>) check_value<Result>();
     if constexpr (!std::is_same_v<OnError, NoHandler>) {
-      static_assert(std::is_invocable_v<OnError&, std::exception_ptr>, "muster: on_error is called with a std::exception_ptr");
+      static_assert(std::is_invocable_v<OnError&, std::exception_ptr>,
+                    "muster: on_error is called with a std::exception_ptr");
       if constexpr (!std::is_void_v<Result>)
         static_assert(std::is_convertible_v<std::invoke_result_t<OnError&, std::exception_ptr>, Result>,
                       "muster: on_error must give something that converts to the function's result");
@@ -346,14 +355,16 @@ decltype(auto) with_map_options(Make&& make, F&& f, A&&... arguments) {
 
 }  // namespace detail
 
-/// Applies f to every element of a range, or to the elements of several ranges in step until the shortest ends, on all workers;
-/// the last argument may be PmapOptions. Blocks. Without workers it runs in this process.
+/// Applies f to every element of a range, or to the elements of several ranges in step until the shortest ends, on all
+/// workers; the last argument may be PmapOptions. Blocks. Without workers it runs in this process.
 ///
-/// The first failure is thrown as fetch would throw it, unless the options say otherwise; elements not started then never start,
-/// and those that run are cancelled. An element whose workers died too often fails with a ProcessExitedException that names it and
-/// them; with no worker left, elements fail with Error "No active worker available in pool".
+/// The first failure is thrown as fetch would throw it, unless the options say otherwise; elements not started then
+/// never start, and those that run are cancelled. An element whose workers died too often fails with a
+/// ProcessExitedException that names it and them; with no worker left, elements fail with Error "No active worker
+/// available in pool".
 /// @returns the results in order of the input; nothing where f returns nothing
-/// @throws std::invalid_argument for a batch size below 1; TimeoutError; what on_error, retry_check and the ranges throw
+/// @throws std::invalid_argument for a batch size below 1; TimeoutError; what on_error, retry_check and the ranges
+/// throw
 template <class F, class... RangesThenMaybeOptions>
 auto pmap(F f, RangesThenMaybeOptions&&... ranges_then_maybe_options) {
   return detail::with_map_options(
@@ -374,7 +385,8 @@ auto pmap(F f, RangesThenMaybeOptions&&... ranges_then_maybe_options) {
       std::move(f), std::forward<RangesThenMaybeOptions>(ranges_then_maybe_options)...);
 }
 
-/// What pmap_unordered returns: an input range of the results as they come. Movable. Destroying it cancels what is left.
+/// What pmap_unordered returns: an input range of the results as they come. Movable. Destroying it cancels what is
+/// left.
 /// @par Thread safety
 /// One thread at a time.
 template <class Map>
@@ -384,11 +396,15 @@ class UnorderedMap {
   using Value = typename std::remove_cvref_t<decltype(std::declval<Map&>().results())>::value_type;
 
  public:
+  /// (For muster's own use: pmap_unordered makes it.)
   template <class Options>
-  UnorderedMap(std::unique_ptr<Map> map, const Options& options) : state_(std::make_unique<State>(std::move(map), options)) {}
+  UnorderedMap(std::unique_ptr<Map> map, const Options& options)
+      : state_(std::make_unique<State>(std::move(map), options)) {}
 
+  /// Single pass; to increment it waits for the next result.
   class iterator {
    public:
+    /// @cond
     using value_type = Value;
     using difference_type = std::ptrdiff_t;
     using iterator_concept = std::input_iterator_tag;
@@ -402,6 +418,7 @@ class UnorderedMap {
     }
     void operator++(int) { ++*this; }
     friend bool operator==(const iterator& it, std::default_sentinel_t) { return it.state_->ready().empty(); }
+    /// @endcond
 
    private:
     friend class UnorderedMap;
@@ -414,6 +431,7 @@ class UnorderedMap {
     state_->wait();
     return iterator(state_.get());
   }
+  /// Reached when there are no more results.
   std::default_sentinel_t end() const { return {}; }
 
  private:
@@ -447,9 +465,10 @@ class UnorderedMap {
   std::unique_ptr<State> state_;
 };
 
-/// pmap that gives each result when it is there: a range of `std::pair<std::size_t, Result>`, the number of the element and its
-/// result; of numbers where f returns nothing. The first elements are sent at once; further ones are read while the range is walked
-/// through, so the input may be infinite. What pmap throws, walking throws. Ranges given as lvalues must outlive it.
+/// pmap that gives each result when it is there: a range of `std::pair<std::size_t, Result>`, the number of the element
+/// and its result; of numbers where f returns nothing. The first elements are sent at once; further ones are read while
+/// the range is walked through, so the input may be infinite. What pmap throws, walking throws. Ranges given as lvalues
+/// must outlive it.
 template <class F, class... RangesThenMaybeOptions>
 auto pmap_unordered(F f, RangesThenMaybeOptions&&... ranges_then_maybe_options) {
   return detail::with_map_options(
@@ -458,8 +477,8 @@ auto pmap_unordered(F f, RangesThenMaybeOptions&&... ranges_then_maybe_options) 
         using RetryCheck = decltype(options.retry_check);
         detail::check_map<F, OnError, RetryCheck, R...>();
         using Map = detail::TypedMap<F, detail::UnorderedResults, OnError, RetryCheck, detail::map_view_t<R>...>;
-        auto map = std::make_unique<Map>(std::move(function), std::move(options.on_error), std::move(options.retry_check),
-                                         detail::map_view(std::forward<R>(ranges))...);
+        auto map = std::make_unique<Map>(std::move(function), std::move(options.on_error),
+                                         std::move(options.retry_check), detail::map_view(std::forward<R>(ranges))...);
         return UnorderedMap<Map>(std::move(map), options);
       },
       std::move(f), std::forward<RangesThenMaybeOptions>(ranges_then_maybe_options)...);

@@ -12,7 +12,7 @@ namespace muster {
 /// The indexes first, first + 1, ..., last - 1. Itself a range, with random access; it travels as two numbers.
 struct IndexRange {
   std::size_t first = 0;  ///< the first index
-  std::size_t last = 0;  ///< one past the end
+  std::size_t last = 0;   ///< one past the end
 
   /// Walks over indexes; holds its own, so it may outlive its range.
   class Iterator {

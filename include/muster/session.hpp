@@ -23,11 +23,13 @@ enum class Encryption { Auto, On, Off };
 struct SessionOptions {
   std::string cookie = {};  ///< what members of the cluster know; empty: random
   std::chrono::nanoseconds heartbeat_interval = std::chrono::seconds(1);  ///< between signs of life on quiet links
-  std::chrono::nanoseconds heartbeat_timeout = std::chrono::seconds(10);  ///< silence after which a process counts as lost
+  std::chrono::nanoseconds heartbeat_timeout =
+      std::chrono::seconds(10);                         ///< silence after which a process counts as lost
   Encryption encryption = Encryption::Auto;             ///< which connections are encrypted
-  std::string bind_address = {};                             ///< interface to listen on; empty: 127.0.0.1
+  std::string bind_address = {};                        ///< interface to listen on; empty: 127.0.0.1
   std::uint64_t max_message = std::uint64_t{64} << 30;  ///< bytes of one message
-  std::function<std::string(Pid, std::string_view)> worker_output = {};  ///< composes the line shown for a worker's line
+  std::function<std::string(Pid, std::string_view)> worker_output =
+      {};  ///< composes the line shown for a worker's line
 };
 
 namespace runtime {
@@ -39,8 +41,8 @@ class Process;
 /// int main(int argc, char** argv) {
 ///   muster::Session session(argc, argv);
 /// @endcode
-/// For free in every program: `--muster-procs N|auto`, `--muster-machine-file FILE`, `--muster-log LEVEL`, `--muster-help`; each
-/// but the last also an environment variable (`MUSTER_PROCS`, ...), which the flag overrides.
+/// For free in every program: `--muster-procs N|auto`, `--muster-machine-file FILE`, `--muster-log LEVEL`,
+/// `--muster-help`; each but the last also an environment variable (`MUSTER_PROCS`, ...), which the flag overrides.
 class Session {
  public:
   /// Takes the `--muster-*` flags out of argv and leaves the rest. In a process started as a worker it does not return.

@@ -2,12 +2,12 @@
 /// Remote calls: running functions in other processes.
 ///
 /// A function is a function pointer; a lambda or function object that is plain bytes, or has a cereal `serialize`; or
-/// `bind_front(f, captured...)`. It is called with decayed rvalues, as std::thread does. Arguments and results are whatever cereal
-/// serializes, plain aggregates, functions, Future, RemoteChannel and WorkerPool.
+/// `bind_front(f, captured...)`. It is called with decayed rvalues, as std::thread does. Arguments and results are
+/// whatever cereal serializes, plain aggregates, functions, Future, RemoteChannel and WorkerPool.
 ///
-/// Thrown by the call itself, not through the future: std::invalid_argument for an unknown pid, ProcessExitedException for a removed
-/// one, Error for one that the topology forbids, SerializationError for an argument that does not serialize or is too large,
-/// UnsafeCapture for a closure that holds an address.
+/// Thrown by the call itself, not through the future: std::invalid_argument for an unknown pid, ProcessExitedException
+/// for a removed one, Error for one that the topology forbids, SerializationError for an argument that does not
+/// serialize or is too large, UnsafeCapture for a closure that holds an address.
 /// @par Thread safety
 /// Every function from any thread of any process of the cluster.
 #pragma once
@@ -53,7 +53,8 @@ auto remotecall_fetch(F f, Pid pid, A&&... arguments) -> detail::call_result_t<F
   using R = detail::call_result_t<F, A...>;
   if (detail::is_here(pid)) {
     detail::check_call<F, A...>();
-    const auto result = detail::call_here(&detail::invoke<F, detail::sent_t<A>...>, detail::encode_call(f, arguments...));
+    const auto result =
+        detail::call_here(&detail::invoke<F, detail::sent_t<A>...>, detail::encode_call(f, arguments...));
     if constexpr (!std::is_void_v<R>) return detail::from_payload<R>(result);
   } else {
     const auto core = detail::start(pid, detail::Returns::value, f, arguments...);
@@ -98,8 +99,8 @@ void everywhere(const std::vector<Pid>& pids, F f, A&&... arguments) {
     detail::call_everywhere(pids, &detail::invoke<F, detail::sent_t<A>...>, detail::encode_call(f, arguments...));
 }
 
-/// As everywhere, and also on each worker that joins later, in order of registration, before any other call there; where it
-/// throws, that worker fails to join.
+/// As everywhere, and also on each worker that joins later, in order of registration, before any other call there;
+/// where it throws, that worker fails to join.
 template <class F, class... A>
 void everywhere_always(F f, A&&... arguments) {
   detail::check_call<F, A...>();

@@ -16,7 +16,8 @@
 
 namespace muster {
 
-/// What a running task may ask about itself. Outside a task: never stopped, no deadline but a scope's, sleep_for sleeps.
+/// What a running task may ask about itself. Outside a task: never stopped, no deadline but a scope's, sleep_for
+/// sleeps.
 namespace this_task {
 /// Requested when the task is cancelled or interrupted.
 std::stop_token stop_token();
@@ -28,8 +29,8 @@ void sleep_for(std::chrono::nanoseconds duration);
 std::optional<std::chrono::steady_clock::time_point> deadline();
 }  // namespace this_task
 
-/// Every muster call in the scope, and in the tasks it starts, ends within the duration: with TimeoutError where it is not done.
-/// Scopes nest; the earliest deadline holds. Of the thread it is made in.
+/// Every muster call in the scope, and in the tasks it starts, ends within the duration: with TimeoutError where it is
+/// not done. Scopes nest; the earliest deadline holds. Of the thread it is made in.
 struct DeadlineScope {
   /// @param duration from now
   explicit DeadlineScope(std::chrono::nanoseconds duration);
@@ -53,7 +54,8 @@ void start_suspension(Suspension& suspension, const CorePointer& core);
 void cut_suspension_short(Suspension& suspension);
 /// What who went on does first: when this returns go_on has returned, and nothing watches any more.
 void end_suspension(Suspension& suspension);
-/// What it does next, as the task that waited: throws where it must stop and the core is not settled, or the core's failure.
+/// What it does next, as the task that waited: throws where it must stop and the core is not settled, or the core's
+/// failure.
 void check_resumed(const CorePointer& core);
 /// Resumes the coroutine as a job of this process, as part of this thread's task.
 void resume_when_settled(const CorePointer& core, std::coroutine_handle<> coroutine);
@@ -75,7 +77,9 @@ class FutureAwaiter {
 
 }  // namespace detail
 
-inline detail::FutureAwaiter<void> Future<void>::operator co_await() const { return detail::FutureAwaiter<void>(core_); }
+inline detail::FutureAwaiter<void> Future<void>::operator co_await() const {
+  return detail::FutureAwaiter<void>(core_);
+}
 
 namespace detail {
 
@@ -132,8 +136,8 @@ class TaskPromise<void> : public TaskPromiseBase {
 
 }  // namespace detail
 
-/// A task written as a coroutine: `Task<int> f(Future<int> a) { co_return co_await a + 1; }`. It starts when it is awaited, or
-/// run by a worker; while it awaits, it holds neither thread nor slot.
+/// A task written as a coroutine: `Task<int> f(Future<int> a) { co_return co_await a + 1; }`. It starts when it is
+/// awaited, or run by a worker; while it awaits, it holds neither thread nor slot.
 template <class T>
 class [[nodiscard]] Task {
  public:
@@ -216,8 +220,8 @@ Detached drive(Task<T> task, Completer completer) {
 
 struct CoreCompleter {
   CorePointer core;
-  void complete(Payload&& value) { complete_local(core, std::move(value)); }
-  void fail(const std::exception_ptr& failure) { pass_failure(core, failure); }
+  void complete(Payload&& value) const { complete_local(core, std::move(value)); }
+  void fail(const std::exception_ptr& failure) const { pass_failure(core, failure); }
 };
 
 }  // namespace detail

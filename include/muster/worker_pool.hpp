@@ -28,11 +28,12 @@ struct PoolName {
 
 }  // namespace detail
 
-/// Processes that are lent out one caller at a time, first free first lent. A handle: every copy, also one that was sent to another
-/// process, is the same pool. It lives in the process that made it, as long as that keeps a handle, and once a handle was sent
-/// anywhere until the end of the session there; operations elsewhere are calls to that process.
+/// Processes that are lent out one caller at a time, first free first lent. A handle: every copy, also one that was
+/// sent to another process, is the same pool. It lives in the process that made it, as long as that keeps a handle, and
+/// once a handle was sent anywhere until the end of the session there; operations elsewhere are calls to that process.
 ///
-/// Members that have died are dropped by whatever is done next. A member that was lent to a process that died is free again.
+/// Members that have died are dropped by whatever is done next. A member that was lent to a process that died is free
+/// again.
 /// @par Thread safety
 /// Every member from any thread.
 /// @throws NoSession from every member; elsewhere than in the pool's process ProcessExitedException when that has died.
@@ -41,9 +42,12 @@ class WorkerPool {
   /// A pool of these processes, all free, in this order. Those that are not in the cluster are dropped.
   explicit WorkerPool(std::vector<Pid> pids);
 
-  /// Takes the process that has been free for longest; waits while none is. Callers that wait are served in their order.
-  /// @throws Error "No active worker available in pool" where no member lives, also when the last one dies meanwhile; TimeoutError
+  /// Takes the process that has been free for longest; waits while none is. Callers that wait are served in their
+  /// order.
+  /// @throws Error "No active worker available in pool" where no member lives, also when the last one dies meanwhile;
+  /// TimeoutError
   Pid take() const;
+  /// As take, for that long at most.
   Pid take(std::chrono::nanoseconds timeout) const;
   /// Gives a process back. One that is no member, or is free already, is ignored.
   void put(Pid pid) const;
@@ -51,6 +55,7 @@ class WorkerPool {
   bool isready() const;
   /// Waits until a member is free, without taking it. @throws as take
   void wait() const;
+  /// As wait, for that long at most.
   void wait(std::chrono::nanoseconds timeout) const;
   /// How many members live, free or not. The default pool of a cluster without workers has one, process 1.
   std::size_t size() const;
@@ -59,11 +64,14 @@ class WorkerPool {
   /// Makes a process a member, free. One that is already is ignored.
   void push(Pid pid) const;
 
+  /// Whether they are handles to the same pool.
   friend bool operator==(const WorkerPool& a, const WorkerPool& b) { return a.name_ == b.name_; }
 
-  // -- for muster's own use ---------------------------------------------------------------------------------------------------
+  // -- for muster's own use
+  // ---------------------------------------------------------------------------------------------------
   /// (A second parameter, so that no list of pids is taken for a name.)
   WorkerPool(std::in_place_t, detail::PoolName name);
+  /// Where it lives, and its number there.
   detail::PoolName name() const { return name_; }
   /// Its state, where it lives in this process; else null.
   const std::shared_ptr<detail::PoolState>& state() const { return state_; }
@@ -73,20 +81,22 @@ class WorkerPool {
   const std::shared_ptr<detail::FunctionCache>& function_cache() const { return cache_; }
 
  protected:
-  std::shared_ptr<detail::FunctionCache> cache_;
+  std::shared_ptr<detail::FunctionCache> cache_;  ///< a CachingPool's
 
  private:
   detail::PoolName name_;
   std::shared_ptr<detail::PoolState> state_;
 };
 
-/// A pool that sends a function to each of its members once, for all calls and maps that use the pool: with the first that needs it
-/// there. Functions are the same when their types and captured values are. They stay until clear, or until the last copy of the
-/// pool is gone. (Functions that are plain bytes and small are not kept: they travel with each call.)
+/// A pool that sends a function to each of its members once, for all calls and maps that use the pool: with the first
+/// that needs it there. Functions are the same when their types and captured values are. They stay until clear, or
+/// until the last copy of the pool is gone. (Functions that are plain bytes and small are not kept: they travel with
+/// each call.)
 ///
 /// It can't be sent to other processes.
 class CachingPool : public WorkerPool {
  public:
+  /// A pool of these processes, all free, in this order. Those that are not in the cluster are dropped.
   explicit CachingPool(std::vector<Pid> pids);
   /// Frees all functions kept at the members.
   void clear() const;
@@ -110,7 +120,7 @@ struct Codec<WorkerPool> {
     PoolName name;
     archive.read_number(name.owner);
     archive.read_number(name.number);
-    return WorkerPool(std::in_place, name);
+    return {std::in_place, name};
   }
 };
 
@@ -176,7 +186,8 @@ auto remotecall_fetch(F f, const Pool& pool, A&&... arguments) -> detail::call_r
   const detail::Lent lent(pool);
   const auto core = detail::start_in(pool, lent.pid(), detail::Returns::value, f, std::forward<A>(arguments)...);
   detail::require_value(core, {});
-  if constexpr (!std::is_void_v<detail::call_result_t<F, A...>>) return detail::take_value<detail::call_result_t<F, A...>>(core);
+  if constexpr (!std::is_void_v<detail::call_result_t<F, A...>>)
+    return detail::take_value<detail::call_result_t<F, A...>>(core);
 }
 
 /// remotecall_wait on a process of the pool.
@@ -199,8 +210,9 @@ void remote_do(F f, const Pool& pool, A&&... arguments) {
 /// What `remote` makes. It travels wherever F does.
 template <class F>
 struct RemoteFunction {
-  F function;
+  F function;  ///< what each call runs
 
+  /// As remotecall_fetch(function, default_worker_pool(), arguments...).
   template <class... A>
   auto operator()(A&&... arguments) const -> detail::call_result_t<F, A...> {
     return remotecall_fetch(function, default_worker_pool(), std::forward<A>(arguments)...);

@@ -70,7 +70,7 @@ Pipe make_pipe(const SpawnRequest& request) {
 void check_no_zero_byte(const std::string& text) {
   if (text.find('\0') == std::string::npos) return;
   throw std::invalid_argument("arguments, directory and environment of a process can't hold a zero byte: '" +
-                              std::string(text.c_str()) + "' goes on after one");
+                              std::string(text, 0, text.find('\0')) + "' goes on after one");
 }
 
 /// Texts as exec takes them. The pointers are into `texts`.
@@ -172,7 +172,8 @@ ChildProcess spawn_process(const SpawnRequest& request) {
   std::vector<std::string> arguments = request.arguments;
   std::vector<std::string> variables;
   variables.reserve(request.environment.size());
-  for (const auto& [name, value] : request.environment) variables.push_back(name + "=" + value);
+  for (const auto& [name, value] : request.environment)
+    variables.push_back(std::string(name).append("=").append(value));
   const std::vector<char*> argument_pointers = null_terminated(arguments);
   const std::vector<char*> variable_pointers = null_terminated(variables);
   check_no_zero_byte(request.directory);

@@ -19,12 +19,12 @@ struct RemoteFailure {
 
   Form form = Form::remote;
   Pid pid = 0;
-  std::string type_name;                  ///< readable
-  std::string message;                    ///< what() there
-  std::string backtrace;                  ///< symbolized
-  std::vector<std::string> caught_as;     ///< mangled names of the type and of all its public bases
-  std::vector<std::byte> original;        ///< the exception itself where its type is known or registered, else empty
-  std::string text() const;               ///< what() of the RemoteException
+  std::string type_name;               ///< readable
+  std::string message;                 ///< what() there
+  std::string backtrace;               ///< symbolized
+  std::vector<std::string> caught_as;  ///< mangled names of the type and of all its public bases
+  std::vector<std::byte> original;     ///< the exception itself where its type is known or registered, else empty
+  std::string text() const;            ///< what() of the RemoteException
 };
 
 }  // namespace muster::detail
@@ -34,10 +34,10 @@ namespace muster::runtime {
 /// Whose failure it is.
 enum class FailureOrigin : unsigned char { runtime, task };
 
-/// Encodes an exception that left a task of process `here`. A RemoteException nests: the failure it carries travels inside.
-/// Never throws but std::bad_alloc.
-/// @param origin a task's failure reaches fetchers as a RemoteException, but for a deadline that ended and a cancellation; what
-/// the runtime itself has to say, as it is
+/// Encodes an exception that left a task of process `here`. A RemoteException nests: the failure it carries travels
+/// inside. Never throws but std::bad_alloc.
+/// @param origin a task's failure reaches fetchers as a RemoteException, but for a deadline that ended and a
+/// cancellation; what the runtime itself has to say, as it is
 std::vector<std::byte> encode_failure(const std::exception_ptr& exception, Pid here,
                                       FailureOrigin origin = FailureOrigin::runtime);
 

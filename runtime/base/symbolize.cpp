@@ -71,7 +71,7 @@ std::string qualified_name(Dwarf_Die* die) {
     if (!is_class && tag != DW_TAG_namespace) continue;
     const char* outer = dwarf_diename(&scopes[i]);
     if (outer == nullptr && tag != DW_TAG_namespace) continue;  // a lambda's class, which Clang does not name
-    name = (outer != nullptr ? outer : "(anonymous namespace)") + ("::" + name);
+    name.insert(0, "::").insert(0, outer != nullptr ? outer : "(anonymous namespace)");
   }
   return name;
 }
@@ -235,6 +235,14 @@ bool is_named(std::string_view function, std::string_view prefix) {
 /// The function in which a task's own code begins: it and what called it are the same for every task.
 bool starts_task(const Line& line) { return is_named(line.function, "muster::detail::invoke"); }
 
+/// Whether it is of the standard library's headers that do nothing but call what they were given. Where it was inlined
+/// and there are only line tables (-g1), its name is bare (`operator()`, `__invoke<...>`): the file tells whose it is.
+bool calls_for_library(const Line& line) {
+  constexpr std::string_view headers[] = {"/bits/invoke.h:", "/bits/std_thread.h:", "/bits/std_function.h:"};
+  return std::any_of(std::begin(headers), std::end(headers),
+                     [&](std::string_view header) { return line.place.find(header) != std::string::npos; });
+}
+
 /// What calls a task's, a thread's or the program's first function.
 bool starts_thread(const Line& line) {
   constexpr std::string_view names[] = {"muster::runtime::",
@@ -253,7 +261,7 @@ bool starts_thread(const Line& line) {
                                         "execute_native_thread_routine",
                                         "asan_thread_start",
                                         "__tsan_thread_start_func"};
-  return (line.function.empty() && line.place.find("libstdc++") != std::string::npos) ||
+  return (line.function.empty() && line.place.find("libstdc++") != std::string::npos) || calls_for_library(line) ||
          std::any_of(std::begin(names), std::end(names),
                      [&](std::string_view name) { return is_named(line.function, name); });
 }

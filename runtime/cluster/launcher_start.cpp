@@ -28,7 +28,7 @@ class Launch final : public LaunchContext {
     failure.where = std::move(where);
     failure.cause = LaunchCause::not_started;
     failure.message = why;
-    failure.error = std::make_exception_ptr(Error(std::move(why)));
+    failure.error = std::make_exception_ptr(Error(why));
     const std::lock_guard lock(launcher_.mutex_);
     failures_.push_back(std::move(failure));
   }
@@ -157,7 +157,7 @@ std::vector<Pid> Launcher::outcome_of(const Launch& launch) const {
     const std::lock_guard lock(mutex_);
     for (const Record& record : launch.records_) {
       if (record->failure)
-        failures.push_back(*record->failure);
+        failures.push_back(*record->failure);  // NOLINT(bugprone-unchecked-optional-access): asked just before
       else if (record->stage >= WorkerRecord::Stage::listed)
         joined.push_back(record->pid);
     }
@@ -286,13 +286,14 @@ void Launcher::greet(const Record& record, const std::string& endpoint) {
   hello.facts.ident = record->member.ident;
   hello.facts.connect_idents = record->member.connect_idents;
   seal(hello, cluster_.cookie());
+  const std::string resolved = transport_.lane().resolve(endpoint);  // may wait: not under the lock
   {
     const std::lock_guard lock(mutex_);
     if (record->failure || record->stage != WorkerRecord::Stage::starting) return;
     record->stage = WorkerRecord::Stage::greeted;
     record->nonce = hello.nonce;
     for (const Member& member : hello.facts.members) record->told.push_back(member.pid);
-    record->link = transport_.dial(endpoint);
+    record->link = transport_.dial(resolved);
     greeted_[record->link->id] = record;
   }
   transport_.send(*record->link, Header{.kind = MessageKind::hello}, encode(hello));

@@ -161,8 +161,10 @@ bool parse(const std::string& text, Machine& machine, Count& count) {
 Machine::Machine(const char* text)
     : Machine(text != nullptr ? std::string(text) : throw std::invalid_argument("a machine can't be a null pointer")) {}
 
+// NOLINTNEXTLINE(performance-unnecessary-value-param): the interface says so
 Machine::Machine(std::string text) { parse(text, *this, count); }
 
+// NOLINTNEXTLINE(performance-unnecessary-value-param)
 Machine::Machine(std::string text, Count how_many) : count(how_many) {
   Count in_text = 1;
   const Malformed malformed(text);

@@ -27,7 +27,7 @@ void Membership::set_topology(Topology topology, bool lazy) {
   lazy_ = lazy;
 }
 
-bool Membership::add(Member member) {
+bool Membership::add(Member member) {            // NOLINT(performance-unnecessary-value-param): it is moved from
   if (gone_.contains(member.pid)) return false;  // its end was heard of first
   const Pid pid = member.pid;
   return members_.try_emplace(pid, std::move(member)).second;

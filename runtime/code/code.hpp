@@ -34,8 +34,8 @@ std::string program_build_id();
 /// Path of the program's file.
 std::string program_path();
 
-/// Looks at every aligned word for an address of this process's mapped memory (4 GiB and above: smaller words are taken for
-/// numbers). Costs a few ns a word, and a system call for a word that looks like an address.
+/// Looks at every aligned word for an address of this process's mapped memory (4 GiB and above: smaller words are taken
+/// for numbers). Costs a few ns a word, and a system call for a word that looks like an address.
 /// @returns offset of the first such word, or nothing.
 std::optional<std::size_t> find_address(std::span<const std::byte> bytes);
 

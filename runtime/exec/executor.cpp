@@ -11,7 +11,7 @@ namespace muster::runtime {
 namespace {
 
 /// How long nobody may lead.
-const auto leaderless_limit = std::chrono::milliseconds(std::getenv("WD")?atoi(std::getenv("WD")):1);
+const auto leaderless_limit = std::chrono::milliseconds(std::getenv("WD") ? atoi(std::getenv("WD")) : 1);
 
 /// A leader looks at its other duties after so many messages in a row.
 constexpr int messages_at_once = 16;
@@ -116,7 +116,8 @@ void Executor::submit(std::shared_ptr<Job> job) {
 bool Executor::withdraw(const Job* job) {
   std::shared_ptr<Job> dropped;  // destroyed after the lock is gone
   const Lock lock(mutex_);
-  const auto found = std::find_if(queue_.begin(), queue_.end(), [job](const auto& queued) { return queued.get() == job; });
+  const auto found =
+      std::find_if(queue_.begin(), queue_.end(), [job](const auto& queued) { return queued.get() == job; });
   if (found == queue_.end()) return false;
   dropped = std::move(*found);
   queue_.erase(found);

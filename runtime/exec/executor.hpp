@@ -1,11 +1,11 @@
 /// @file
 /// Runs tasks, and lends waiting threads to receive messages: leader/follower.
 ///
-/// One thread at a time, the *leader*, receives. A pool thread that leads and gets a task for a free slot stops leading and runs
-/// the task itself, so a short call costs no thread hand-over. Nobody leads meanwhile; if that lasts a millisecond, the watchdog
-/// makes another thread the leader. A thread that blocks (fetch, take, ...) gives its slot up, and leads by itself where nobody
-/// does, so that it wakes without a hand-over when its answer comes; tasks that arrive then go to other threads, since running
-/// them on its stack could deadlock.
+/// One thread at a time, the *leader*, receives. A pool thread that leads and gets a task for a free slot stops leading
+/// and runs the task itself, so a short call costs no thread hand-over. Nobody leads meanwhile; if that lasts a
+/// millisecond, the watchdog makes another thread the leader. A thread that blocks (fetch, take, ...) gives its slot
+/// up, and leads by itself where nobody does, so that it wakes without a hand-over when its answer comes; tasks that
+/// arrive then go to other threads, since running them on its stack could deadlock.
 #pragma once
 
 #include "runtime/exec/task_state.hpp"
@@ -71,7 +71,8 @@ class Executor {
 
   /// Starts receiving. Before it, nothing but set_slots may be called.
   void start(MessageSource& source);
-  /// Ends all threads; running jobs are waited for, queued ones dropped. Blocked threads wake, and leave before it returns.
+  /// Ends all threads; running jobs are waited for, queued ones dropped. Blocked threads wake, and leave before it
+  /// returns.
   void stop();
   /// Whether stop was called.
   bool stopped() const { return stopping_.load(std::memory_order_acquire); }
@@ -89,8 +90,8 @@ class Executor {
   enum class Woken { event, deadline, stop, ended };
   /// Whether a request to stop the task ends its waiting.
   enum class Stops { heeded, ignored };
-  /// Blocks the calling thread until wakeup.wake(), the deadline, or a stop request of its task. Gives up the task's slot
-  /// meanwhile. The wakeup must live as long as anybody may wake it.
+  /// Blocks the calling thread until wakeup.wake(), the deadline, or a stop request of its task. Gives up the task's
+  /// slot meanwhile. The wakeup must live as long as anybody may wake it.
   Woken block(Wakeup& wakeup, std::optional<Clock::time_point> deadline, Stops stops = Stops::heeded);
   /// Whether this thread is just receiving for some executor: then it must not block.
   static bool receiving_here();
@@ -160,10 +161,10 @@ class Executor {
   std::vector<PoolThread*> idle_;
   int coming_ = 0;  ///< threads made or poked that have not looked for work yet
   Leader leader_ = Leader::none;
-  Wakeup* leading_ = nullptr;         ///< the blocked thread that leads
-  std::vector<Wakeup*> followers_;    ///< blocked threads that do not lead
-  bool lead_wanted_ = false;          ///< a blocked thread asks the pool's leader to step back
-  std::uint64_t leaderless_ = 0;      ///< counts the times nobody led
+  Wakeup* leading_ = nullptr;       ///< the blocked thread that leads
+  std::vector<Wakeup*> followers_;  ///< blocked threads that do not lead
+  bool lead_wanted_ = false;        ///< a blocked thread asks the pool's leader to step back
+  std::uint64_t leaderless_ = 0;    ///< counts the times nobody led
   std::atomic<bool> watchdog_armed_{false};
   std::condition_variable watchdog_condition_;
   std::thread watchdog_;

@@ -20,12 +20,9 @@ void TaskState::request_stop(StopReason reason) {
 
 void TaskState::check() const {
   switch (stop_reason()) {
-    case StopReason::none:
-      return;
-    case StopReason::cancelled:
-      throw CancelledError("The task was cancelled");
-    case StopReason::interrupted:
-      throw InterruptedError("The task was interrupted");
+    case StopReason::none: return;
+    case StopReason::cancelled: throw CancelledError("The task was cancelled");
+    case StopReason::interrupted: throw InterruptedError("The task was interrupted");
   }
 }
 
@@ -48,7 +45,8 @@ TaskState::StopWatch TaskState::on_stop(std::function<void()> wake) {
 void TaskState::clear_on_stop(StopWatch watch) {
   std::function<void()> dropped;  // destroyed without the lock
   const std::lock_guard lock(mutex_);
-  const auto found = std::find_if(watches_.begin(), watches_.end(), [watch](const auto& one) { return one.first == watch; });
+  const auto found =
+      std::find_if(watches_.begin(), watches_.end(), [watch](const auto& one) { return one.first == watch; });
   if (found == watches_.end()) return;
   dropped = std::move(found->second);
   watches_.erase(found);

@@ -42,8 +42,8 @@ class TaskState {
 
   /// What on_stop gave.
   using StopWatch = std::uint64_t;
-  /// Calls `wake` when stop is requested, at once where it was. Several at a time: a coroutine of the task may be suspended
-  /// while a thread of it blocks. `wake` must be quick, and use nothing of this task's.
+  /// Calls `wake` when stop is requested, at once where it was. Several at a time: a coroutine of the task may be
+  /// suspended while a thread of it blocks. `wake` must be quick, and use nothing of this task's.
   [[nodiscard]] StopWatch on_stop(std::function<void()> wake);
   /// When this returns the function is not running and will not run.
   void clear_on_stop(StopWatch watch);

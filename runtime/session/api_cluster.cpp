@@ -1,11 +1,11 @@
 // The public face of the cluster, for the session's process.
 
+#include "runtime/base/log.hpp"
+#include "runtime/session/process.hpp"
+
 #include <muster/cluster.hpp>
 #include <muster/cluster_manager.hpp>
 #include <muster/future.hpp>
-
-#include "runtime/base/log.hpp"
-#include "runtime/session/process.hpp"
 
 #include <algorithm>
 #include <stdexcept>
@@ -54,6 +54,7 @@ std::vector<Pid> addprocs(int n, AddprocsOptions options) {
   return addprocs(std::make_shared<LocalManager>(n), std::move(options));
 }
 
+// NOLINTNEXTLINE(performance-unnecessary-value-param): the interface says so
 std::vector<Pid> addprocs(const std::vector<Machine>& machines, SshOptions /*options*/) {
   (void)launcher();
   std::string names;
@@ -71,7 +72,8 @@ void rmprocs(Pid pid, RmprocsOptions options) { rmprocs(std::vector<Pid>{pid}, o
 void rmprocs(const std::vector<Pid>& pids, RmprocsOptions options) {
   auto& leaving = launcher();
   leaving.remove(pids);
-  const auto limit = std::min<std::chrono::nanoseconds>(options.waitfor, std::chrono::hours(24 * 365));  // "for ever" must not overflow
+  const auto limit = std::min<std::chrono::nanoseconds>(options.waitfor,
+                                                        std::chrono::hours(24 * 365));  // "for ever" must not overflow
   const auto there = leaving.wait_until_gone(pids, runtime::Clock::now() + limit);
   if (there.empty()) return;
   std::string names;
@@ -102,6 +104,8 @@ void interrupt(const std::vector<Pid>& pids) {
 
 CallbackHandle on_worker_added(std::function<void(Pid)> f) { return launcher().on_added(std::move(f)); }
 
-CallbackHandle on_worker_removed(std::function<void(const WorkerExit&)> f) { return launcher().on_removed(std::move(f)); }
+CallbackHandle on_worker_removed(std::function<void(const WorkerExit&)> f) {
+  return launcher().on_removed(std::move(f));
+}
 
 }  // namespace muster

@@ -14,8 +14,8 @@ namespace muster::runtime {
 /// Tells those who asked that something changed; what, they look up. Any thread.
 class Changes {
  public:
-  /// Calls f at each change while it lives; when its destructor returns, f is not running. f is quick, throws nothing and does not
-  /// call Changes; who destroys this holds no lock that f takes.
+  /// Calls f at each change while it lives; when its destructor returns, f is not running. f is quick, throws nothing
+  /// and does not call Changes; who destroys this holds no lock that f takes.
   class Subscription {
    public:
     Subscription(Changes& changes, std::function<void()> f) : changes_(&changes) {

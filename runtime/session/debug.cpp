@@ -1,8 +1,7 @@
-#include <muster/debug.hpp>
-
-#include <muster/spawn.hpp>
-
 #include "runtime/session/process.hpp"
+
+#include <muster/debug.hpp>
+#include <muster/spawn.hpp>
 
 namespace muster::debug {
 
@@ -17,8 +16,8 @@ std::vector<LinkInfo> links_here() {
   std::vector<LinkInfo> all;
   for (const auto& link : transport.links()) {
     if (link->peer == 0) continue;
-    all.push_back({link->peer, transport.lane().name(), false, link->messages_sent, link->messages_received, link->bytes_sent,
-                   link->bytes_received});
+    all.push_back({link->peer, transport.lane().name(), false, link->messages_sent, link->messages_received,
+                   link->bytes_sent, link->bytes_received});
   }
   return all;
 }

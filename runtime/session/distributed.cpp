@@ -1,8 +1,8 @@
 // Reductions and loops over split ranges: what is the same for all types.
 
-#include <muster/distributed.hpp>
-
 #include "runtime/base/log.hpp"
+
+#include <muster/distributed.hpp>
 
 namespace muster::detail {
 
@@ -28,7 +28,8 @@ bool session_ended(const std::exception_ptr& failure) {
   }
 }
 
-/// A loop that runs by itself, and the future of its end. The handle that users hold keeps it; so do the calls until they end.
+/// A loop that runs by itself, and the future of its end. The handle that users hold keeps it; so do the calls until
+/// they end.
 class Loop {
  public:
   Loop(const char* name, std::vector<IndexRange> parts, std::vector<Pid> workers, std::vector<CorePointer> calls)
@@ -114,7 +115,8 @@ CorePointer PartCalls::let_go() {
 
 void throw_empty_reduction() {
   throw std::invalid_argument(
-      "muster: distributed_reduce of an empty range has no value. Give it one to start with: distributed_reduce(op, init, range, f).");
+      "muster: distributed_reduce of an empty range has no value. Give it one to start with: distributed_reduce(op, "
+      "init, range, f).");
 }
 
 }  // namespace muster::detail

@@ -27,7 +27,8 @@ void Everywhere::run_on(Calls& calls, const std::vector<Pid>& targets, detail::T
     try {
       what();
     } catch (const ProcessExitedException&) {
-      if (!std::binary_search(may_be_gone.begin(), may_be_gone.end(), targets[i])) failures[i] = std::current_exception();
+      if (!std::binary_search(may_be_gone.begin(), may_be_gone.end(), targets[i]))
+        failures[i] = std::current_exception();
     } catch (...) {
       failures[i] = std::current_exception();
     }
@@ -53,7 +54,8 @@ void Everywhere::run_on(Calls& calls, const std::vector<Pid>& targets, detail::T
   if (!failures.empty()) throw CompositeException(std::move(failures));
 }
 
-void Everywhere::call(Calls& calls, Cluster& cluster, const std::vector<Pid>& pids, detail::Thunk thunk, Payload&& arguments) {
+void Everywhere::call(Calls& calls, Cluster& cluster, const std::vector<Pid>& pids, detail::Thunk thunk,
+                      Payload&& arguments) {
   const auto known = cluster.procs();
   for (const Pid pid : pids)
     if (!std::binary_search(known.begin(), known.end(), pid)) refuse(cluster, pid);

@@ -2,10 +2,10 @@
 /// Calls on every process, and those repeated on each that joins later.
 #pragma once
 
-#include <muster/detail/call.hpp>
-
 #include "runtime/calls/calls.hpp"
 #include "runtime/cluster/cluster.hpp"
+
+#include <muster/detail/call.hpp>
 
 #include <mutex>
 #include <set>
@@ -17,7 +17,8 @@ namespace muster::runtime {
 class Everywhere {
  public:
   /// @see muster::everywhere. No pids: all.
-  void call(Calls& calls, Cluster& cluster, const std::vector<Pid>& pids, detail::Thunk thunk, detail::Payload&& arguments);
+  void call(Calls& calls, Cluster& cluster, const std::vector<Pid>& pids, detail::Thunk thunk,
+            detail::Payload&& arguments);
   /// The master's: from now on also on each worker that joins.
   void always(Calls& calls, Cluster& cluster, detail::Thunk thunk, detail::Payload&& arguments);
   /// Runs on a worker that joins what was registered. @throws what they throw
@@ -28,8 +29,8 @@ class Everywhere {
     detail::Thunk thunk;
     detail::Payload arguments;
   };
-  static void run_on(Calls& calls, const std::vector<Pid>& targets, detail::Thunk thunk, const detail::Payload& arguments,
-                     const std::vector<Pid>& may_be_gone);
+  static void run_on(Calls& calls, const std::vector<Pid>& targets, detail::Thunk thunk,
+                     const detail::Payload& arguments, const std::vector<Pid>& may_be_gone);
 
   std::mutex mutex_;  ///< guards both
   std::vector<Registered> registered_;

@@ -15,7 +15,8 @@ using detail::CorePointer;
 using detail::KeptId;
 using detail::Payload;
 
-// -- where it is kept ----------------------------------------------------------------------------------------------------------
+// -- where it is kept
+// ----------------------------------------------------------------------------------------------------------
 
 void KeptFunctions::keep(KeptId id, std::shared_ptr<const void> function) {
   CorePointer arrival;
@@ -92,7 +93,8 @@ std::size_t KeptFunctions::size() const {
   return entries_.size();
 }
 
-// -- who sends it ----------------------------------------------------------------------------------------------------------------
+// -- who sends it
+// ----------------------------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -157,9 +159,12 @@ void fail_kept_function(KeptId id, const std::exception_ptr& failure) {
   runtime::current_process().kept_functions().fail(id, failure);
 }
 
-std::shared_ptr<const void> kept_function(KeptId id) { return runtime::current_process().kept_functions().wait_for(id); }
+std::shared_ptr<const void> kept_function(KeptId id) {
+  return runtime::current_process().kept_functions().wait_for(id);
+}
 
-// -- caching pools -----------------------------------------------------------------------------------------------------------------
+// -- caching pools
+// -----------------------------------------------------------------------------------------------------------------
 
 namespace {
 

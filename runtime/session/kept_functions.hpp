@@ -2,9 +2,9 @@
 /// Functions kept at a process for the calls that use them, and how they get there.
 #pragma once
 
-#include <muster/detail/kept_function.hpp>
-
 #include "runtime/calls/calls.hpp"
+
+#include <muster/detail/kept_function.hpp>
 
 #include <functional>
 #include <memory>

@@ -53,7 +53,8 @@ void set_session_process(Process* process) {
 
 Process::Process(ProcessSettings settings) : executor_(1, settings.lane->spin()) {
   const Member self = member_of(settings);
-  transport_ = std::make_unique<Transport>(std::move(settings.lane), static_cast<TransportSink&>(*this), settings.transport);
+  transport_ =
+      std::make_unique<Transport>(std::move(settings.lane), static_cast<TransportSink&>(*this), settings.transport);
   Cluster::Events events;
   events.joined = [this, tell = settings.on_joined](const ClusterFacts& facts) {
     executor_.set_slots(facts.threads);
@@ -70,10 +71,13 @@ Process::Process(ProcessSettings settings) : executor_(1, settings.lane->spin())
   events.asked_to_exit = settings.on_exit_request;
   if (settings.master) {
     events.master_handshake = [this](const Incoming& message) { launcher_->on_handshake(message); };
-    events.handshake_lost = [this](const auto& link, const auto& reason) { launcher_->on_handshake_lost(link, reason); };
+    events.handshake_lost = [this](const auto& link, const auto& reason) {
+      launcher_->on_handshake_lost(link, reason);
+    };
     events.worker_lost = [this](Pid pid, const std::string& reason) { launcher_->on_worker_lost(pid, reason); };
   }
-  cluster_ = std::make_unique<Cluster>(ClusterSettings{.cookie = settings.cookie, .self = self}, *transport_, *steward_, std::move(events));
+  cluster_ = std::make_unique<Cluster>(ClusterSettings{.cookie = settings.cookie, .self = self}, *transport_, *steward_,
+                                       std::move(events));
   calls_ = std::make_unique<Calls>(self.pid, *transport_, executor_, *cluster_);
   cluster_->set_calls(*calls_);
   if (settings.master) {

@@ -2,8 +2,6 @@
 /// The composition root: everything of one process of a cluster, built and taken down in order.
 #pragma once
 
-#include <muster/session.hpp>
-
 #include "runtime/base/steward.hpp"
 #include "runtime/calls/calls.hpp"
 #include "runtime/cluster/cluster.hpp"
@@ -14,6 +12,8 @@
 #include "runtime/session/kept_functions.hpp"
 #include "runtime/session/worker_pools.hpp"
 #include "runtime/transport/transport.hpp"
+
+#include <muster/session.hpp>
 
 #include <functional>
 #include <memory>

@@ -61,7 +61,7 @@ int count_of(const std::string& text) {
   int count = -1;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), count);
   if (error != std::errc{} || end != text.data() + text.size() || count < 0)
-    throw std::invalid_argument("--muster-procs takes a number of workers or \"auto\", not \"" + text + "\"");
+    throw std::invalid_argument(R"(--muster-procs takes a number of workers or "auto", not ")" + text + "\"");
   return count;
 }
 
@@ -112,6 +112,7 @@ runtime::ProcessSettings master_settings(const SessionOptions& options, const Fl
 
 }  // namespace
 
+// NOLINTNEXTLINE(performance-unnecessary-value-param): the interface says so
 Session::Session(int& argc, char**& argv, SessionOptions options) {
   if (runtime::current_process_or_null() != nullptr)
     throw std::logic_error("muster: this process has a session already; one at a time");

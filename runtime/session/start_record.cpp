@@ -51,8 +51,8 @@ StartRecord read_record(const std::string& line) {
     record.master_host = json.at("master_host").get<std::string>();
     (void)log::level_named(record.log_level);
     return record;
-  } catch (const nlohmann::json::exception&) {
-  } catch (const std::invalid_argument&) {
+  } catch (const nlohmann::json::exception&) {  // NOLINT(bugprone-empty-catch): told below
+  } catch (const std::invalid_argument&) {      // NOLINT(bugprone-empty-catch)
   }
   // Not the parser's words: they may quote the record, which is secret.
   throw Error(

@@ -1,6 +1,6 @@
-#include <muster/detail/task_slot.hpp>
-
 #include "runtime/session/process.hpp"
+
+#include <muster/detail/task_slot.hpp>
 
 namespace muster::detail {
 
@@ -18,7 +18,8 @@ WithoutSlot::WithoutSlot() {
 
 WithoutSlot::~WithoutSlot() = default;
 
-SlotAgain::SlotAgain() : taken_(runtime::current_task() != nullptr && runtime::current_process().executor().take_slot_here()) {}
+SlotAgain::SlotAgain()
+    : taken_(runtime::current_task() != nullptr && runtime::current_process().executor().take_slot_here()) {}
 
 SlotAgain::~SlotAgain() {
   if (taken_) runtime::current_process().executor().give_slot_up_here();

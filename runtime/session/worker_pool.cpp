@@ -1,9 +1,9 @@
-#include <muster/worker_pool.hpp>
-
 #include "runtime/base/log.hpp"
 #include "runtime/base/random.hpp"
 #include "runtime/session/process.hpp"
 #include "runtime/session/worker_pools.hpp"
+
+#include <muster/worker_pool.hpp>
 
 #include <span>
 
@@ -18,13 +18,15 @@ namespace {
 bool contains(const std::vector<Pid>& pids, Pid pid) { return std::find(pids.begin(), pids.end(), pid) != pids.end(); }
 
 [[noreturn]] void throw_no_worker() {
-  throw Error("No active worker available in pool: every process in it has ended or was removed. Add one with push, or make a new "
-              "pool.");
+  throw Error(
+      "No active worker available in pool: every process in it has ended or was removed. Add one with push, or make a "
+      "new "
+      "pool.");
 }
 
 }  // namespace
 
-PoolState::PoolState(std::uint64_t number, std::vector<Pid> members, bool is_default)
+PoolState::PoolState(std::uint64_t number, const std::vector<Pid>& members, bool is_default)
     : number_(number), is_default_(is_default) {
   for (const Pid pid : members)
     if (!contains(members_, pid)) members_.push_back(pid);
@@ -181,8 +183,9 @@ std::shared_ptr<PoolState> WorkerPools::find(std::uint64_t number) {
   if (const auto found = pools_.find(number); found != pools_.end())
     if (auto pool = found->second.lock()) return pool;
   if (number != 0)
-    throw Error("The pool that this handle names is gone: the process that made it dropped its last handle before another one "
-                "arrived, or the handle is of another session.");
+    throw Error(
+        "The pool that this handle names is gone: the process that made it dropped its last handle before another one "
+        "arrived, or the handle is of another session.");
   auto pool = std::make_shared<PoolState>(0, std::vector<Pid>{}, true);
   pools_[0] = pool;
   pinned_.push_back(pool);
@@ -201,7 +204,8 @@ void WorkerPools::members_changed() {
 
 }  // namespace runtime
 
-// -- handles -----------------------------------------------------------------------------------------------------------------
+// -- handles
+// -----------------------------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -215,12 +219,16 @@ struct PoolRequests {
     if (timeout == no_limit) return std::nullopt;
     return runtime::Clock::now() + timeout;
   }
-  static std::shared_ptr<detail::PoolState> find(std::uint64_t number) { return current_process().pools().find(number); }
+  static std::shared_ptr<detail::PoolState> find(std::uint64_t number) {
+    return current_process().pools().find(number);
+  }
 
   static Pid take(std::uint64_t number, Pid borrower, std::chrono::nanoseconds timeout) {
     return find(number)->take(borrower, deadline_after(timeout));
   }
-  static void wait(std::uint64_t number, std::chrono::nanoseconds timeout) { find(number)->wait(deadline_after(timeout)); }
+  static void wait(std::uint64_t number, std::chrono::nanoseconds timeout) {
+    find(number)->wait(deadline_after(timeout));
+  }
   static void put(std::uint64_t number, Pid pid) { find(number)->put(pid); }
   static void push(std::uint64_t number, Pid pid) {
     find(number)->push(pid);
@@ -230,7 +238,8 @@ struct PoolRequests {
   static std::vector<Pid> workers(std::uint64_t number) { return find(number)->workers(); }
 };
 
-/// Calls a request at the pool's owner. Where this task must stop meanwhile, so must the request: what it takes would be lost.
+/// Calls a request at the pool's owner. Where this task must stop meanwhile, so must the request: what it takes would
+/// be lost.
 template <class Request, class... A>
 auto ask(detail::PoolName pool, Request request, const A&... arguments) {
   using R = std::invoke_result_t<Request, std::uint64_t, A...>;
@@ -300,7 +309,9 @@ std::vector<Pid> WorkerPool::workers() const { return ask_wherever(*this, &PoolR
 
 void WorkerPool::push(Pid pid) const { ask_wherever(*this, &PoolRequests::push, pid); }
 
-CachingPool::CachingPool(std::vector<Pid> pids) : WorkerPool(std::move(pids)) { cache_ = detail::make_function_cache(); }
+CachingPool::CachingPool(std::vector<Pid> pids) : WorkerPool(std::move(pids)) {
+  cache_ = detail::make_function_cache();
+}
 
 void CachingPool::clear() const { detail::clear_cache(*cache_); }
 

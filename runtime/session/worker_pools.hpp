@@ -2,10 +2,10 @@
 /// Worker pools at their owner: who is free, who waits.
 #pragma once
 
-#include <muster/worker_pool.hpp>
-
 #include "runtime/exec/executor.hpp"
 #include "runtime/session/changes.hpp"
+
+#include <muster/worker_pool.hpp>
 
 #include <algorithm>
 #include <deque>
@@ -28,7 +28,7 @@ class PoolState {
   using Time = std::chrono::steady_clock::time_point;
 
   /// @param members in order; none for the default pool, whose members are the workers
-  PoolState(std::uint64_t number, std::vector<Pid> members, bool is_default);
+  PoolState(std::uint64_t number, const std::vector<Pid>& members, bool is_default);
   PoolState(const PoolState&) = delete;
   PoolState& operator=(const PoolState&) = delete;
 

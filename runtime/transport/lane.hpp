@@ -1,11 +1,11 @@
 /// @file
-/// A lane carries whole messages between this process and its peers, in order for each. It knows bytes and links, nothing of
-/// what they mean.
+/// A lane carries whole messages between this process and its peers, in order for each. It knows bytes and links,
+/// nothing of what they mean.
 #pragma once
 
-#include <muster/detail/payload.hpp>
-
 #include "runtime/wire/codec.hpp"
+
+#include <muster/detail/payload.hpp>
 
 #include <chrono>
 #include <cstddef>
@@ -45,7 +45,10 @@ class Lane {
   virtual std::chrono::nanoseconds spin() const { return {}; }
   /// Where this process can be dialed, as `host:port` or the lane's own form.
   virtual std::string endpoint() const = 0;
-  /// Starts a connection. Messages may be sent at once; a failure shows as a lost link.
+  /// Puts addresses in place of host names, for which dial() does not look; may wait for a name server for seconds.
+  /// @returns the endpoint unchanged where it has none, or its name is not known (which dial() reports).
+  virtual std::string resolve(const std::string& endpoint) { return endpoint; }
+  /// Starts a connection; does not wait. Messages may be sent at once; a failure shows as a lost link.
   virtual LinkId dial(const std::string& endpoint) = 0;
   /// Hands a message to the lane, whole. Copies the small part and borrowed parts; owned parts are kept until sent.
   /// A lost link swallows it.
@@ -57,9 +60,11 @@ class Lane {
   virtual void wait(Clock::time_point until) = 0;
   /// Ends a wait() now or the next one.
   virtual void kick() = 0;
-  /// Drops a connection at this side and, where the lane can, at the other. receive() hands out nothing more of it, but what
-  /// it is handing out just then.
+  /// Drops a connection at this side and, where the lane can, at the other. receive() hands out nothing more of it, but
+  /// what it is handing out just then.
   virtual void close(LinkId link) = 0;
+  /// Drops connections that others made before that time and over which no message has come: they are no links yet.
+  virtual void close_silent(Clock::time_point /*since*/) {}
 };
 
 }  // namespace muster::runtime

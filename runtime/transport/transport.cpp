@@ -1,8 +1,8 @@
 #include "runtime/transport/transport.hpp"
 
-#include <muster/errors.hpp>
-
 #include "runtime/base/log.hpp"
+
+#include <muster/errors.hpp>
 
 #include <algorithm>
 
@@ -70,8 +70,9 @@ Transport::Transport(std::unique_ptr<Lane> lane, TransportSink& sink, TransportO
 Transport::~Transport() = default;
 
 std::shared_ptr<Link> Transport::dial(const std::string& endpoint) {
+  const std::string resolved = lane_->resolve(endpoint);
   const std::unique_lock lock(mutex_);  // held over dial, so that the link is known before its first event is
-  auto link = std::make_shared<Link>(lane_->dial(endpoint));
+  auto link = std::make_shared<Link>(lane_->dial(resolved), true);
   link->last_heard = now();
   links_[link->id] = link;
   return link;
@@ -259,7 +260,8 @@ void Transport::take(LaneEvent& event) {
   try {
     take_message(link, event);
   } catch (const std::exception& error) {
-    log::warning("A peer is closed (" + (link->peer == 0 ? std::string("not admitted") : "process " + std::to_string(link->peer)) +
+    log::warning("A peer is closed (" +
+                 (link->peer == 0 ? std::string("not admitted") : "process " + std::to_string(link->peer)) +
                  "): " + error.what());
     lane_->close(link->id);
     lost(link, std::string("it sent something invalid: ") + error.what());
@@ -295,7 +297,8 @@ void Transport::take_message(const std::shared_ptr<Link>& link, LaneEvent& event
     return;
   }
 
-  Incoming message{.link = link, .header = view.header, .payload = {}, .handles = std::move(view.handles), .receipt = {}};
+  Incoming message{
+      .link = link, .header = view.header, .payload = {}, .handles = std::move(view.handles), .receipt = {}};
   std::vector<Part> pieces;
   if (view.header.stream != 0) {
     pieces = take_assembled(*link, view.header.stream, arrived);
@@ -321,8 +324,8 @@ void Transport::take_message(const std::shared_ptr<Link>& link, LaneEvent& event
   if (next_piece != pieces.end()) throw SerializationError("A message has parts that it does not name");
 
   const bool inline_by_pieces = (view.header.flags & inline_in_pieces) != 0;
-  const std::int64_t charged = charge_of(inline_by_pieces ? 0 : message.payload.bytes.size(), message.payload.parts,
-                                         message.handles.size());
+  const std::int64_t charged =
+      charge_of(inline_by_pieces ? 0 : message.payload.bytes.size(), message.payload.parts, message.handles.size());
   message.header.stream = 0;
   if (!is_handshake(kind)) message.receipt = Receipt(*this, link, charged);
   sink_.on_message(std::move(message));
@@ -344,7 +347,8 @@ void Transport::take_piece(Link& link, const FrameView& view, const LaneEvent& e
   const std::lock_guard lock(link.assemblies_mutex);
   if (link.gone) return;
   if (link.assemblies.size() >= options_.most_assemblies && !link.assemblies.contains(view.header.stream))
-    throw SerializationError("More than " + std::to_string(options_.most_assemblies) + " messages have only some of their pieces here");
+    throw SerializationError("More than " + std::to_string(options_.most_assemblies) +
+                             " messages have only some of their pieces here");
   auto& assembly = link.assemblies[view.header.stream];
   if ((view.header.flags & 1) != 0) {
     if (!assembly.parts.empty() && assembly.filled != assembly.parts.back().size)
@@ -363,7 +367,7 @@ void Transport::take_piece(Link& link, const FrameView& view, const LaneEvent& e
   assembly.filled += piece.size;
 }
 
-std::vector<Part> Transport::take_assembled(Link& link, std::uint32_t stream, std::size_t arrived) {
+std::vector<Part> Transport::take_assembled(Link& link, std::uint32_t stream, std::size_t arrived) const {
   const std::lock_guard lock(link.assemblies_mutex);
   if (link.gone) return {};
   const auto found = link.assemblies.find(stream);
@@ -403,9 +407,15 @@ void Transport::keep_alive(std::chrono::nanoseconds interval, std::chrono::nanos
   // Having been stopped or starved ourselves, we cannot blame the peers for silence.
   const bool late = before != 0 && time - before > 3 * interval.count();
   for (const auto& link : links()) {
-    if (link->peer == 0) continue;
     if (late) link->last_heard.store(time, std::memory_order_relaxed);
-    if (time - link->last_heard.load(std::memory_order_relaxed) > timeout.count()) {
+    const Clock::rep silence = time - link->last_heard.load(std::memory_order_relaxed);
+    if (link->peer == 0) {
+      if (link->dialed || silence <= options_.hello_timeout.count()) continue;
+      lane_->close(link->id);
+      lost(link, "it was not admitted");
+      continue;
+    }
+    if (silence > timeout.count()) {
       lane_->close(link->id);
       lost(link, "nothing was heard from it for " + std::to_string(timeout.count() / 1'000'000) +
                      " ms (SessionOptions::heartbeat_timeout)");
@@ -415,6 +425,7 @@ void Transport::keep_alive(std::chrono::nanoseconds interval, std::chrono::nanos
     link->last_sent.store(time, std::memory_order_relaxed);
     lane_->send(link->id, Header{.kind = MessageKind::heartbeat}, {});
   }
+  if (!late) lane_->close_silent(Clock::now() - options_.hello_timeout);
 }
 
 std::vector<std::shared_ptr<Link>> Transport::links() const {

@@ -1,10 +1,10 @@
 /// @file
 /// Links to peers: whole messages, in order, held back by bytes.
 ///
-/// Back-pressure: a sender may have `credit_window` bytes under way on a link that the receiver has not consumed. What must not
-/// wait (replies sent by the receiving thread, control messages) is held in the link until credit comes back. Contents over a
-/// megabyte travel in pieces before their message, so that a large array delays others by one piece at most, and no frame is
-/// ever large. Heartbeats, credit and the handshake are outside the window.
+/// Back-pressure: a sender may have `credit_window` bytes under way on a link that the receiver has not consumed. What
+/// must not wait (replies sent by the receiving thread, control messages) is held in the link until credit comes back.
+/// Contents over a megabyte travel in pieces before their message, so that a large array delays others by one piece at
+/// most, and no frame is ever large. Heartbeats, credit and the handshake are outside the window.
 #pragma once
 
 #include "runtime/transport/lane.hpp"
@@ -22,18 +22,21 @@ namespace muster::runtime {
 
 /// Limits of a transport.
 struct TransportOptions {
-  std::uint64_t max_message = std::uint64_t{64} << 30;      ///< bytes of one message, parts included
-  std::int64_t credit_window = std::int64_t{64} << 20;      ///< bytes under way on a link
-  std::size_t most_assemblies = std::size_t{1} << 14;       ///< messages of a link of which only some pieces are here
+  std::uint64_t max_message = std::uint64_t{64} << 30;  ///< bytes of one message, parts included
+  std::int64_t credit_window = std::int64_t{64} << 20;  ///< bytes under way on a link
+  std::size_t most_assemblies = std::size_t{1} << 14;   ///< messages of a link of which only some pieces are here
+  std::chrono::nanoseconds hello_timeout =
+      std::chrono::seconds(30);  ///< for who connects to be admitted; see keep_alive
 };
 
 class Transport;
 
 /// One link. Its members are the transport's.
 struct Link {
-  explicit Link(LinkId link) : id(link) {}
+  explicit Link(LinkId link, bool by_us = false) : id(link), dialed(by_us) {}
 
   const LinkId id;
+  const bool dialed;         ///< by us; else by the peer
   std::atomic<Pid> peer{0};  ///< 0 until admitted
   std::atomic<bool> gone{false};
   std::atomic<std::int64_t> outstanding{0};  ///< sent and not yet said to be consumed, in bytes
@@ -54,7 +57,7 @@ struct Link {
     std::uint64_t filled = 0;  ///< bytes of the last part that came
     std::uint64_t total = 0;   ///< bytes of all parts
   };
-  std::mutex assemblies_mutex;  ///< guards assemblies, which whoever closes the link frees
+  std::mutex assemblies_mutex;                             ///< guards assemblies, which whoever closes the link frees
   std::unordered_map<std::uint32_t, Assembly> assemblies;  ///< by stream
 
   /// What the room above keeps with the link; made when first asked for.
@@ -123,6 +126,7 @@ class Transport {
   Lane& lane() { return *lane_; }
   const TransportOptions& options() const { return options_; }
 
+  /// May wait for a name server, holding no lock; never where lane().resolve made the endpoint.
   std::shared_ptr<Link> dial(const std::string& endpoint);
   /// From now on the link is that peer's, and may send anything.
   void admit(Link& link, Pid peer);
@@ -150,7 +154,9 @@ class Transport {
   void wait(Clock::time_point until) { lane_->wait(until); }
   void kick() { lane_->kick(); }
 
-  /// Sends heartbeats on links that were quiet for `interval`, and gives up those from which nothing came for `timeout`.
+  /// Sends heartbeats on links that were quiet for `interval`, and gives up those from which nothing came for
+  /// `timeout`. Who connected and was not admitted within hello_timeout is closed. (Links that were dialed are for the
+  /// dialer to give up.)
   void keep_alive(std::chrono::nanoseconds interval, std::chrono::nanoseconds timeout);
   std::vector<std::shared_ptr<Link>> links() const;
 
@@ -172,7 +178,7 @@ class Transport {
   void take_credit(Link& link, std::uint64_t bytes);
   void take_piece(Link& link, const FrameView& view, const LaneEvent& event);
   /// Ends the assembly of that message's pieces. @param arrived bytes of the message without them
-  std::vector<detail::Part> take_assembled(Link& link, std::uint32_t stream, std::size_t arrived);
+  std::vector<detail::Part> take_assembled(Link& link, std::uint32_t stream, std::size_t arrived) const;
   void lost(const std::shared_ptr<Link>& link, const std::string& reason);
   std::shared_ptr<Link> known_link(LinkId id);
   std::shared_ptr<Link> link_of(LinkId id);

@@ -1,8 +1,8 @@
 // Boost.Asio: awaiting futures, and tasks that are its coroutines.
 
-#include <muster/asio.hpp>
-
 #include "support.hpp"
+
+#include <muster/asio.hpp>
 
 #include <boost/asio/detached.hpp>
 #include <boost/asio/thread_pool.hpp>
@@ -38,19 +38,24 @@ asio::awaitable<int> sum(Future<int> a, Future<int> b) {
 
 TEST_F(Asio, AwaitsFuturesOnAnyContext) {
   const Future<int> b(3);
-  const auto a = spawnat(2, [](const Future<int>& f) {
-    f.put(5);
-    return 4;
-  }, b);
+  const auto a = spawnat(
+      2,
+      [](const Future<int>& f) {
+        f.put(5);
+        return 4;
+      },
+      b);
   EXPECT_EQ(run(sum(a, b)), 9);
   EXPECT_EQ(run(sum(a, b)), 9);  // both are here
   asio::thread_pool pool(2);
   std::vector<std::future<int>> sums;
   for (int i = 0; i < 50; ++i) {
-    const auto slow = spawn([](int n) {
-      this_task::sleep_for(1ms);
-      return n;
-    }, i);
+    const auto slow = spawn(
+        [](int n) {
+          this_task::sleep_for(1ms);
+          return n;
+        },
+        i);
     sums.push_back(asio::co_spawn(pool, sum(slow, slow), asio::use_future));
   }
   for (int i = 0; i < 50; ++i) EXPECT_EQ(sums[static_cast<std::size_t>(i)].get(), 2 * i);
@@ -81,7 +86,8 @@ TEST_F(Asio, OthersRunOnTheContextMeanwhile) {
   EXPECT_EQ(result.get(), 6);
 }
 
-// -- tasks ---------------------------------------------------------------------------------------------------------------------
+// -- tasks
+// ---------------------------------------------------------------------------------------------------------------------
 
 asio::awaitable<std::string> with_timer(std::string text, Future<int> f) {
   asio::steady_timer timer(co_await asio::this_coro::executor, 5ms);
@@ -107,8 +113,8 @@ TEST_F(Asio, TasksMayReturnAwaitables) {
   }
 }
 
-std::atomic<int> inside{0};     // NOLINT: a worker's globals
-std::atomic<int> most{0};       // NOLINT
+std::atomic<int> inside{0};  // NOLINT: a worker's globals
+std::atomic<int> most{0};    // NOLINT
 
 TEST_F(Asio, AwaitablesHaveTheirWorkerForThemselvesWhileTheyRun) {
   const auto task = []() -> asio::awaitable<int> {

@@ -167,7 +167,7 @@ TEST_F(BadInput, StrangersAreClosedAndDisturbNobody) {
         peer.shake_hands("stranger" + std::to_string(size));
         peer.send_frame(random_text(size, random), size == 32);
         if (size == 32) peer.send_frame(random_text(100, random));
-        // It is deaf from here on. Its connection may last: libzmq has no call to end that of one peer.
+        EXPECT_TRUE(peer.closed_within(10s)) << "a message of " << size << " bytes";
       }
       for (int kind = 0; kind < 256; kind += 3) {  // every kind of message, with nothing in it
         const Stranger peer(port);
@@ -175,6 +175,7 @@ TEST_F(BadInput, StrangersAreClosedAndDisturbNobody) {
         std::string message(64, '\0');
         message[0] = static_cast<char>(kind);
         peer.send_frame(message);
+        EXPECT_TRUE(peer.closed_within(10s)) << "kind " << kind;
       }
       {
         const Stranger peer(port);

@@ -5,6 +5,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
 #include <signal.h>
 
 #include <algorithm>
@@ -30,7 +31,8 @@ std::vector<int> joined(std::vector<int> a, const std::vector<int>& b) {
   return a;
 }
 
-// -- reductions ---------------------------------------------------------------------------------------------------------------
+// -- reductions
+// ---------------------------------------------------------------------------------------------------------------
 
 TEST_F(Distributed, SumsAllKindsOfRanges) {
   const auto square = [](auto x) { return x * x; };
@@ -39,11 +41,13 @@ TEST_F(Distributed, SumsAllKindsOfRanges) {
   const int expected = std::transform_reduce(numbers.begin(), numbers.end(), 0, std::plus<>{}, square);
   EXPECT_EQ(muster::distributed_reduce(std::plus<>{}, numbers, square), expected);
   EXPECT_EQ(muster::distributed_reduce(std::plus<>{}, std::vector<int>(numbers), square), expected);
-  EXPECT_EQ(muster::distributed_reduce(std::plus<>{}, std::deque<int>(numbers.begin(), numbers.end()), square), expected);
+  EXPECT_EQ(muster::distributed_reduce(std::plus<>{}, std::deque<int>(numbers.begin(), numbers.end()), square),
+            expected);
   EXPECT_EQ(muster::distributed_reduce(std::plus<>{}, std::span<const int>(numbers), square), expected);
   EXPECT_EQ(muster::distributed_reduce(std::plus<>{}, std::views::iota(1, 1001), square), expected);
   EXPECT_EQ(muster::distributed_reduce(std::plus<>{}, IndexRange{1, 1001}, square), static_cast<std::size_t>(expected));
-  EXPECT_EQ(muster::distributed_reduce(std::plus<>{}, numbers | std::views::transform([](int x) { return x; }), square), expected);
+  EXPECT_EQ(muster::distributed_reduce(std::plus<>{}, numbers | std::views::transform([](int x) { return x; }), square),
+            expected);
 }
 
 TEST_F(Distributed, SumsIntegersOfEveryType) {
@@ -58,12 +62,16 @@ TEST_F(Distributed, SumsIntegersOfEveryType) {
 }
 
 TEST_F(Distributed, CountsBooleans) {
-  EXPECT_EQ(muster::distributed_reduce(std::plus<>{}, IndexRange{0, 100}, [](std::size_t i) { return i % 4 == 0; }), 25);
-  EXPECT_EQ(muster::distributed_reduce(std::plus<>{}, std::vector<bool>{true, false, true, true}, [](bool b) { return b ? 1 : 0; }), 3);
+  EXPECT_EQ(muster::distributed_reduce(std::plus<>{}, IndexRange{0, 100}, [](std::size_t i) { return i % 4 == 0; }),
+            25);
+  EXPECT_EQ(muster::distributed_reduce(std::plus<>{}, std::vector<bool>{true, false, true, true},
+                                       [](bool b) { return b ? 1 : 0; }),
+            3);
 }
 
 TEST_F(Distributed, KeepsTheOrderOfTheRange) {
-  const auto pids = muster::distributed_reduce(joined, IndexRange{0, 7}, [](std::size_t) { return std::vector<int>{muster::myid()}; });
+  const auto pids = muster::distributed_reduce(joined, IndexRange{0, 7},
+                                               [](std::size_t) { return std::vector<int>{muster::myid()}; });
   ASSERT_EQ(pids.size(), 7U);
   EXPECT_TRUE(std::is_sorted(pids.begin(), pids.end()));
   const auto workers = muster::workers();
@@ -71,7 +79,8 @@ TEST_F(Distributed, KeepsTheOrderOfTheRange) {
   EXPECT_EQ(std::count(pids.begin(), pids.end(), workers[1]), 2);
   EXPECT_EQ(std::count(pids.begin(), pids.end(), workers[2]), 2);
   const std::vector<std::string> words{"a", "b", "c", "d", "e", "f", "g", "h"};
-  EXPECT_EQ(muster::distributed_reduce(std::plus<>{}, words, [](const std::string& word) { return word + "."; }), "a.b.c.d.e.f.g.h.");
+  EXPECT_EQ(muster::distributed_reduce(std::plus<>{}, words, [](const std::string& word) { return word + "."; }),
+            "a.b.c.d.e.f.g.h.");
 }
 
 TEST_F(Distributed, FoldsPartsFromTheirFirstElementAndThenEachOther) {
@@ -89,13 +98,15 @@ TEST_F(Distributed, TakesRangesSmallerThanTheCluster) {
 }
 
 TEST_F(Distributed, RefusesAnEmptyRangeWithoutInitialValue) {
-  EXPECT_THROW(muster::distributed_reduce(std::plus<>{}, std::vector<int>{}, [](int x) { return x; }), std::invalid_argument);
+  EXPECT_THROW(muster::distributed_reduce(std::plus<>{}, std::vector<int>{}, [](int x) { return x; }),
+               std::invalid_argument);
   EXPECT_EQ(muster::distributed_reduce(std::plus<>{}, 42, std::vector<int>{}, [](int x) { return x; }), 42);
 }
 
 TEST_F(Distributed, FoldsTheInitialValueOnceAndFirst) {
   EXPECT_EQ(muster::distributed_reduce(std::plus<>{}, 1000, std::views::iota(1, 11), [](int x) { return x; }), 1055);
-  EXPECT_EQ(muster::distributed_reduce(std::plus<>{}, std::string(">"), std::views::iota(0, 5), [](int x) { return std::to_string(x); }),
+  EXPECT_EQ(muster::distributed_reduce(std::plus<>{}, std::string(">"), std::views::iota(0, 5),
+                                       [](int x) { return std::to_string(x); }),
             ">01234");
   EXPECT_EQ(muster::distributed_reduce(std::plus<>{}, 0.5, std::views::iota(1, 4), [](int x) { return x; }), 6.5);
   // Parts of vectors, folded onto a list.
@@ -121,14 +132,17 @@ TEST_F(Distributed, TakesElementsThatCannotBeCopied) {
   EXPECT_EQ(muster::distributed_reduce(std::plus<>{}, numbers, [](std::unique_ptr<int> x) { return *x; }), 55);
   EXPECT_EQ(*numbers.front(), 1);
   const auto sum = [](std::unique_ptr<int> a, const std::unique_ptr<int>& b) { return std::make_unique<int>(*a + *b); };
-  EXPECT_EQ(*muster::distributed_reduce(sum, std::views::iota(1, 11), [](int x) { return std::make_unique<int>(x); }), 55);
+  EXPECT_EQ(*muster::distributed_reduce(sum, std::views::iota(1, 11), [](int x) { return std::make_unique<int>(x); }),
+            55);
 }
 
 TEST_F(Distributed, WorksInATask) {
   const auto pid = muster::workers().front();
-  EXPECT_EQ(muster::remotecall_fetch(
-                [] { return muster::distributed_reduce(std::plus<>{}, std::views::iota(1, 101), [](int x) { return x; }); }, pid),
-            5050);
+  EXPECT_EQ(
+      muster::remotecall_fetch(
+          [] { return muster::distributed_reduce(std::plus<>{}, std::views::iota(1, 101), [](int x) { return x; }); },
+          pid),
+      5050);
 }
 
 TEST_F(Distributed, ThrowsWhatTheFunctionThrew) {
@@ -170,14 +184,13 @@ TEST_F(Distributed, CancelsTheOtherPartsOfAFailedReduction) {
 TEST_F(Distributed, FailsWithTheProcessThatDied) {
   const auto victim = muster::workers()[1];
   try {
-    muster::distributed_reduce(
-        std::plus<>{}, std::views::iota(0, 9),
-        muster::bind_front(
-            [](int pid, int x) {
-              if (muster::myid() == pid && x == 4) ::raise(SIGKILL);
-              return x;
-            },
-            victim));
+    muster::distributed_reduce(std::plus<>{}, std::views::iota(0, 9),
+                               muster::bind_front(
+                                   [](int pid, int x) {
+                                     if (muster::myid() == pid && x == 4) ::raise(SIGKILL);
+                                     return x;
+                                   },
+                                   victim));
     FAIL() << "nothing was thrown";
   } catch (const muster::ProcessExitedException& error) {
     EXPECT_EQ(error.pid(), victim);
@@ -195,11 +208,13 @@ TEST_F(Distributed, EndsAtTheDeadline) {
                muster::TimeoutError);
 }
 
-// -- loops ----------------------------------------------------------------------------------------------------------------------
+// -- loops
+// ----------------------------------------------------------------------------------------------------------------------
 
 TEST_F(Distributed, RunsALoopOverEveryElementOnce) {
   const Trace trace;
-  const auto body = muster::bind_front([](const std::string& path, std::size_t i) { add_line(path, std::to_string(i)); }, trace.path());
+  const auto body = muster::bind_front(
+      [](const std::string& path, std::size_t i) { add_line(path, std::to_string(i)); }, trace.path());
   muster::distributed_for(IndexRange{10, 30}, body).fetch();
   std::vector<int> seen;
   for (const auto& line : trace.lines()) seen.push_back(std::stoi(line));
@@ -247,7 +262,8 @@ TEST_F(Distributed, ALoopFailsWithItsFirstPart) {
 
 TEST_F(Distributed, SyncCollectsAFailedLoop) {
   try {
-    muster::sync([] { (void)muster::distributed_for(IndexRange{0, 3}, [](std::size_t) { throw std::runtime_error("no"); }); });
+    muster::sync(
+        [] { (void)muster::distributed_for(IndexRange{0, 3}, [](std::size_t) { throw std::runtime_error("no"); }); });
     FAIL() << "nothing was thrown";
   } catch (const muster::CompositeException& error) {
     EXPECT_EQ(error.exceptions().size(), 1U);
@@ -260,10 +276,12 @@ TEST_F(Distributed, LogsTheFailuresOfALoopThatNobodyWaitsFor) {
     if (i == 7) throw std::runtime_error("unseen failure");
   });
   // Seen, and so not logged.
-  const auto looked_at = muster::distributed_for(IndexRange{0, 3}, [](std::size_t) { throw std::runtime_error("looked at"); });
+  const auto looked_at =
+      muster::distributed_for(IndexRange{0, 3}, [](std::size_t) { throw std::runtime_error("looked at"); });
   EXPECT_THROW(looked_at.fetch(), muster::RemoteException);
   {
-    const auto kept = muster::distributed_for(IndexRange{0, 3}, [](std::size_t) { throw std::runtime_error("late drop"); });
+    const auto kept =
+        muster::distributed_for(IndexRange{0, 3}, [](std::size_t) { throw std::runtime_error("late drop"); });
     while (!kept.isready()) muster::this_task::sleep_for(1ms);
   }
   std::string text;
@@ -283,7 +301,8 @@ TEST_F(Distributed, LogsTheFailuresOfALoopThatNobodyWaitsFor) {
 TEST_F(Distributed, WorksWithoutWorkers) {
   muster::rmprocs(muster::other_workers());
   EXPECT_EQ(muster::distributed_reduce(std::plus<>{}, IndexRange{0, 100}, [](std::size_t) { return 1; }), 100);
-  EXPECT_EQ(muster::distributed_reduce(joined, IndexRange{0, 2}, [](std::size_t) { return std::vector<int>{muster::myid()}; }),
+  EXPECT_EQ(muster::distributed_reduce(joined, IndexRange{0, 2},
+                                       [](std::size_t) { return std::vector<int>{muster::myid()}; }),
             (std::vector<int>{1, 1}));
   muster::distributed_for(IndexRange{0, 2}, [](std::size_t) {}).fetch();
 }

@@ -69,7 +69,8 @@ TEST_F(Exceptions, SaysWhereWhatAndHow) {
     EXPECT_EQ(error.pid(), pid);
     EXPECT_EQ(error.type_name(), "std::out_of_range");
     EXPECT_EQ(error.message(), "at the bottom");
-    const std::string start = pid == 1 ? "On process 1" : "On worker " + std::to_string(pid) + ": std::out_of_range: at the bottom";
+    const std::string start =
+        pid == 1 ? "On process 1" : "On worker " + std::to_string(pid) + ": std::out_of_range: at the bottom";
     EXPECT_EQ(std::string(error.what()).substr(0, start.size()), start);
     EXPECT_NE(error.backtrace().find("throws_deep_down"), std::string::npos) << error.backtrace();
     EXPECT_NE(std::string(error.what()).find("throws_deep_down"), std::string::npos);
@@ -90,19 +91,27 @@ TEST_F(Exceptions, IsWhatItWouldHaveBeenCaughtAs) {
 
 TEST_F(Exceptions, RethrowCauseThrowsTheOriginal) {
   for (const Pid pid : {1, 2}) {
-    EXPECT_STREQ(thrown<std::out_of_range>([&] { seen(pid, []() -> int { throw std::out_of_range("o"); }).rethrow_cause(); })->what(), "o");
-    EXPECT_STREQ(thrown<std::bad_alloc>([&] { seen(pid, []() -> int { throw std::bad_alloc(); }).rethrow_cause(); })->what(),
-                 std::bad_alloc().what());
-    EXPECT_EQ(thrown<std::system_error>([&] {
-                seen(pid, []() -> int { throw std::system_error(ENOENT, std::generic_category(), "file"); }).rethrow_cause();
-              })->code(),
-              std::errc::no_such_file_or_directory);
-    EXPECT_STREQ(thrown<NoConvergence>([&] { seen(pid, []() -> int { throw NoConvergence("n"); }).rethrow_cause(); })->what(), "n");
+    EXPECT_STREQ(thrown<std::out_of_range>([&] {
+                   seen(pid, []() -> int { throw std::out_of_range("o"); }).rethrow_cause();
+                 })->what(),
+                 "o");
+    EXPECT_STREQ(
+        thrown<std::bad_alloc>([&] { seen(pid, []() -> int { throw std::bad_alloc(); }).rethrow_cause(); })->what(),
+        std::bad_alloc().what());
+    EXPECT_EQ(
+        thrown<std::system_error>([&] {
+          seen(pid, []() -> int { throw std::system_error(ENOENT, std::generic_category(), "file"); }).rethrow_cause();
+        })->code(),
+        std::errc::no_such_file_or_directory);
+    EXPECT_STREQ(
+        thrown<NoConvergence>([&] { seen(pid, []() -> int { throw NoConvergence("n"); }).rethrow_cause(); })->what(),
+        "n");
     const auto cell = thrown<BadCell>([&] { seen(pid, []() -> int { throw BadCell(3, 4); }).rethrow_cause(); });
     ASSERT_TRUE(cell);
     EXPECT_EQ(cell->row() * 10 + cell->column(), 34);
     EXPECT_THROW(seen(pid, []() -> int { throw SerializationError("s"); }).rethrow_cause(), SerializationError);
-    EXPECT_THROW(seen(pid, []() -> int { throw std::future_error(std::future_errc::broken_promise); }).rethrow_cause(), std::future_error);
+    EXPECT_THROW(seen(pid, []() -> int { throw std::future_error(std::future_errc::broken_promise); }).rethrow_cause(),
+                 std::future_error);
   }
 }
 
@@ -163,7 +172,8 @@ TEST_F(Exceptions, DeadlinesAndCancellationArriveAsThemselves) {
     const auto cancelled = spawnat(pid, [] { this_task::sleep_for(1h); });
     EXPECT_TRUE(cancelled.cancel());
     EXPECT_THROW(cancelled.fetch(), CancelledError);
-    EXPECT_THROW(remotecall_fetch([](const Future<void>& f) { f.fetch(); }, pid == 1 ? 2 : 3, cancelled), CancelledError);
+    EXPECT_THROW(remotecall_fetch([](const Future<void>& f) { f.fetch(); }, pid == 1 ? 2 : 3, cancelled),
+                 CancelledError);
   }
 }
 

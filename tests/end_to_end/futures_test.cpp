@@ -38,7 +38,8 @@ class Futures : public testing::Test {
   const std::vector<Pid> pids;
 };
 
-// -- fetch, take, wait -----------------------------------------------------------------------------------------------------
+// -- fetch, take, wait
+// -----------------------------------------------------------------------------------------------------
 
 TEST_F(Futures, FetchAsOftenAsOneLikes) {
   for (const Pid pid : {1, 2}) {
@@ -143,7 +144,8 @@ TEST_F(Futures, TenThreadsFetchOne) {
   EXPECT_EQ(right, 10);
 }
 
-// -- filling --------------------------------------------------------------------------------------------------------------------
+// -- filling
+// --------------------------------------------------------------------------------------------------------------------
 
 TEST_F(Futures, PutOnceWhereverTheOwnerIs) {
   for (const Pid pid : {1, 2}) {
@@ -239,7 +241,8 @@ TEST_F(Futures, LargeValuesCanBePut) {
   EXPECT_TRUE(remotecall_fetch([](const Future<Numbers>& f) { return f.fetch() == numbers(large); }, 3, future));
 }
 
-// -- identity ---------------------------------------------------------------------------------------------------------------------
+// -- identity
+// ---------------------------------------------------------------------------------------------------------------------
 
 TEST_F(Futures, NamesAreEqualWhereTheValueIs) {
   const Future<int> a(2), b(2);
@@ -257,18 +260,21 @@ TEST_F(Futures, NamesAreEqualWhereTheValueIs) {
   EXPECT_EQ(remotecall_fetch([](const Future<int>& f) { return f; }, 3, a), a);
 }
 
-// -- chains and several ---------------------------------------------------------------------------------------------------------------
+// -- chains and several
+// ---------------------------------------------------------------------------------------------------------------
 
 TEST_F(Futures, Then) {
   for (const Pid pid : {1, 2}) {
-    const auto future =
-        spawnat(pid, [] { return 20; }).then([](int n) { return n + 1; }).then([](int n) { return std::to_string(n * 2); });
+    const auto future = spawnat(pid, [] { return 20; }).then([](int n) { return n + 1; }).then([](int n) {
+      return std::to_string(n * 2);
+    });
     EXPECT_EQ(future.fetch(), "42");
     EXPECT_EQ(future.where(), 1);
     const auto voids = spawnat(pid, [] {}).then([] {}).then([] { return 3; });
     EXPECT_EQ(voids.fetch(), 3);
     // The continuation runs in this process, and may use all of muster.
-    const auto nested = spawnat(pid, [] { return 2; }).then([](int n) { return remotecall_fetch(&myid, n + 1) + myid(); });
+    const auto nested =
+        spawnat(pid, [] { return 2; }).then([](int n) { return remotecall_fetch(&myid, n + 1) + myid(); });
     EXPECT_EQ(nested.fetch(), 4);
   }
 }
@@ -291,7 +297,8 @@ TEST_F(Futures, FailuresPassThroughThen) {
   EXPECT_EQ(own->pid(), 1);
   EXPECT_TRUE(own->is<std::invalid_argument>());
 
-  const auto nested = spawnat(2, [] { return 1; }).then([](int) { return remotecall_fetch([]() -> int { throw 42; }, 3); });
+  const auto nested =
+      spawnat(2, [] { return 1; }).then([](int) { return remotecall_fetch([]() -> int { throw 42; }, 3); });
   const auto both = thrown<RemoteException>([&] { (void)nested.fetch(); });
   ASSERT_TRUE(both);
   EXPECT_EQ(both->pid(), 1);
@@ -299,7 +306,8 @@ TEST_F(Futures, FailuresPassThroughThen) {
 }
 
 TEST_F(Futures, WhenAllOfDifferentTypes) {
-  const auto all = when_all(spawnat(2, [] { return 1; }), spawnat(3, [] {}), spawnat(1, [] { return std::string("s"); }));
+  const auto all =
+      when_all(spawnat(2, [] { return 1; }), spawnat(3, [] {}), spawnat(1, [] { return std::string("s"); }));
   const std::tuple<int, std::monostate, std::string> expected{1, {}, "s"};
   EXPECT_EQ(all.fetch(), expected);
   const auto none = when_all();
@@ -320,9 +328,11 @@ TEST_F(Futures, WhenAllOfAList) {
 
 TEST_F(Futures, WhenAllFailsWithTheFirstFailureInOrder) {
   const Future<int> go;
-  const std::vector futures{spawnat(2, [] { return 1; }),
-                            spawnat(3, [](const Future<int>& f) -> int { throw std::out_of_range(std::to_string(f.fetch())); }, go),
-                            spawnat(2, []() -> int { throw std::invalid_argument("second"); })};
+  const std::vector futures{
+      spawnat(2, [] { return 1; }),
+      spawnat(
+          3, [](const Future<int>& f) -> int { throw std::out_of_range(std::to_string(f.fetch())); }, go),
+      spawnat(2, []() -> int { throw std::invalid_argument("second"); })};
   const auto all = when_all(futures);
   EXPECT_FALSE(all.wait_for(10ms));
   go.put(1);
@@ -358,7 +368,8 @@ TEST_F(Futures, AsCompletedGivesThemInTheirOrderOfCompletion) {
   }
   EXPECT_EQ(next, 4U);
   std::size_t failures = 0;
-  for (const auto& future : as_completed(std::vector{spawnat(2, []() -> int { throw 1; }), spawnat(3, [] { return 1; })})) {
+  for (const auto& future :
+       as_completed(std::vector{spawnat(2, []() -> int { throw 1; }), spawnat(3, [] { return 1; })})) {
     try {
       (void)future.fetch();
     } catch (const RemoteException&) {
@@ -369,16 +380,19 @@ TEST_F(Futures, AsCompletedGivesThemInTheirOrderOfCompletion) {
   for (const auto& future : as_completed(std::vector<Future<void>>{})) future.fetch();
 }
 
-// -- sync ------------------------------------------------------------------------------------------------------------------------------
+// -- sync
+// ------------------------------------------------------------------------------------------------------------------------------
 
 TEST_F(Futures, SyncWaitsForAllMadeInIt) {
   std::vector<Future<int>> futures;
   const int value = sync([&] {
     for (int i = 0; i < 6; ++i)
-      futures.push_back(spawn([](int n) {
-        this_task::sleep_for(10ms);
-        return n;
-      }, i));
+      futures.push_back(spawn(
+          [](int n) {
+            this_task::sleep_for(10ms);
+            return n;
+          },
+          i));
     futures.push_back(spawnat(2, [] { return 6; }));
     futures.push_back(remotecall([] { return 7; }, 3));
     return 11;
@@ -419,7 +433,8 @@ TEST_F(Futures, SyncWaitsAlsoWhenItsBlockThrows) {
   ASSERT_TRUE(error);
   ASSERT_EQ(error->exceptions().size(), 2U);
   EXPECT_THROW(std::rethrow_exception(error->exceptions()[0]), std::runtime_error);
-  EXPECT_STREQ(thrown<std::runtime_error>([&] { std::rethrow_exception(error->exceptions()[0]); })->what(), "the block");
+  EXPECT_STREQ(thrown<std::runtime_error>([&] { std::rethrow_exception(error->exceptions()[0]); })->what(),
+               "the block");
   EXPECT_TRUE(slow->isready());
 }
 
@@ -441,11 +456,15 @@ TEST_F(Futures, SyncNests) {
   EXPECT_THROW(sync([] { sync([] { (void)spawn([] { throw 1; }); }); }), CompositeException);
   // What a call to the own process starts is not the caller's.
   const Future<int> never;
-  sync([&] { remotecall_fetch([](const Future<int>& f) { (void)spawnat(2, [](const Future<int>& g) { g.fetch(); }, f); }, 1, never); });
+  sync([&] {
+    remotecall_fetch([](const Future<int>& f) { (void)spawnat(2, [](const Future<int>& g) { g.fetch(); }, f); }, 1,
+                     never);
+  });
   never.put(1);
 }
 
-// -- travelling ---------------------------------------------------------------------------------------------------------------------------
+// -- travelling
+// ---------------------------------------------------------------------------------------------------------------------------
 
 TEST_F(Futures, AsArgumentsResultsCapturedAndElements) {
   const Future<int> a(2), b(3);
@@ -464,7 +483,8 @@ TEST_F(Futures, AsArgumentsResultsCapturedAndElements) {
   EXPECT_EQ(remotecall_fetch(bind_front([](const Future<int>& f, int n) { return f.fetch() + n; }, a), 3, 5), 6);
   const auto outer = spawnat(2, [] { return spawnat(3, &numbers, large); });
   EXPECT_EQ(outer.fetch().fetch().size(), large);
-  const auto inner = remotecall_fetch([] { return std::vector{spawnat(1, [] { return 5; }), spawnat(2, [] { return 6; })}; }, 3);
+  const auto inner =
+      remotecall_fetch([] { return std::vector{spawnat(1, [] { return 5; }), spawnat(2, [] { return 6; })}; }, 3);
   EXPECT_EQ(inner.at(0).fetch() + inner.at(1).fetch(), 11);
 }
 
@@ -477,7 +497,8 @@ struct Job {
 TEST_F(Futures, AsMembersOfAggregates) {
   const Job job{"j", Future<int>(2), {spawnat(3, &numbers, large)}};
   job.result.put(4);
-  EXPECT_EQ(remotecall_fetch([](const Job& j) { return j.result.fetch() + static_cast<int>(j.parts.at(0).fetch().size()); }, 2, job),
+  EXPECT_EQ(remotecall_fetch(
+                [](const Job& j) { return j.result.fetch() + static_cast<int>(j.parts.at(0).fetch().size()); }, 2, job),
             4 + static_cast<int>(large));
 }
 
@@ -485,12 +506,13 @@ TEST_F(Futures, SentToAThirdProcessBeforeAndAfterTheyComplete) {
   for (const std::size_t size : {std::size_t{2}, large}) {
     for (int round = 0; round < 20; ++round) {
       const Future<int> go;
-      const auto before = spawnat(2,
-                                  [](std::size_t n, const Future<int>& f) {
-                                    (void)f.fetch();
-                                    return numbers(n);
-                                  },
-                                  size, go);
+      const auto before = spawnat(
+          2,
+          [](std::size_t n, const Future<int>& f) {
+            (void)f.fetch();
+            return numbers(n);
+          },
+          size, go);
       const auto there = spawnat(3, [](const Future<Numbers>& f) { return f.fetch().size(); }, before);
       const auto back = spawnat(2, [](const Future<Numbers>& f) { return f.fetch().size(); }, before);
       go.put(1);

@@ -32,11 +32,13 @@ class Owned {
   std::size_t more_on(Pid pid) const { return debug::values_owned(pid) - before_.at(pid); }
   /// Whether all that was kept is freed within the time API.md names; machines that are busy get more.
   bool as_before() const {
-    return eventually([this] {
-      for (const auto& [pid, count] : before_)
-        if (debug::values_owned(pid) != count) return false;
-      return true;
-    }, 10s);
+    return eventually(
+        [this] {
+          for (const auto& [pid, count] : before_)
+            if (debug::values_owned(pid) != count) return false;
+          return true;
+        },
+        10s);
   }
 
  private:
@@ -44,7 +46,7 @@ class Owned {
 };
 
 /// Futures that a process keeps for a while: a handle there, not touched.
-std::vector<Future<Numbers>> kept;  // NOLINT
+std::vector<Future<Numbers>> kept;      // NOLINT
 std::vector<Future<int>> kept_numbers;  // NOLINT
 
 class References : public testing::Test {
@@ -151,7 +153,12 @@ TEST_F(References, AHandleThatIsNeverTouched) {
 
 TEST_F(References, AHandleThatComesAgainAfterItsValueWasFetched) {
   const auto future = remotecall_wait(&numbers, 2, large);
-  remotecall_fetch([](const Future<Numbers>& f) { kept.push_back(f); (void)f.fetch(); }, 3, future);
+  remotecall_fetch(
+      [](const Future<Numbers>& f) {
+        kept.push_back(f);
+        (void)f.fetch();
+      },
+      3, future);
   remotecall_fetch([](const Future<Numbers>&) {}, 3, future);
   EXPECT_EQ(future.fetch().size(), large);
   EXPECT_TRUE(owned.as_before());
@@ -185,7 +192,8 @@ TEST_F(References, PassedAroundACircle) {
 
 TEST_F(References, HandlesInsideValues) {
   {
-    const auto outer = remotecall_wait([] { return std::vector{remotecall_wait(&numbers, 3, large), remotecall_wait(&numbers, 2, large)}; }, 2);
+    const auto outer = remotecall_wait(
+        [] { return std::vector{remotecall_wait(&numbers, 3, large), remotecall_wait(&numbers, 2, large)}; }, 2);
     EXPECT_EQ(owned.more_on(3), 1U);
     EXPECT_EQ(owned.more_on(2), 2U);
     const auto inner = outer.fetch();
@@ -199,7 +207,8 @@ TEST_F(References, HandlesInsideValues) {
   const Future<Future<Numbers>> filled(2);
   filled.put(remotecall_wait(&numbers, 3, large));
   EXPECT_THROW(filled.put(remotecall_wait(&numbers, 3, large)), std::future_error);
-  EXPECT_EQ(remotecall_fetch([](const Future<Future<Numbers>>& f) { return f.fetch().fetch().size(); }, 1, filled), large);
+  EXPECT_EQ(remotecall_fetch([](const Future<Future<Numbers>>& f) { return f.fetch().fetch().size(); }, 1, filled),
+            large);
 }
 
 TEST_F(References, CallsThatAreRefusedKeepNothing) {
@@ -212,10 +221,13 @@ TEST_F(References, CallsThatAreRefusedKeepNothing) {
 
 TEST_F(References, CancelledTasksLeaveNothing) {
   for (int round = 0; round < 20; ++round) {
-    const auto task = spawnat(2, [](int r) {
-      if (r % 2 == 0) this_task::sleep_for(1ms);
-      return numbers(large);
-    }, round);
+    const auto task = spawnat(
+        2,
+        [](int r) {
+          if (r % 2 == 0) this_task::sleep_for(1ms);
+          return numbers(large);
+        },
+        round);
     const auto reader = spawnat(3, [](const Future<Numbers>& f) { return f.fetch().size(); }, task);
     (void)task.cancel();
     (void)reader.wait_for(patience);
@@ -231,7 +243,8 @@ TEST_F(References, WaitersThatGiveUpLeaveNothing) {
   EXPECT_TRUE(eventually([] { return debug::calls_in_flight(3) == 0 && debug::calls_in_flight(1) == 0; }));
 }
 
-// -- deaths ---------------------------------------------------------------------------------------------------------------------
+// -- deaths
+// ---------------------------------------------------------------------------------------------------------------------
 
 void kill_worker(Pid pid) {
   const int os_pid = remotecall_fetch([] { return static_cast<int>(::getpid()); }, pid);
@@ -282,14 +295,26 @@ TEST_F(References, ACreatorThatDiesBeforeItsTaskEnds) {
   const Future<int> go;
   const auto future = remotecall_fetch(
       [](const Future<int>& f) {
-        return spawnat(2, [](const Future<int>& g) {
-          (void)g.fetch();
-          return numbers(large);
-        }, f);
+        return spawnat(
+            2,
+            [](const Future<int>& g) {
+              (void)g.fetch();
+              return numbers(large);
+            },
+            f);
       },
       creator, go);
-  remote_do([](const Future<int>& f) { (void)spawnat(2, [](const Future<int>& g) { (void)g.fetch(); return numbers(large); }, f); },
-            creator, go);
+  remote_do(
+      [](const Future<int>& f) {
+        (void)spawnat(
+            2,
+            [](const Future<int>& g) {
+              (void)g.fetch();
+              return numbers(large);
+            },
+            f);
+      },
+      creator, go);
   remotecall_fetch(&myid, creator);
   kill_worker(creator);
   go.put(1);
@@ -302,7 +327,8 @@ TEST_F(References, AnOwnerThatDies) {
   remotecall_fetch([](const Future<Numbers>& f) { kept.push_back(f); }, 3, future);
   kill_worker(owner);
   EXPECT_THROW((void)future.fetch(), ProcessExitedException);
-  const auto nested = thrown<RemoteException>([] { (void)remotecall_fetch([] { return kept.back().fetch().size(); }, 3); });
+  const auto nested =
+      thrown<RemoteException>([] { (void)remotecall_fetch([] { return kept.back().fetch().size(); }, 3); });
   ASSERT_TRUE(nested);
   EXPECT_TRUE(nested->is<ProcessExitedException>());
   remotecall_fetch([] { kept.clear(); }, 3);

@@ -7,9 +7,9 @@ namespace {
 using namespace muster;
 using namespace muster::test;
 
-int argument_count = 0;                     // NOLINT
-char** arguments = nullptr;                 // NOLINT
-std::unique_ptr<Session> session;           // NOLINT: made before anything else, since a worker never leaves its constructor
+int argument_count = 0;            // NOLINT
+char** arguments = nullptr;        // NOLINT
+std::unique_ptr<Session> session;  // NOLINT: made before anything else, since a worker never leaves its constructor
 
 void next_session() {
   session.reset();

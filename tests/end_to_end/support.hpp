@@ -5,6 +5,7 @@
 #include <muster/muster.hpp>
 
 #include <gtest/gtest.h>
+
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -57,7 +58,9 @@ class OwnWorkers {
 /// What this process writes to standard error, readable at any time; GoogleTest's own capture must end to be read.
 class CapturedStderr {
  public:
-  CapturedStderr() : before_(::dup(STDERR_FILENO)), memory_(::memfd_create("stderr", MFD_CLOEXEC)) { ::dup2(memory_, STDERR_FILENO); }
+  CapturedStderr() : before_(::dup(STDERR_FILENO)), memory_(::memfd_create("stderr", MFD_CLOEXEC)) {
+    ::dup2(memory_, STDERR_FILENO);
+  }
   ~CapturedStderr() {
     ::dup2(before_, STDERR_FILENO);
     ::close(before_);

@@ -5,6 +5,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
 #include <signal.h>
 
 #include <atomic>
@@ -34,7 +35,8 @@ void kill_worker(Pid pid) {
   ::kill(muster::remotecall_fetch([] { return static_cast<int>(getpid()); }, pid), SIGKILL);
 }
 
-// -- one process -----------------------------------------------------------------------------------------------------------------
+// -- one process
+// -----------------------------------------------------------------------------------------------------------------
 
 TEST_F(WorkerPools, LendsInOrder) {
   const WorkerPool pool({workers[1], workers[0]});
@@ -144,7 +146,8 @@ TEST_F(WorkerPools, AnEmptyPoolHasNoActiveWorker) {
   const WorkerPool pool({});
   EXPECT_THAT(thrown<muster::Error>([&] { (void)pool.take(); })->what(), testing::HasSubstr(no_worker));
   EXPECT_THAT(thrown<muster::Error>([&] { pool.wait(); })->what(), testing::HasSubstr(no_worker));
-  EXPECT_THAT(thrown<muster::Error>([&] { muster::remotecall_fetch([] { return 1; }, pool); })->what(), testing::HasSubstr(no_worker));
+  EXPECT_THAT(thrown<muster::Error>([&] { muster::remotecall_fetch([] { return 1; }, pool); })->what(),
+              testing::HasSubstr(no_worker));
 }
 
 TEST_F(WorkerPools, EveryoneWhoWaitsHearsOfTheLastDeath) {
@@ -173,7 +176,8 @@ TEST_F(WorkerPools, DeadMembersAreDropped) {
   EXPECT_EQ(pool.take(), workers[0]);
 }
 
-// -- other processes -------------------------------------------------------------------------------------------------------------
+// -- other processes
+// -------------------------------------------------------------------------------------------------------------
 
 TEST_F(WorkerPools, AHandleElsewhereIsTheSamePool) {
   const WorkerPool pool({workers[0], workers[1]});
@@ -234,13 +238,14 @@ TEST_F(WorkerPools, WhatADeadProcessHadIsFreeAgain) {
 
 TEST_F(WorkerPools, APoolEndsWithItsProcess) {
   const OwnWorkers own(1);
-  const auto pool =
-      muster::remotecall_fetch([](std::vector<Pid> pids) { return WorkerPool(pids); }, own[0], std::vector<Pid>{workers[1]});
+  const auto pool = muster::remotecall_fetch([](std::vector<Pid> pids) { return WorkerPool(pids); }, own[0],
+                                             std::vector<Pid>{workers[1]});
   kill_worker(own[0]);
   EXPECT_THROW((void)pool.take(), muster::ProcessExitedException);
 }
 
-// -- calls ------------------------------------------------------------------------------------------------------------------------
+// -- calls
+// ------------------------------------------------------------------------------------------------------------------------
 
 TEST_F(WorkerPools, TheFourFormsTakeAPool) {
   WorkerPool pool({workers[1]});
@@ -250,7 +255,8 @@ TEST_F(WorkerPools, TheFourFormsTakeAPool) {
   EXPECT_EQ(muster::remotecall(f, pool, 1, 2).fetch(), expected);
   EXPECT_EQ(muster::remotecall_wait(f, pool, 1, 2).fetch(), expected);
   const muster::test::Trace trace;
-  muster::remote_do([](std::string path, int x) { muster::test::add_line(path, std::to_string(x)); }, pool, trace.path(), 7);
+  muster::remote_do([](std::string path, int x) { muster::test::add_line(path, std::to_string(x)); }, pool,
+                    trace.path(), 7);
   EXPECT_TRUE(eventually([&] { return trace.count("7") == 1; }));
   EXPECT_TRUE(pool.isready());
 }
@@ -286,7 +292,8 @@ TEST_F(WorkerPools, PoolCallsFromAWorker) {
   EXPECT_TRUE(eventually([&] { return pool.isready(); }));
 }
 
-// -- the default pool ------------------------------------------------------------------------------------------------------------
+// -- the default pool
+// ------------------------------------------------------------------------------------------------------------
 
 TEST_F(WorkerPools, TheDefaultPoolHasAllWorkers) {
   auto& pool = muster::default_worker_pool();
@@ -324,7 +331,8 @@ TEST_F(WorkerPools, RemoteTakesProcessesOfTheDefaultPool) {
   EXPECT_EQ(muster::remotecall_fetch(sent, workers[0], 2), 3);
 }
 
-// -- caching pools ----------------------------------------------------------------------------------------------------------------
+// -- caching pools
+// ----------------------------------------------------------------------------------------------------------------
 
 /// Counts how often it was read from a message in this process.
 struct Counted {

@@ -1,4 +1,6 @@
 // expect: pointer
 #include <muster/spawn.hpp>
 
-void refused() { (void)muster::spawnat(2, [] { return static_cast<int*>(nullptr); }); }
+void refused() {
+  (void)muster::spawnat(2, [] { return static_cast<int*>(nullptr); });
+}

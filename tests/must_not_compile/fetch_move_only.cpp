@@ -3,4 +3,6 @@
 
 #include <memory>
 
-void refused() { (void)muster::spawnat(2, [] { return std::make_unique<int>(1); }).fetch(); }
+void refused() {
+  (void)muster::spawnat(2, [] { return std::make_unique<int>(1); }).fetch();
+}

@@ -327,7 +327,9 @@ class Map {
       }
       const auto restarts = static_cast<std::size_t>(setting_.rules.max_restarts);
       const std::size_t retries = setting_.rules.retry_delays.size();
-      if (!setting_.lossy_deaths && setting_.threads == 1 && outcome.killed.size() > restarts + 1 + 2 * retries + 1) {  // each attempt may see a death that is not charged to it
+      if (!setting_.lossy_deaths && setting_.threads == 1 &&
+          outcome.killed.size() >
+              restarts + 1 + 2 * retries + 1) {  // each attempt may see a death that is not charged to it
         fail("element ", element, " ran on ", outcome.killed.size(), " workers that died");
       }
     }

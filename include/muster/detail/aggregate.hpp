@@ -58,7 +58,7 @@ template <class T>
 struct AnyBut {
   template <class U>
     requires(!std::is_same_v<U, T>)
-  operator U() const noexcept {
+  operator U() const noexcept {  // NOLINT(google-explicit-constructor)
     std::abort();
   }
 };
@@ -126,7 +126,7 @@ template <class T, std::size_t Field>
 struct BaseProbe {
   template <class U, class = std::enable_if_t<std::is_base_of_v<U, T> && !std::is_same_v<U, T>>,
             class = decltype(sizeof(RecordType<TypeSlot<T, Field, free_slot<T, Field, U>()>, U>))>
-  operator U() const noexcept {
+  operator U() const noexcept {  // NOLINT(google-explicit-constructor)
     std::abort();
   }
 };
@@ -137,7 +137,7 @@ struct MemberProbe {
   static constexpr std::size_t slot = Field + 1000;
   template <class U, class = std::enable_if_t<!std::is_same_v<U, T> && !std::is_array_v<U>>,
             class = decltype(sizeof(RecordType<TypeSlot<T, slot, free_slot<T, slot, U>()>, U>))>
-  operator U() const noexcept {
+  operator U() const noexcept {  // NOLINT(google-explicit-constructor)
     std::abort();
   }
 };
@@ -145,7 +145,7 @@ struct MemberProbe {
 /// Converts to U and nothing else.
 template <class U>
 struct Only {
-  operator U() const noexcept { std::abort(); }
+  operator U() const noexcept { std::abort(); }  // NOLINT(google-explicit-constructor)
 };
 
 template <class Pointer>

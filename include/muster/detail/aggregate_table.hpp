@@ -11,6 +11,7 @@ namespace muster::detail {
 inline constexpr std::size_t max_members = 32;
 
 // clang-format off
+// NOLINTBEGIN(readability-braces-around-statements)
 
 /// Whether T can be initialized from N empty braces: T has N fields (bases and members) or more. An array counts
 /// as one field. N is at most max_members + 1.
@@ -214,6 +215,7 @@ constexpr decltype(auto) with_bindings(T& object, Use&& use) {
   else static_assert(N <= max_members);
 }
 
+// NOLINTEND(readability-braces-around-statements)
 // clang-format on
 
 }  // namespace muster::detail

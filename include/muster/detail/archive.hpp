@@ -83,7 +83,8 @@ class OutputArchive : public cereal::OutputArchive<OutputArchive, cereal::AllowE
     return *this;
   }
   void serializeDeferments() {  // NOLINT(readability-identifier-naming): cereal's name
-    for (std::size_t i = 0; i < deferred_.size(); ++i) deferred_[i]();
+    for (std::size_t i = 0; i < deferred_.size(); ++i)
+      deferred_[i]();  // NOLINT(modernize-loop-convert): they may add more
     deferred_.clear();
   }
 
@@ -265,7 +266,8 @@ class InputArchive : public cereal::InputArchive<InputArchive, cereal::AllowEmpt
     return *this;
   }
   void serializeDeferments() {  // NOLINT(readability-identifier-naming): cereal's name
-    for (std::size_t i = 0; i < deferred_.size(); ++i) deferred_[i]();
+    for (std::size_t i = 0; i < deferred_.size(); ++i)
+      deferred_[i]();  // NOLINT(modernize-loop-convert): they may add more
     deferred_.clear();
   }
 

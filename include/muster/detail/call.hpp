@@ -50,7 +50,8 @@ CorePointer start_call(Pid pid, Thunk thunk, Payload&& arguments, Returns return
 void call_everywhere(const std::vector<Pid>& pids, Thunk thunk, Payload&& arguments);
 /// As call_everywhere, and on each worker that joins later.
 void call_everywhere_always(Thunk thunk, Payload&& arguments);
-/// Runs the call in this thread, as remotecall_fetch to oneself does. @returns the encoded result; throws RemoteException.
+/// Runs the call in this thread, as remotecall_fetch to oneself does. @returns the encoded result; throws
+/// RemoteException.
 Payload call_here(Thunk thunk, Payload&& arguments);
 /// Whether that is this process.
 bool is_here(Pid pid);
@@ -76,8 +77,8 @@ using call_result_t = typename CallResult<F, A...>::type;
 struct RunCompleter {
   std::shared_ptr<TaskRun> run;
   std::shared_ptr<void> keep;  ///< the function and its arguments: a coroutine may refer to them until it ends
-  void complete(Payload&& value) { run->complete(std::move(value)); }
-  void fail(const std::exception_ptr& failure) { run->fail(failure); }
+  void complete(Payload&& value) const { run->complete(std::move(value)); }
+  void fail(const std::exception_ptr& failure) const { run->fail(failure); }
 };
 
 /// How a task ends whose result comes later than its return. Specialized for such result types.
@@ -94,7 +95,8 @@ struct DecodedCall {
   F f;
   std::tuple<A...> arguments;
   decltype(auto) operator()() {
-    return std::apply([&](A&... each) -> decltype(auto) { return std::invoke(std::move(f), std::move(each)...); }, arguments);
+    return std::apply([&](A&... each) -> decltype(auto) { return std::invoke(std::move(f), std::move(each)...); },
+                      arguments);
   }
 };
 
@@ -113,7 +115,7 @@ template <class Call>
 void run_call(TaskRun& run, Call&& decoded) {
   using R = decltype(decoded());
   if constexpr (LaterResult<std::decay_t<R>>::value) {
-    auto call = std::make_shared<std::decay_t<Call>>(std::move(decoded));
+    auto call = std::make_shared<std::decay_t<Call>>(std::forward<Call>(decoded));
     auto later = (*call)();
     LaterResult<std::decay_t<R>>::start(std::move(later), {run.shared_from_this(), std::move(call)});
   } else if constexpr (std::is_void_v<R>) {
@@ -144,9 +146,10 @@ template <class F, class... A>
 constexpr void check_call() {
   check_callable<F>();
   (check_value<sent_t<A>>(), ...);
-  static_assert(std::is_invocable_v<F, sent_t<A>...>,
-                "muster: the function can't be called with these arguments. It is called with decayed rvalues, as std::thread "
-                "does: take parameters by value or by const reference, not by lvalue reference.");
+  static_assert(
+      std::is_invocable_v<F, sent_t<A>...>,
+      "muster: the function can't be called with these arguments. It is called with decayed rvalues, as std::thread "
+      "does: take parameters by value or by const reference, not by lvalue reference.");
   if constexpr (std::is_invocable_v<F, sent_t<A>...>) {
     if constexpr (!std::is_void_v<call_result_t<F, A...>>) check_value<call_result_t<F, A...>>();
   }

@@ -35,7 +35,7 @@ std::type_identity<C> class_of(R (C::*)(A...) const);
 template <class T>
 struct ExactReference {
   template <std::same_as<T> U>
-  operator U&() const noexcept;
+  operator U&() const noexcept;  // NOLINT(google-explicit-constructor)
 };
 
 /// T's member function serialize or save is that of a base, which knows nothing of T's own members.
@@ -62,7 +62,7 @@ constexpr bool inherits_free_function(TypeList<Base...>) {
 /// Whether the user gave T cereal functions. Those of a base don't count for an aggregate: its members would be lost.
 template <class T>
 constexpr bool find_user_functions() {
-  if constexpr (!std::is_class_v<T> && !std::is_union_v<T>) {
+  if constexpr (!std::is_class_v<T> && !std::is_union_v<T>) {  // NOLINT(bugprone-branch-clone)
     return false;
   } else if constexpr (cereal::traits::detail::count_output_serializers<T, OutputArchive>::value == 0 &&
                        cereal::traits::detail::count_input_serializers<T, InputArchive>::value == 0) {
@@ -204,7 +204,7 @@ inline constexpr bool plain_codec = false;
 
 template <class T>
 constexpr bool find_plain() {
-  if constexpr (std::is_bounded_array_v<T>) {
+  if constexpr (std::is_bounded_array_v<T>) {  // NOLINT(bugprone-branch-clone)
     return find_plain<std::remove_cv_t<std::remove_all_extents_t<T>>>();
   } else if constexpr (!std::is_trivially_copyable_v<T>) {
     return false;

@@ -96,8 +96,8 @@ class FutureCore : public Handle, public std::enable_shared_from_this<FutureCore
   Payload take_payload();
   /// The encoded value of a core that was sent before it was settled. State must be here.
   Payload encoded_value();
-  /// To be asked before a handle is written into a message: where the value is still to come, its encoded form is kept from
-  /// now on, since others may need it. @returns the state
+  /// To be asked before a handle is written into a message: where the value is still to come, its encoded form is kept
+  /// from now on, since others may need it. @returns the state
   State prepare_to_send();
   /// Throws the failure. State must be failed.
   [[noreturn]] void throw_failure() const;
@@ -111,12 +111,12 @@ class FutureCore : public Handle, public std::enable_shared_from_this<FutureCore
   const std::vector<std::byte>& encoded_failure() const { return encoded_failure_; }
 
   // -- for the calls room ----------------------------------------------------------
-  bool counted = false;                       ///< its owner counts this process as a holder; guarded by the calls room
-  int questions = 0;                          ///< to its owner, unanswered: until then it stays counted; guarded as counted
-  std::atomic<bool> task{false};              ///< a task's result: nobody can put it
-  std::atomic<bool> value_wanted{false};      ///< somebody waits for it, wherever it will be
-  std::atomic<bool> value_requested{false};   ///< a request for it is under way
-  std::atomic<bool> wait_requested{false};    ///< a request for word of it is under way
+  bool counted = false;                   ///< its owner counts this process as a holder; guarded by the calls room
+  int questions = 0;                      ///< to its owner, unanswered: until then it stays counted; guarded as counted
+  std::atomic<bool> task{false};          ///< a task's result: nobody can put it
+  std::atomic<bool> value_wanted{false};  ///< somebody waits for it, wherever it will be
+  std::atomic<bool> value_requested{false};  ///< a request for it is under way
+  std::atomic<bool> wait_requested{false};   ///< a request for word of it is under way
 
  private:
   struct Waiter {
@@ -147,8 +147,8 @@ class FutureCore : public Handle, public std::enable_shared_from_this<FutureCore
 using CorePointer = std::shared_ptr<FutureCore>;
 
 /// Blocks until the core is settled.
-/// @throws TimeoutError after the timeout or the scope's deadline, CancelledError or InterruptedError when the task is asked to
-/// stop; NoSession.
+/// @throws TimeoutError after the timeout or the scope's deadline, CancelledError or InterruptedError when the task is
+/// asked to stop; NoSession.
 void wait_settled(const CorePointer& core, bool needs_value, Timeout timeout);
 /// As wait_settled, and throws the failure.
 void require_value(const CorePointer& core, Timeout timeout);
@@ -159,7 +159,8 @@ bool is_ready(const CorePointer& core);
 /// Fulfils a future made by hand. @throws std::future_error when it has its value.
 void fulfil(const CorePointer& core, Payload&& value);
 bool cancel(const CorePointer& core);
-/// Calls f when settled; requests the value from its owner where needed. f runs on a runtime thread: quick, no throwing.
+/// Calls f when settled; requests the value from its owner where needed. f runs on a runtime thread: quick, no
+/// throwing.
 void on_settled(const CorePointer& core, bool needs_value, std::function<void()> f);
 /// Runs f as a task of this process.
 void run_here(std::function<void()> f);

@@ -19,7 +19,8 @@ inline constexpr bool travels_along =
     form_of<F> == Form::function || form_of<F> == Form::method || form_of<F> == Form::member ||
     (form_of<F> == Form::bytes && sizeof(F) <= 256) || (form_of<F> == Form::aggregate && std::is_empty_v<F>);
 
-// -- where it is kept -------------------------------------------------------------------------------------------------------------
+// -- where it is kept
+// -------------------------------------------------------------------------------------------------------------
 
 /// The function is here.
 void keep_function(KeptId id, std::shared_ptr<const void> function);
@@ -55,7 +56,8 @@ void keep(TaskRun& run) {
   run.complete(Payload{});
 }
 
-/// Calls a function that is used many times over. Where it takes itself only as something to be changed or used up, a copy is.
+/// Calls a function that is used many times over. Where it takes itself only as something to be changed or used up, a
+/// copy is.
 template <class F, class... A>
 decltype(auto) call_kept(const F& f, A&&... arguments) {
   if constexpr (std::is_invocable_v<const F&, A...>) {
@@ -93,7 +95,8 @@ void invoke_kept(TaskRun& run) {
   run_call(run, Call{{std::move(function)}, std::move(arguments)});
 }
 
-// -- who sends it -------------------------------------------------------------------------------------------------------------------
+// -- who sends it
+// -------------------------------------------------------------------------------------------------------------------
 
 /// What a function looks like in a message.
 template <class F>

@@ -72,14 +72,14 @@ class ByteBuffer {
 /// A large contiguous array that travels beside the small part of a message, without being copied into it.
 struct Part {
   const std::byte* data = nullptr;
-  std::size_t size = 0;              ///< bytes
+  std::size_t size = 0;               ///< bytes
   std::shared_ptr<const void> owner;  ///< keeps data alive; null: borrowed, valid until the call that sends it returns
 };
 
 /// From this size on memory about to be filled is asked to come in huge pages, in bytes.
 inline constexpr std::size_t huge_from = std::size_t{4} << 20;
-/// Asks the kernel for huge pages for memory that is about to be filled: a fresh 4 KiB page costs microseconds, and a large array
-/// has thousands of them. Does nothing where they are not to be had.
+/// Asks the kernel for huge pages for memory that is about to be filled: a fresh 4 KiB page costs microseconds, and a
+/// large array has thousands of them. Does nothing where they are not to be had.
 void prefer_huge_pages(void* memory, std::size_t size) noexcept;
 
 /// From this size on a contiguous array travels as a Part, in bytes.
@@ -88,8 +88,8 @@ inline constexpr std::size_t part_threshold = 4096;
 /// What kind of thing a handle names.
 enum class HandleKind : std::uint8_t { future = 0, channel = 1, pool = 2 };
 
-/// What this process knows of one value or channel that lives in some process. There is one such object for each reference
-/// and process, shared by all its Future, RemoteChannel and WorkerPool objects.
+/// What this process knows of one value or channel that lives in some process. There is one such object for each
+/// reference and process, shared by all its Future, RemoteChannel and WorkerPool objects.
 class Handle {
  public:
   Handle(HandleKind kind, RemoteRefId id, Pid owner) : id_(id), owner_(owner), kind_(kind) {}

@@ -111,8 +111,7 @@ std::unique_ptr<T> InputArchive::load_and_construct() {
       requires { sizeof(cereal::memory_detail::LoadAndConstructLoadWrapper<InputArchive, T>); },
       "a type with load_and_construct needs #include <cereal/types/memory.hpp>");
   auto storage = std::make_unique<Storage>();
-  cereal::memory_detail::LoadAndConstructLoadWrapper<InputArchive, T> wrapper(
-      reinterpret_cast<T*>(static_cast<void*>(storage->bytes)));
+  cereal::memory_detail::LoadAndConstructLoadWrapper<InputArchive, T> wrapper(reinterpret_cast<T*>(storage->bytes));
   const Nesting nesting(depth_);
   try {
     wrapper.CEREAL_SERIALIZE_FUNCTION_NAME(*this);
@@ -120,7 +119,7 @@ std::unique_ptr<T> InputArchive::load_and_construct() {
     T* object = nullptr;
     try {
       object = wrapper.construct.ptr();
-    } catch (...) {  // not constructed yet
+    } catch (...) {  // NOLINT(bugprone-empty-catch): not constructed yet
     }
     if (object != nullptr) std::destroy_at(object);
     throw;

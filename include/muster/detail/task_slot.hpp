@@ -6,8 +6,8 @@
 
 namespace muster::detail {
 
-/// A stretch in which this thread's task does not need its slot: its worker may run another task. Does nothing outside of tasks.
-/// Of the thread it is made on, as SlotAgain.
+/// A stretch in which this thread's task does not need its slot: its worker may run another task. Does nothing outside
+/// of tasks. Of the thread it is made on, as SlotAgain.
 class WithoutSlot {
  public:
   WithoutSlot();
@@ -20,7 +20,8 @@ class WithoutSlot {
   std::unique_ptr<State> state_;
 };
 
-/// Within a WithoutSlot: waits for a slot, and has it for a scope. Does nothing where the thread has one, or runs no task.
+/// Within a WithoutSlot: waits for a slot, and has it for a scope. Does nothing where the thread has one, or runs no
+/// task.
 class SlotAgain {
  public:
   SlotAgain();

@@ -1,15 +1,15 @@
 #include "runtime/transport/zmq/zmq_lane.hpp"
 
-#include <muster/errors.hpp>
-
 #include "runtime/base/log.hpp"
 #include "runtime/base/random.hpp"
 
+#include <muster/errors.hpp>
+
+#include <fcntl.h>
 #include <netdb.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -37,12 +37,6 @@ auto receive_frame(zmq::socket_t& socket, zmq::message_t& frame) {
   return uninterrupted([&] { return socket.recv(frame, zmq::recv_flags::dontwait); });
 }
 
-/// The kernel's number of the socket behind a descriptor; descriptors themselves are used again at once. 0: none.
-std::uint64_t socket_number(int fd) {
-  struct stat status {};
-  return fd >= 0 && fstat(fd, &status) == 0 && S_ISSOCK(status.st_mode) ? status.st_ino : 0;
-}
-
 UniqueFd make_eventfd() {
   UniqueFd fd(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
   if (!fd)
@@ -59,18 +53,18 @@ zmq::context_t make_context() {
 
 void set_options(zmq::socket_t& socket, const std::string& token) {
   socket.set(zmq::sockopt::routing_id, token);
-  socket.set(zmq::sockopt::router_mandatory, true);    // else messages to a lost peer vanish without a word
-  socket.set(zmq::sockopt::linger, 500);               // a goodbye still leaves; a dead peer does not hold us up for long
-  socket.set(zmq::sockopt::sndhwm, 0);                 // counted in bytes above, by credit
+  socket.set(zmq::sockopt::router_mandatory, true);  // else messages to a lost peer vanish without a word
+  socket.set(zmq::sockopt::linger, 500);             // a goodbye still leaves; a dead peer does not hold us up for long
+  socket.set(zmq::sockopt::sndhwm, 0);               // counted in bytes above, by credit
   socket.set(zmq::sockopt::rcvhwm, 0);
   socket.set(zmq::sockopt::maxmsgsize, static_cast<std::int64_t>(longest_frame));  // who says more is cut off by libzmq
-  socket.set(zmq::sockopt::handshake_ivl, 5000);       // bytes that are no ZeroMQ handshake: gone after 5 s
+  socket.set(zmq::sockopt::handshake_ivl, 5000);  // bytes that are no ZeroMQ handshake: gone after 5 s
   socket.set(zmq::sockopt::connect_timeout, 10000);
-  // A lost link stays lost, the cluster decides what follows: a day is never, and the lane disconnects it once it was read
-  // empty. (-1, which says so, makes libzmq drop what came last and was not read yet.)
+  // A lost link stays lost, the cluster decides what follows: a day is never, and the lane disconnects it once it was
+  // read empty. (-1, which says so, makes libzmq drop what came last and was not read yet.)
   socket.set(zmq::sockopt::reconnect_ivl, 24 * 3600 * 1000);
   socket.set(zmq::sockopt::tcp_keepalive, 1);
-  socket.set(zmq::sockopt::backlog, 1024);             // very many workers dial at once
+  socket.set(zmq::sockopt::backlog, 1024);  // very many workers dial at once
 }
 
 std::string bracketed(const std::string& address) {
@@ -79,20 +73,26 @@ std::string bracketed(const std::string& address) {
 
 void release_owner(void* /*data*/, void* hint) noexcept { delete static_cast<std::shared_ptr<const void>*>(hint); }
 
-/// `host:port` as libzmq and its monitor write it, with the address in numbers.
+UniqueFd duplicate(const UniqueFd& fd) { return UniqueFd(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0)); }
+
+constexpr const char* no_descriptor = "no file descriptor is left; raise the limit of open files (ulimit -n)";
+
+/// `host:port` with the address in numbers, as libzmq and its monitor write it after `tcp://`.
+/// @param flags getaddrinfo's; without AI_NUMERICHOST it may wait for a name server
 /// @throws Error
-std::string numeric_endpoint(const std::string& endpoint) {
+std::string numeric_endpoint(const std::string& endpoint, int flags) {
   const auto colon = endpoint.rfind(':');
   int port = 0;
-  if (colon != std::string::npos)
-    std::from_chars(endpoint.data() + colon + 1, endpoint.data() + endpoint.size(), port);
+  if (colon != std::string::npos) std::from_chars(endpoint.data() + colon + 1, endpoint.data() + endpoint.size(), port);
   if (port < 1 || port > 65535) throw Error("it names no port");
   std::string host = endpoint.substr(0, colon);
   if (host.size() > 2 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
   addrinfo hints{};
+  hints.ai_flags = flags;
   hints.ai_socktype = SOCK_STREAM;
   addrinfo* found = nullptr;
-  if (const int error = getaddrinfo(host.c_str(), nullptr, &hints, &found); error != 0) throw Error(gai_strerror(error));
+  if (const int error = getaddrinfo(host.c_str(), nullptr, &hints, &found); error != 0)
+    throw Error(gai_strerror(error));
   const std::unique_ptr<addrinfo, decltype(&freeaddrinfo)> addresses(found, freeaddrinfo);
   const addrinfo* chosen = found;
   while (chosen != nullptr && chosen->ai_family != AF_INET) chosen = chosen->ai_next;
@@ -102,12 +102,12 @@ std::string numeric_endpoint(const std::string& endpoint) {
           getnameinfo(chosen->ai_addr, chosen->ai_addrlen, numbers, sizeof numbers, nullptr, 0, NI_NUMERICHOST);
       error != 0)
     throw Error(gai_strerror(error));
-  return "tcp://" + bracketed(numbers) + ":" + std::to_string(port);
+  return bracketed(numbers) + ":" + std::to_string(port);
 }
 
 /// A frame of this part: without a copy where somebody keeps it alive.
 zmq::message_t part_frame(const detail::Part& part) {
-  if (!part.owner) return zmq::message_t(part.data, part.size);
+  if (!part.owner) return {part.data, part.size};
   auto keep = std::make_unique<std::shared_ptr<const void>>(part.owner);
   zmq::message_t frame(const_cast<std::byte*>(part.data), part.size, release_owner, keep.get());
   (void)keep.release();  // NOLINT(bugprone-unused-return-value): release_owner has it now
@@ -120,6 +120,7 @@ ZmqLane::ZmqLane(const std::string& address, int port)
     : token_(random_token(32)),
       address_(address),
       kick_(make_eventfd()),
+      spare_(make_eventfd()),
       context_(make_context()),
       socket_(context_, zmq::socket_type::router),
       monitor_(context_, zmq::socket_type::pair) {
@@ -127,8 +128,9 @@ ZmqLane::ZmqLane(const std::string& address, int port)
   if (address.find(':') != std::string::npos) socket_.set(zmq::sockopt::ipv6, true);
   const std::string watched = "inproc://monitor-" + token_;
   if (zmq_socket_monitor(socket_.handle(), watched.c_str(),
-                         ZMQ_EVENT_CONNECTED | ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_CLOSED | ZMQ_EVENT_DISCONNECTED |
-                             ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL) != 0)
+                         ZMQ_EVENT_CONNECTED | ZMQ_EVENT_CONNECT_RETRIED | ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_CLOSED |
+                             ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL |
+                             ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL) != 0)
     throw Error(std::string("Cannot watch a ZeroMQ socket: ") + zmq_strerror(zmq_errno()));
   monitor_.set(zmq::sockopt::linger, 0);
   monitor_.set(zmq::sockopt::rcvhwm, 0);  // else libzmq's I/O thread stands still while nobody reads a thousand events
@@ -143,8 +145,9 @@ ZmqLane::ZmqLane(const std::string& address, int port)
       socket_.bind(place + "*");
     }
   } catch (const zmq::error_t& error) {
-    throw Error("Cannot listen on " + address + ":" + std::to_string(port) + ": " + error.what() +
-                ". Give an address of this host (SessionOptions::bind_address), and see that files may be opened (ulimit -n).");
+    throw Error(
+        "Cannot listen on " + address + ":" + std::to_string(port) + ": " + error.what() +
+        ". Give an address of this host (SessionOptions::bind_address), and see that files may be opened (ulimit -n).");
   }
   const std::string bound = socket_.get(zmq::sockopt::last_endpoint);
   port_ = std::stoi(bound.substr(bound.rfind(':') + 1));
@@ -156,11 +159,22 @@ ZmqLane::~ZmqLane() {
   socket_.close();
 }
 
+std::string ZmqLane::resolve(const std::string& endpoint) {
+  try {
+    return numeric_endpoint(endpoint, 0);
+  } catch (const Error& error) {
+    log::warning("Cannot resolve " + endpoint + ": " + error.what());
+    return endpoint;
+  }
+}
+
 LinkId ZmqLane::dial(const std::string& endpoint) {
   std::string name = random_token(24);
   std::string numeric, failure;
   try {
-    numeric = numeric_endpoint(endpoint);
+    numeric = "tcp://" + numeric_endpoint(endpoint, AI_NUMERICHOST);
+    // libzmq would try again in a day.
+    if (!duplicate(kick_)) failure = no_descriptor;
   } catch (const Error& error) {
     failure = error.what();
   }
@@ -198,13 +212,15 @@ void ZmqLane::send(LinkId link, const Header& header, const detail::Payload& pay
   Peer& peer = *found->second;
   const auto put = [this](zmq::message_t&& frame, bool last) {
     uninterrupted([&] {
-      return socket_.send(std::move(frame), last ? zmq::send_flags::dontwait : zmq::send_flags::dontwait | zmq::send_flags::sndmore);
+      return socket_.send(std::move(frame),
+                          last ? zmq::send_flags::dontwait : zmq::send_flags::dontwait | zmq::send_flags::sndmore);
     });
   };
   try {
     put(zmq::message_t(peer.name), false);
     put(std::move(first), payload.parts.empty());
-    for (std::size_t i = 0; i < payload.parts.size(); ++i) put(part_frame(payload.parts[i]), i + 1 == payload.parts.size());
+    for (std::size_t i = 0; i < payload.parts.size(); ++i)
+      put(part_frame(payload.parts[i]), i + 1 == payload.parts.size());
   } catch (const zmq::error_t& error) {
     lose(peer, std::string("cannot send to it: ") + error.what());
   }
@@ -226,10 +242,13 @@ bool ZmqLane::receive(LaneEvent& event) {
 bool ZmqLane::receive_message(LaneEvent& event) {
   zmq::message_t routing_id;
   for (;;) {
-    if (!receive_frame(socket_, routing_id)) return false;
+    if (!receive_frame(socket_, routing_id)) {
+      settle_doubts();
+      return false;
+    }
     event.frames.clear();
     (void)receive_frame(socket_, first_frame_);
-    Peer& peer = peer_of(routing_id, first_frame_);
+    const Peer& peer = peer_of(routing_id, first_frame_);
     event.frames.push_back({static_cast<const std::byte*>(first_frame_.data()), first_frame_.size(), nullptr});
     for (bool more = first_frame_.more(); more;) {
       auto part = std::make_shared<zmq::message_t>();
@@ -270,13 +289,20 @@ void ZmqLane::claim(Peer& peer, int fd) {
   if (connection.peer == nullptr && !connection.doubtful) {
     connection.peer = &peer;
     peer.fd = fd;
-    peer.socket_number = socket_number(fd);
     return;
   }
-  // The descriptor had two owners before anything was read, and nobody can tell which of them this is. Sending will tell
-  // when it is gone.
-  if (connection.peer != nullptr) connection.peer->fd = -1;
-  by_fd_.erase(found);
+  // The descriptor had two owners before anything was read, and nobody can tell which of them this is. Sending will
+  // tell when it is gone; closed, it is deaf.
+  connection.spoke = true;
+  if (connection.peer != nullptr) std::exchange(connection.peer, nullptr)->fd = -1;
+}
+
+/// Nothing is left to read: of whatever was accepted before, all that earlier connections sent was read. (libzmq's I/O
+/// thread hands over what a connection sent before it accepts the next one.)
+void ZmqLane::settle_doubts() {
+  for (const int fd : doubtful_)
+    if (const auto found = by_fd_.find(fd); found != by_fd_.end()) found->second.doubtful = false;
+  doubtful_.clear();
 }
 
 bool ZmqLane::next_lost(LaneEvent& event) {
@@ -304,14 +330,17 @@ void ZmqLane::drain_monitor() {
     switch (what) {
       case ZMQ_EVENT_ACCEPTED: {
         const auto [found, is_new] = by_fd_.try_emplace(value);
-        found->second = {.open = true, .doubtful = !is_new && !found->second.open};
+        const bool doubtful = !is_new && !found->second.open;
+        found->second = {.open = true, .doubtful = doubtful, .since = Clock::now()};
+        if (doubtful) doubtful_.push_back(value);
         break;
       }
       case ZMQ_EVENT_CONNECTED:
         if (const auto found = dialed_.find(address.to_string()); found != dialed_.end()) {
           Peer& peer = *found->second;
           // Had it one, that was an earlier connection to the same place.
-          if (const auto old = by_fd_.find(peer.fd); old != by_fd_.end() && old->second.peer == &peer) by_fd_.erase(old);
+          if (const auto old = by_fd_.find(peer.fd); old != by_fd_.end() && old->second.peer == &peer)
+            by_fd_.erase(old);
           peer.fd = value;
           by_fd_[value] = {.peer = &peer, .open = true};
         }
@@ -320,24 +349,34 @@ void ZmqLane::drain_monitor() {
         if (const auto found = dialed_.find(address.to_string()); found != dialed_.end() && found->second->fd < 0)
           lose(*found->second, "nobody listens at " + address.to_string());
         break;
+      case ZMQ_EVENT_CONNECT_RETRIED:  // that is, it will be, in a day
+        // Where no descriptor was left for the first try, no other event tells. It also comes after the loss of an
+        // earlier peer there, so it proves nothing by itself.
+        if (const auto found = dialed_.find(address.to_string());
+            found != dialed_.end() && found->second->fd < 0 && !duplicate(kick_))
+          lose(*found->second, "cannot connect to " + address.to_string() + ": " + no_descriptor);
+        break;
       case ZMQ_EVENT_DISCONNECTED:
-        forget_fd(value, "the connection was closed");
+        forget_fd(value, "the connection was closed", std::exchange(handshake_failed_, false));
         break;
       case ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL:
       case ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL:
+        handshake_failed_ = true;
         log::warning("A peer was closed at " + address.to_string() + ": what it sent is no ZeroMQ handshake");
         break;
-      default:
-        break;
+      default: break;
     }
   }
 }
 
-void ZmqLane::forget_fd(int fd, const std::string& reason) {
+/// @param unheard nothing was received from it: no handshake came to its end
+void ZmqLane::forget_fd(int fd, const std::string& reason, bool unheard) {
   const auto found = by_fd_.find(fd);
   if (found == by_fd_.end()) return;
   if (found->second.peer != nullptr)
     lose(*found->second.peer, reason);
+  else if (unheard && !found->second.doubtful)
+    by_fd_.erase(found);
   else
     found->second.open = false;
 }
@@ -345,8 +384,10 @@ void ZmqLane::forget_fd(int fd, const std::string& reason) {
 void ZmqLane::lose(Peer& peer, std::string reason) {
   if (peer.lost) return;
   peer.lost = true;
-  if (const auto found = by_fd_.find(peer.fd); found != by_fd_.end() && found->second.peer == &peer) by_fd_.erase(found);
-  if (const auto found = dialed_.find(peer.endpoint); found != dialed_.end() && found->second == &peer) dialed_.erase(found);
+  if (const auto found = by_fd_.find(peer.fd); found != by_fd_.end() && found->second.peer == &peer)
+    by_fd_.erase(found);
+  if (const auto found = dialed_.find(peer.endpoint); found != dialed_.end() && found->second == &peer)
+    dialed_.erase(found);
   lost_.push_back({&peer, std::move(reason)});
   if (sleeping_) kick();
 }
@@ -407,9 +448,39 @@ void ZmqLane::close(LinkId link) {
   disconnect(peer);
   if (!peer.endpoint.empty()) lose(peer, {});
   if (peer.lost) return;
-  // There is no call to disconnect one peer of a listening socket. Ending the connection under libzmq does it; the entry stays,
-  // deaf, until the monitor reports the loss. Should the descriptor be another's by now, its socket has another number.
-  if (peer.socket_number != 0 && socket_number(peer.fd) == peer.socket_number) (void)::shutdown(peer.fd, SHUT_RDWR);
+  // The entry stays, deaf, until the monitor reports the loss.
+  const int fd = peer.fd;
+  if (fd >= 0) shut_down(fd, [&] { return !peer.lost && peer.fd == fd; });
+}
+
+void ZmqLane::close_silent(Clock::time_point since) {
+  const std::lock_guard lock(mutex_);
+  drain_monitor();
+  const auto is_silent = [since](const Connection& connection) {
+    return connection.open && connection.peer == nullptr && !connection.spoke && !connection.doubtful &&
+           connection.since < since;
+  };
+  std::vector<int> silent;
+  for (const auto& [fd, connection] : by_fd_)
+    if (is_silent(connection)) silent.push_back(fd);
+  for (const int fd : silent)
+    shut_down(fd, [&] {
+      const auto found = by_fd_.find(fd);
+      return found != by_fd_.end() && is_silent(found->second);
+    });
+  if (!silent.empty())
+    log::warning(std::to_string(silent.size()) + " connections were closed over which nothing had come");
+}
+
+/// Ends the connection under libzmq, which then reports its loss.
+/// @param is_it asked when all that the monitor told was read: whether the descriptor still is of the connection that
+/// is meant
+template <class Condition>
+void ZmqLane::shut_down(int fd, Condition is_it) {
+  if (::dup3(fd, spare_.get(), O_CLOEXEC) < 0) return;
+  drain_monitor();
+  if (is_it()) (void)::shutdown(spare_.get(), SHUT_RDWR);
+  (void)::dup3(kick_.get(), spare_.get(), O_CLOEXEC);
 }
 
 }  // namespace muster::runtime

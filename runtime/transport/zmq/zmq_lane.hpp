@@ -1,10 +1,16 @@
 /// @file
 /// The lane over ZeroMQ: one ROUTER per process, which both listens and dials.
 ///
-/// A single socket keeps the waiting thread at one descriptor however many peers there are. Each process gives its ROUTER a
-/// random routing id, and random names to those it dials, so nobody can take a peer's place. Peer loss comes from
-/// the socket monitor, since Debian's libzmq has no notifications of its own: a link remembers the descriptor of its connection,
-/// and the monitor says which descriptor was closed.
+/// A single socket keeps the waiting thread at one descriptor however many peers there are. Each process gives its
+/// ROUTER a random routing id, and random names to those it dials, so nobody can take a peer's place. Peer loss comes
+/// from the socket monitor, since Debian's libzmq has no notifications of its own: a link remembers the descriptor of
+/// its connection, and the monitor says which descriptor was closed.
+///
+/// Closing one peer of a listening socket, for which libzmq has no call, is to shut down its connection under libzmq.
+/// Descriptors are used again, so that must be certain to meet the right one. libzmq's I/O thread reports a
+/// connection's end before it closes the descriptor. So: duplicate the descriptor, which pins whatever it is, then read
+/// all that the monitor has reported: where that does not tell of the end, the duplicate is of this connection, and of
+/// no later one.
 #pragma once
 
 #include "runtime/base/unique_fd.hpp"
@@ -17,6 +23,7 @@
 #include <mutex>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 namespace muster::runtime {
 
@@ -37,6 +44,8 @@ class ZmqLane final : public Lane {
   void wait(Clock::time_point until) override;
   void kick() override;
   void close(LinkId link) override;
+  std::string resolve(const std::string& endpoint) override;
+  void close_silent(Clock::time_point since) override;
 
   int port() const { return port_; }
   const std::string& address() const { return address_; }
@@ -44,19 +53,20 @@ class ZmqLane final : public Lane {
  private:
   struct Peer {
     LinkId link = 0;
-    std::string name;      ///< its routing id here
-    std::string endpoint;  ///< of a dialed peer, `tcp://host:port`; empty for one that dialed us
-    int fd = -1;           ///< of its connection, as the monitor names it; -1 where that is not known
-    std::uint64_t socket_number = 0;  ///< of that descriptor's socket
+    std::string name;        ///< its routing id here
+    std::string endpoint;    ///< of a dialed peer, `tcp://host:port`; empty for one that dialed us
+    int fd = -1;             ///< of its connection, as the monitor names it; -1 where that is not known
     bool connected = false;  ///< libzmq has an entry for that endpoint, which is to be taken away
-    bool closed = false;   ///< by us: what still comes is dropped
-    bool lost = false;     ///< its connection is gone; it stays here until that was handed out
+    bool closed = false;     ///< by us: what still comes is dropped
+    bool lost = false;       ///< its connection is gone; it stays here until that was handed out
   };
   /// A descriptor of libzmq's, as far as the monitor told.
   struct Connection {
-    Peer* peer = nullptr;   ///< null until its first message was read
-    bool open = false;      ///< false: closed, and if it had sent messages, they were not read yet
-    bool doubtful = false;  ///< the next first message from it may be of an earlier connection
+    Peer* peer = nullptr;          ///< null until its first message was read
+    bool open = false;             ///< false: closed, and if it had sent messages, they were not read yet
+    bool doubtful = false;         ///< the next first message from it may be of an earlier connection
+    bool spoke = false;            ///< a first message came that may be its own or an earlier connection's
+    Clock::time_point since = {};  ///< when the monitor's word of it was read
   };
   struct Loss {
     Peer* peer;
@@ -67,9 +77,12 @@ class ZmqLane final : public Lane {
   bool next_lost(LaneEvent& event);
   Peer& peer_of(const zmq::message_t& routing_id, zmq::message_t& first);
   void claim(Peer& peer, int fd);
+  void settle_doubts();
+  template <class Condition>
+  void shut_down(int fd, Condition is_it);
   void disconnect(Peer& peer);
   void drain_monitor();
-  void forget_fd(int fd, const std::string& reason);
+  void forget_fd(int fd, const std::string& reason, bool unheard);
   void lose(Peer& peer, std::string reason);
   bool readable();
   /// After every use of the socket but receiving, which may consume the edge that another thread sleeps for.
@@ -78,6 +91,7 @@ class ZmqLane final : public Lane {
   std::string token_, address_;
   int port_ = 0;
   UniqueFd kick_;
+  UniqueFd spare_;  ///< for duplicates, which must work where no descriptor is left; of kick_ when not in use
   zmq::context_t context_;
 
   std::mutex mutex_;  ///< guards everything below; a ZeroMQ socket belongs to one thread at a time
@@ -91,9 +105,11 @@ class ZmqLane final : public Lane {
   std::unordered_map<std::string, Peer> peers_;  ///< by routing id
   std::unordered_map<LinkId, Peer*> by_link_;
   std::unordered_map<int, Connection> by_fd_;
+  std::vector<int> doubtful_;                      ///< descriptors of doubtful connections
+  bool handshake_failed_ = false;                  ///< of the connection whose end the monitor reports next
   std::unordered_map<std::string, Peer*> dialed_;  ///< by endpoint
-  std::deque<Loss> lost_;      ///< not handed out yet
-  zmq::message_t first_frame_;  ///< of the event handed out last
+  std::deque<Loss> lost_;                          ///< not handed out yet
+  zmq::message_t first_frame_;                     ///< of the event handed out last
 };
 
 }  // namespace muster::runtime

@@ -157,6 +157,19 @@ TEST(Backtrace, LeavesOutWhatIsBelowATask) {
   EXPECT_LE(lines_of(trace), 4U) << trace;
 }
 
+TEST(Backtrace, LeavesOutTheStartOfAThread) {
+  std::string trace;
+  std::jthread([&] {
+    const BacktraceScope scope;
+    trace = trace_of(caught([] { outer_function(1); }));
+  }).join();
+  EXPECT_NE(trace.find("outer_function"), std::string::npos) << trace;
+  EXPECT_EQ(trace.find("std_thread.h"), std::string::npos) << trace;
+  EXPECT_EQ(trace.find("invoke.h"), std::string::npos) << trace;
+  EXPECT_EQ(trace.find("std::thread"), std::string::npos) << trace;
+  EXPECT_EQ(trace.find("clone"), std::string::npos) << trace;
+}
+
 int recurse(int depth) {  // NOLINT(misc-no-recursion)
   if (depth == 0) throw std::runtime_error("deep");
   const int result = recurse(depth - 1) + 1;

@@ -429,19 +429,24 @@ TEST(Steward, WatchesAChildThatHasEndedAlreadyAndReapsNoOther) {
 
 TEST(Steward, ReportsTheEndOfAProcessThatIsNoChild) {
   Steward steward;
-  // The shell's background process becomes a stranger's child when the shell ends.
+  // A child's child becomes a stranger's when the child ends. No shell: its scripts name descriptors by one digit only,
+  // and those may be taken by what other tests left open.
   Pipe pipe;
   Pipe life;  // the stranger ends when we close our end
-  ASSERT_EQ(::fcntl(life.read_end.get(), F_SETFD, 0), 0);
-  ASSERT_EQ(::fcntl(pipe.write_end.get(), F_SETFD, 0), 0);
-  const std::string script = "sh -c 'echo $$ >&" + std::to_string(pipe.write_end.get()) + "; read line <&" +
-                             std::to_string(life.read_end.get()) + "' &";
-  const pid_t shell = start_shell(script.c_str());
+  const pid_t child = ::fork();
+  if (child == 0) {
+    life.write_end.reset();
+    if (::fork() == 0) {
+      const pid_t own = ::getpid();
+      char byte = 0;
+      if (::write(pipe.write_end.get(), &own, sizeof own) == sizeof own) (void)!::read(life.read_end.get(), &byte, 1);
+    }
+    ::_exit(0);
+  }
   pipe.write_end.reset();
-  std::string text;
-  for (char byte = 0; ::read(pipe.read_end.get(), &byte, 1) == 1 && byte != '\n';) text += byte;
-  const pid_t stranger = std::stoi(text);
-  ASSERT_EQ(::waitpid(shell, nullptr, 0), shell);
+  pid_t stranger = 0;
+  ASSERT_EQ(::read(pipe.read_end.get(), &stranger, sizeof stranger), static_cast<ssize_t>(sizeof stranger));
+  ASSERT_EQ(::waitpid(child, nullptr, 0), child);
   std::promise<int> status;
   auto future = status.get_future();
   steward.watch_child(stranger, [&](int wait_status) { status.set_value(wait_status); });

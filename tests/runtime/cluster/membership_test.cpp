@@ -119,7 +119,8 @@ TEST(Membership, CustomTopologiesConnectWhomOneOfTheTwoNames) {
   EXPECT_FALSE(membership.may_talk(2, 4));
   EXPECT_FALSE(membership.may_talk(4, 5));
   EXPECT_FALSE(membership.may_talk(2, 9));
-  EXPECT_TRUE(membership.may_talk(*membership.find(2), member(9, "", "nine", {"two"})));  // of which only it itself told
+  EXPECT_TRUE(
+      membership.may_talk(*membership.find(2), member(9, "", "nine", {"two"})));  // of which only it itself told
   EXPECT_NO_THROW(membership.check_may_talk(2, 3));
   EXPECT_THAT(what_of([&] { membership.check_may_talk(4, 5); }),
               AllOf(HasSubstr("Process 4"), HasSubstr("process 5"), HasSubstr("custom")));

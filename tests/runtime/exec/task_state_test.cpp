@@ -1,8 +1,8 @@
 #include "runtime/exec/task_state.hpp"
 
-#include <muster/errors.hpp>
-
 #include "tests/runtime/exec/scripted_source.hpp"
+
+#include <muster/errors.hpp>
 
 #include <gtest/gtest.h>
 

@@ -448,6 +448,29 @@ TEST_P(TransportOver, ASilentPeerIsLost) {
   ASSERT_TRUE(pair.pump([&] { return pair.b.recorder.is_lost(pair.to_a); }));
 }
 
+TEST_P(TransportOver, WhoIsNotAdmittedInTimeIsClosed) {
+  MemoryHub hub;
+  TransportOptions options;
+  options.hello_timeout = milliseconds(100);
+  Side a(make_lane(GetParam(), hub), options), b(make_lane(GetParam(), hub), options);
+  const auto dialed = a.transport.dial(b.transport.lane().endpoint());
+  a.transport.send(*dialed, Header{.kind = MessageKind::hello}, {});
+  ASSERT_TRUE(pump_until({&a, &b}, [&] { return b.recorder.count() == 1; }));
+  const auto accepted = b.recorder.messages.front().link;
+  const auto end = Clock::now() + milliseconds(200);
+  ASSERT_TRUE(pump_until({&a, &b}, [&] {
+    a.transport.keep_alive(milliseconds(20), milliseconds(50));
+    return Clock::now() > end;
+  }));
+  EXPECT_FALSE(dialed->gone) << "who dialed gives up when it likes";
+  ASSERT_TRUE(pump_until({&a, &b}, [&] {
+    b.transport.keep_alive(milliseconds(20), milliseconds(50));
+    return b.recorder.is_lost(accepted);
+  }));
+  EXPECT_NE(b.recorder.lost[accepted->id].find("not admitted"), std::string::npos);
+  ASSERT_TRUE(pump_until({&a, &b}, [&] { return a.recorder.is_lost(dialed); }));
+}
+
 TEST_P(TransportOver, OnesOwnStopDoesNotBlameThePeers) {
   Pair pair(GetParam());
   pair.a.transport.keep_alive(milliseconds(10), milliseconds(50));

@@ -3,7 +3,9 @@
 #include "tests/runtime/transport/raw_peer.hpp"
 #include "tests/runtime/transport/transport_pair.hpp"
 
+#include <fcntl.h>
 #include <pthread.h>
+#include <sys/resource.h>
 
 #include <atomic>
 #include <csignal>
@@ -108,12 +110,66 @@ TEST(ZmqLane, AnEndpointThatIsNoneIsALostLink) {
 
 TEST(ZmqLane, HostsMayBeNames) {
   ZmqLane a("127.0.0.1"), b("127.0.0.1");
-  const LinkId link = a.dial("localhost:" + std::to_string(b.port()));
+  const LinkId link = a.dial(a.resolve("localhost:" + std::to_string(b.port())));
   a.send(link, heartbeat, {});
   const LaneEvent event = next(b);
   EXPECT_EQ(event.kind, LaneEvent::Kind::message);
   b.close(event.link);
   EXPECT_EQ(next(a).link, link) << "the monitor writes the address in another way";
+}
+
+TEST(ZmqLane, ResolvingLeavesWhatItDoesNotKnow) {
+  ZmqLane lane("127.0.0.1");
+  EXPECT_EQ(lane.resolve("127.0.0.1:77"), "127.0.0.1:77");
+  for (const char* endpoint : {"no-such-host.invalid:5000", "127.0.0.1", "", ":"})
+    EXPECT_EQ(lane.resolve(endpoint), endpoint);
+}
+
+/// Lets the process open that many descriptors more, and no others, while it lives.
+class DescriptorLimit {
+ public:
+  explicit DescriptorLimit(int left) {
+    if (getrlimit(RLIMIT_NOFILE, &before_) != 0) throw std::runtime_error("no limit");
+    rlimit low = before_;
+    low.rlim_cur = 64;  // more than one poll() watches
+    if (setrlimit(RLIMIT_NOFILE, &low) != 0) throw std::runtime_error("no lower limit");
+    for (int fd = open_one(); fd >= 0; fd = open_one()) taken_.emplace_back(fd);
+    if (taken_.size() < static_cast<std::size_t>(left)) throw std::runtime_error("more is open than expected");
+    taken_.resize(taken_.size() - static_cast<std::size_t>(left));
+  }
+  ~DescriptorLimit() { (void)setrlimit(RLIMIT_NOFILE, &before_); }
+  DescriptorLimit(const DescriptorLimit&) = delete;
+  DescriptorLimit& operator=(const DescriptorLimit&) = delete;
+
+ private:
+  static int open_one() { return ::open("/dev/null", O_RDONLY | O_CLOEXEC); }
+
+  rlimit before_{};
+  std::vector<UniqueFd> taken_;
+};
+
+TEST(ZmqLane, DialingWithNoDescriptorLeftFailsAtOnce) {
+  ZmqLane lane("127.0.0.1"), far("0.0.0.0");
+  const auto endpoint = [&](int i) { return "127.0.0." + std::to_string(1 + i) + ":" + std::to_string(far.port()); };
+  for (const int left : {0, 1}) {  // with one, libzmq finds too late that there is none for the second
+    SCOPED_TRACE(left);
+    std::set<LinkId> links;
+    {
+      const DescriptorLimit limit(left);
+      for (int i = 0; i < 5; ++i) links.insert(lane.dial(endpoint(i)));
+      for (int i = 0; i < 5 - left; ++i) {
+        LaneEvent event;
+        ASSERT_TRUE(next(lane, event, std::chrono::seconds(5))) << "nothing is told of a connection that is not there";
+        EXPECT_EQ(event.kind, LaneEvent::Kind::lost);
+        EXPECT_NE(event.reason.find("ulimit -n"), std::string::npos) << event.reason;
+        EXPECT_EQ(links.erase(event.link), 1u);
+      }
+    }
+    for (const LinkId link : links) lane.close(link);
+  }
+  const LinkId link = lane.dial(endpoint(0));
+  lane.send(link, heartbeat, {});
+  EXPECT_EQ(next(far).kind, LaneEvent::Kind::message) << "with descriptors it goes on";
 }
 
 // -- the end of peers
@@ -197,6 +253,76 @@ TEST(ZmqLane, ClosingALinkThatIsGoneHarmsNobody) {
     EXPECT_EQ(heir.receive(2 + header_size).size(), 2 + header_size) << "the heir was cut off";
     lane.close(heir_link);
   }
+}
+
+TEST(ZmqLane, VisitorsWithoutAHandshakeLeaveNoDoubt) {
+  ZmqLane lane("127.0.0.1");
+  for (int round = 0; round < 20; ++round) {
+    {
+      const RawPeer visitor(lane.port());
+    }
+    RawPeer heir(lane.port());  // takes the descriptor that the visitor leaves, at times
+    heir.shake_hands("heir" + std::to_string(round));
+    heir.frame(frame_text(heartbeat));
+    const LaneEvent event = next(lane);
+    ASSERT_EQ(event.kind, LaneEvent::Kind::message);
+    lane.close(event.link);
+    EXPECT_TRUE(heir.ended(patience));
+  }
+}
+
+TEST(ZmqLane, AnHeirIsKnownOnceWhatCameBeforeItWasRead) {
+  ZmqLane lane("127.0.0.1");
+  for (int round = 0; round < 20; ++round) {
+    {
+      RawPeer visitor(lane.port());
+      visitor.shake_hands("visitor" + std::to_string(round));
+      visitor.frame(frame_text({.kind = MessageKind::goodbye}));
+    }
+    RawPeer heir(lane.port());  // takes the descriptor that the visitor leaves, at times
+    heir.shake_hands("heir" + std::to_string(round));
+    LaneEvent event = next(lane);
+    ASSERT_EQ(event.kind, LaneEvent::Kind::message);
+    while (lane.receive(event)) EXPECT_EQ(event.kind, LaneEvent::Kind::lost);  // the visitor, where that is known
+    heir.frame(frame_text(heartbeat));
+    do event = next(lane);
+    while (event.kind == LaneEvent::Kind::lost);
+    lane.send(event.link, heartbeat, {});
+    EXPECT_EQ(heir.receive(2 + header_size).size(), 2 + header_size) << "the heir was cut off";
+    lane.close(event.link);
+    EXPECT_TRUE(heir.ended(patience));
+  }
+}
+
+TEST(ZmqLane, WhoSaysNothingIsClosed) {
+  ZmqLane lane("127.0.0.1"), far("127.0.0.1");
+  RawPeer silent(lane.port()), slow(lane.port()), thief(lane.port()), speaker(lane.port());
+  speaker.shake_hands("speaker");
+  speaker.frame(frame_text(heartbeat));
+  const LinkId link = next(lane).link;
+  const LinkId dialed = lane.dial(far.endpoint());  // over which nothing comes either
+  silent.shake_hands("silent");
+  slow.shake_hands("slow");
+  slow.send(RawPeer::long_head(0, 1000) + "begun");
+  thief.shake_hands("speaker");
+  thief.frame(frame_text(heartbeat));
+  lane.close_silent(Clock::now() - std::chrono::hours(1));
+  EXPECT_FALSE(silent.ended(milliseconds(20))) << "its time was not over";
+  const auto deadline = Clock::now() + patience;
+  for (RawPeer* peer : {&silent, &slow, &thief}) {
+    bool ended = false;
+    while (!ended && Clock::now() < deadline) {
+      lane.close_silent(Clock::now());
+      ended = peer->ended(milliseconds(20));
+    }
+    EXPECT_TRUE(ended);
+  }
+  lane.send(link, heartbeat, {});
+  EXPECT_EQ(speaker.receive(2 + header_size).size(), 2 + header_size);
+  lane.send(dialed, heartbeat, {});
+  EXPECT_EQ(next(far).kind, LaneEvent::Kind::message);
+  LaneEvent event;
+  EXPECT_FALSE(lane.receive(event)) << "nobody was told of them, so nobody is told of their end";
 }
 
 TEST(ZmqLane, PeersThatCameAndWentUnreadAreLostAll) {
