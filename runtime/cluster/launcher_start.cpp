@@ -71,10 +71,11 @@ std::string seconds(std::chrono::nanoseconds duration) {
 
 std::string timeout_message(const WorkerRecord& record) {
   const std::string limit = seconds(record.options.launch_timeout);
-  if (record.stage == WorkerRecord::Stage::starting)
+  if (record.stage == WorkerRecord::Stage::starting) {
     return "Timed out waiting to read host:port string from worker: none came within " + limit +
            ". See that the command starts this program, whose main must construct muster::Session first; "
            "AddprocsOptions::launch_timeout gives it more time.";
+  }
   if (record.stage == WorkerRecord::Stage::greeted)
     return "The worker did not answer within " + limit + ". See that the address it printed can be reached from here.";
   return "The worker's first calls did not end within " + limit;
@@ -224,10 +225,11 @@ void Launcher::read_output(const Record& record, UniqueFd output, UniqueFd stand
   output_steward_.post([this, record, streams, find_address] {
     const std::weak_ptr<WorkerRecord> weak = record;
     WorkerOutput::Callbacks callbacks;
-    if (find_address)
+    if (find_address) {
       callbacks.started = [this, weak](const StartupOutput& startup) {
         if (const Record started = weak.lock()) on_started(started, startup);
       };
+    }
     callbacks.ended = [this, weak] {
       if (const Record ended = weak.lock()) on_output_ended(ended);
     };

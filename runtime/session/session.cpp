@@ -49,10 +49,11 @@ void raise_descriptor_limit() {
   std::array<runtime::UniqueFd, descriptors_needed> tried;
   for (auto& fd : tried) {
     fd.reset(eventfd(0, EFD_CLOEXEC));
-    if (!fd)
+    if (!fd) {
       throw Error("muster: a session needs " + std::to_string(descriptors_needed) +
                   " file descriptors, and four more for each worker; this process may open " +
                   std::to_string(limit.rlim_cur) + ", and has not that many left. Raise the limit (ulimit -n).");
+    }
   }
 }
 
@@ -84,10 +85,11 @@ runtime::ProcessSettings master_settings(const SessionOptions& options, const Fl
     throw std::invalid_argument("muster: heartbeat_interval must be positive, and heartbeat_timeout longer");
   if (std::any_of(options.cookie.begin(), options.cookie.end(), [](char c) { return c < ' ' || c > '~'; }))
     throw std::invalid_argument("muster: SessionOptions::cookie must be printable ASCII text");
-  if (options.encryption == Encryption::On)
+  if (options.encryption == Encryption::On) {
     throw Error(
         "Encryption::On is not available in this version: connections between processes of one host are not encrypted, "
         "and no others are made. Use Encryption::Auto.");
+  }
   runtime::ProcessSettings settings;
   const std::string bind = options.bind_address.empty() ? "127.0.0.1" : options.bind_address;
   settings.lane = std::make_unique<runtime::ZmqLane>(bind);

@@ -83,8 +83,8 @@ class OutputArchive : public cereal::OutputArchive<OutputArchive, cereal::AllowE
     return *this;
   }
   void serializeDeferments() {  // NOLINT(readability-identifier-naming): cereal's name
-    for (std::size_t i = 0; i < deferred_.size(); ++i)
-      deferred_[i]();  // NOLINT(modernize-loop-convert): they may add more
+    // NOLINTNEXTLINE(modernize-loop-convert): they may add more
+    for (std::size_t i = 0; i < deferred_.size(); ++i) deferred_[i]();
     deferred_.clear();
   }
 
@@ -266,8 +266,8 @@ class InputArchive : public cereal::InputArchive<InputArchive, cereal::AllowEmpt
     return *this;
   }
   void serializeDeferments() {  // NOLINT(readability-identifier-naming): cereal's name
-    for (std::size_t i = 0; i < deferred_.size(); ++i)
-      deferred_[i]();  // NOLINT(modernize-loop-convert): they may add more
+    // NOLINTNEXTLINE(modernize-loop-convert): they may add more
+    for (std::size_t i = 0; i < deferred_.size(); ++i) deferred_[i]();
     deferred_.clear();
   }
 

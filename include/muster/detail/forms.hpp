@@ -204,9 +204,9 @@ inline constexpr bool plain_codec = false;
 
 template <class T>
 constexpr bool find_plain() {
-  if constexpr (std::is_bounded_array_v<T>) {  // NOLINT(bugprone-branch-clone)
+  if constexpr (std::is_bounded_array_v<T>) {
     return find_plain<std::remove_cv_t<std::remove_all_extents_t<T>>>();
-  } else if constexpr (!std::is_trivially_copyable_v<T>) {
+  } else if constexpr (!std::is_trivially_copyable_v<T>) {  // NOLINT(bugprone-branch-clone)
     return false;
   } else if constexpr (form_of<T> == Form::number || form_of<T> == Form::boolean || form_of<T> == Form::enumeration) {
     return true;

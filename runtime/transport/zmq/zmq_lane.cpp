@@ -463,11 +463,12 @@ void ZmqLane::close_silent(Clock::time_point since) {
   std::vector<int> silent;
   for (const auto& [fd, connection] : by_fd_)
     if (is_silent(connection)) silent.push_back(fd);
-  for (const int fd : silent)
+  for (const int fd : silent) {
     shut_down(fd, [&] {
       const auto found = by_fd_.find(fd);
       return found != by_fd_.end() && is_silent(found->second);
     });
+  }
   if (!silent.empty())
     log::warning(std::to_string(silent.size()) + " connections were closed over which nothing had come");
 }
