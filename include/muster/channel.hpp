@@ -21,9 +21,9 @@
 
 namespace muster {
 
-/// A user's own channel: it stores, muster does all the waiting. Called by one thread at a time, at the channel's owner; must not
-/// block. (It runs on whichever thread asks; for other processes on one that all such channels of the process share.) What its
-/// functions throw reaches whoever asked, as a RemoteException, and the channel goes on.
+/// A user's own channel: it stores, muster does all the waiting. Called by one thread at a time, at the channel's
+/// owner; must not block. (It runs on whichever thread asks; for other processes on one that all such channels of the
+/// process share.) What its functions throw reaches whoever asked, as a RemoteException, and the channel goes on.
 template <class T>
 class ChannelStore {
  public:
@@ -31,8 +31,8 @@ class ChannelStore {
   ChannelStore(const ChannelStore&) = delete;
   ChannelStore& operator=(const ChannelStore&) = delete;
   virtual ~ChannelStore() = default;
-  /// Takes the value in. @returns false where there is no room now: the value is left alone, and asked about again when something
-  /// was taken
+  /// Takes the value in. @returns false where there is no room now: the value is left alone, and asked about again when
+  /// something was taken
   virtual bool try_put(T& value) = 0;
   /// Gives the next value away; nothing where there is none.
   virtual std::optional<T> try_take() = 0;
@@ -82,7 +82,6 @@ class ChannelIterator {
   };
   std::shared_ptr<At> at_;  ///< null: the end
 };
-
 
 /// One channel within this process. Whatever happens, happens under its lock, so it is decided there and then.
 /// Threads: every function from any.
@@ -174,14 +173,10 @@ class LocalChannel {
       lock.lock();
     }
     switch (self.state) {
-      case State::done:
-        return true;
-      case State::closed:
-        throw_closed<W>();
-      case State::failed:
-        std::rethrow_exception(self.failure);
-      case State::waiting:
-        break;
+      case State::done: return true;
+      case State::closed: throw_closed<W>();
+      case State::failed: std::rethrow_exception(self.failure);
+      case State::waiting: break;
     }
     std::erase(waiters, &self);
     if (!at_once) throw_waited_in_vain();
@@ -286,11 +281,13 @@ class LocalChannel {
 
 }  // namespace detail
 
-/// A channel within one process, of any type that can be moved: a handle, whose copies are the same channel. Its members are those
-/// of RemoteChannel. It needs no session and can't be sent; threads of tasks that wait let their worker run others.
+/// A channel within one process, of any type that can be moved: a handle, whose copies are the same channel. Its
+/// members are those of RemoteChannel. It needs no session and can't be sent; threads of tasks that wait let their
+/// worker run others.
 /// @par Thread safety
 /// Every member from any thread.
-/// @throws ChannelClosed, TimeoutError as RemoteChannel; CancelledError or InterruptedError from what waits, in a task that must stop
+/// @throws ChannelClosed, TimeoutError as RemoteChannel; CancelledError or InterruptedError from what waits, in a task
+/// that must stop
 template <class T>
 class Channel {
  public:
@@ -301,7 +298,8 @@ class Channel {
   Channel() : Channel(1) {}
   /// @param capacity how many values it holds; 0: unbuffered, put returns when its value was taken
   explicit Channel(std::size_t capacity) : channel_(std::make_shared<detail::LocalChannel<T>>(capacity)) {}
-  /// A channel over the store that the factory returns, a std::unique_ptr<ChannelStore<T>>. What the store throws reaches who asked.
+  /// A channel over the store that the factory returns, a std::unique_ptr<ChannelStore<T>>. What the store throws
+  /// reaches who asked.
   template <class Make>
   static Channel make(Make factory) {
     std::unique_ptr<ChannelStore<T>> store = factory();
@@ -347,7 +345,8 @@ class Channel {
  private:
   explicit Channel(std::shared_ptr<detail::LocalChannel<T>> channel) : channel_(std::move(channel)) {}
   T fetch_within(detail::Timeout timeout) const {
-    static_assert(std::is_copy_constructible_v<T>, "muster: fetch() returns a copy, and this type can't be copied: take() it");
+    static_assert(std::is_copy_constructible_v<T>,
+                  "muster: fetch() returns a copy, and this type can't be copied: take() it");
     return channel_->fetch(timeout);
   }
 

@@ -50,24 +50,26 @@ class EncodedStore final : public ItemStore {
 
 }  // namespace detail
 
-/// A handle to a queue of values that lives in one process. Copies are the same channel; it can be sent anywhere as an argument,
-/// result, captured value or container element.
+/// A handle to a queue of values that lives in one process. Copies are the same channel; it can be sent anywhere as an
+/// argument, result, captured value or container element.
 ///
-/// Values are copied: what was put is what is taken, whatever its putter does to the original afterwards, also within one process.
-/// Items come out in the order in which they went in; those that wait are served in the order in which they began to.
+/// Values are copied: what was put is what is taken, whatever its putter does to the original afterwards, also within
+/// one process. Items come out in the order in which they went in; those that wait are served in the order in which
+/// they began to.
 ///
-/// An item is gone only once a taker has received it. One that is on its way to a taker that has given up meanwhile (its time was
-/// over, its task cancelled) or whose process died goes back to the front. So a taker never swallows an item; a second process
-/// can see one only if the first died before word of its receipt was sent. A put that throws has left nothing, unless it says that the owner
-/// does not answer: who gives up asks the owner for the outcome, for at most a quarter of a second.
+/// An item is gone only once a taker has received it. One that is on its way to a taker that has given up meanwhile
+/// (its time was over, its task cancelled) or whose process died goes back to the front. So a taker never swallows an
+/// item; a second process can see one only if the first died before word of its receipt was sent. A put that throws has
+/// left nothing, unless it says that the owner does not answer: who gives up asks the owner for the outcome, for at
+/// most a quarter of a second.
 ///
-/// Its owner keeps the channel while anybody holds a handle. When the owner dies, every operation that waits and every later one throws
-/// ProcessExitedException. The operations of a handle are requests to the owner, one round trip each (a take says besides that
-/// it has the item); at the owner itself they send nothing.
+/// Its owner keeps the channel while anybody holds a handle. When the owner dies, every operation that waits and every
+/// later one throws ProcessExitedException. The operations of a handle are requests to the owner, one round trip each
+/// (a take says besides that it has the item); at the owner itself they send nothing.
 /// @par Thread safety
 /// Every member from any thread.
-/// @throws NoSession from every member; CancelledError or InterruptedError from every member in a task that must stop; TimeoutError when the
-/// scope's deadline ends.
+/// @throws NoSession from every member; CancelledError or InterruptedError from every member in a task that must stop;
+/// TimeoutError when the scope's deadline ends.
 template <class T>
 class RemoteChannel {
  public:
@@ -76,28 +78,32 @@ class RemoteChannel {
 
   /// A channel of this process that holds one item.
   RemoteChannel() : RemoteChannel(1) {}
-  /// A channel that lives at `where`, which is asked for it. @param capacity how many items it holds; 0: unbuffered, put returns when its item
-  /// was taken
+  /// A channel that lives at `where`, which is asked for it. @param capacity how many items it holds; 0: unbuffered,
+  /// put returns when its item was taken
   /// @throws std::invalid_argument for an unknown process, ProcessExitedException for one that is gone
   explicit RemoteChannel(std::size_t capacity, Pid where = myid())
       : core_(detail::make_channel(capacity, where)), unbuffered_(capacity == 0) {
     detail::check_value<T>();
   }
-  /// A channel over a store of one's own: factory runs at `where`, and returns std::unique_ptr<ChannelStore<T>>. The factory travels as
-  /// a call's function does. @throws RemoteException where the factory throws
+  /// A channel over a store of one's own: factory runs at `where`, and returns std::unique_ptr<ChannelStore<T>>. The
+  /// factory travels as a call's function does. @throws RemoteException where the factory throws
   template <class Make>
   static RemoteChannel make(Make factory, Pid where = myid());
 
   /// Adds an item; waits while there is no room. @throws ChannelClosed
   void put(T value) const { detail::channel_put(core_, encoded(std::move(value)), {}); }
   /// @throws TimeoutError where there was no room in time: the item is not in the channel. Also all that put throws
-  void put(T value, std::chrono::nanoseconds timeout) const { detail::channel_put(core_, encoded(std::move(value)), timeout); }
+  void put(T value, std::chrono::nanoseconds timeout) const {
+    detail::channel_put(core_, encoded(std::move(value)), timeout);
+  }
   /// Adds an item if there is room now; unbuffered: if somebody takes it now. @throws ChannelClosed
   bool try_put(T value) const { return detail::channel_try_put(core_, encoded(std::move(value))); }
   /// Takes the first item; waits for one. @throws ChannelClosed when the channel is closed and empty
   T take() const { return detail::from_payload<T>(detail::channel_take(core_, {})); }
   /// @throws TimeoutError where none came in time; whatever take throws
-  T take(std::chrono::nanoseconds timeout) const { return detail::from_payload<T>(detail::channel_take(core_, timeout)); }
+  T take(std::chrono::nanoseconds timeout) const {
+    return detail::from_payload<T>(detail::channel_take(core_, timeout));
+  }
   /// Takes the first item if there is one now. @throws as take
   std::optional<T> try_take() const {
     const auto item = detail::channel_try_take(core_);
@@ -109,7 +115,8 @@ class RemoteChannel {
   T fetch() const { return fetch_within({}); }
   /// @throws TimeoutError where none came in time; whatever fetch throws
   T fetch(std::chrono::nanoseconds timeout) const { return fetch_within(timeout); }
-  /// Waits until there is something to take: unbuffered, until somebody puts. @throws ChannelClosed when it is closed and empty
+  /// Waits until there is something to take: unbuffered, until somebody puts. @throws ChannelClosed when it is closed
+  /// and empty
   void wait() const { detail::channel_wait(core_, {}); }
   /// @throws TimeoutError where nothing came in time; whatever wait throws
   void wait(std::chrono::nanoseconds timeout) const { detail::channel_wait(core_, timeout); }
@@ -119,7 +126,8 @@ class RemoteChannel {
   /// How many items can be taken; unbuffered: how many putters wait.
   std::size_t size() const { return detail::channel_size(core_); }
   bool isopen() const { return detail::channel_is_open(core_); }
-  /// From now on put throws ChannelClosed, also where it waits; take drains what is left, then throws it. Closing again does nothing.
+  /// From now on put throws ChannelClosed, also where it waits; take drains what is left, then throws it. Closing again
+  /// does nothing.
   void close() const { detail::channel_close(core_); }
 
   /// `for (auto& item : channel)` takes until the channel is closed and empty.
@@ -133,7 +141,8 @@ class RemoteChannel {
   friend bool operator==(const RemoteChannel& a, const RemoteChannel& b) { return a.id() == b.id(); }
 
   /// For muster's own use.
-  RemoteChannel(std::in_place_t, detail::ChannelPointer core, bool unbuffered) : core_(std::move(core)), unbuffered_(unbuffered) {}
+  RemoteChannel(std::in_place_t, detail::ChannelPointer core, bool unbuffered)
+      : core_(std::move(core)), unbuffered_(unbuffered) {}
   const detail::ChannelPointer& core() const { return core_; }
   bool is_unbuffered() const { return unbuffered_; }
 
@@ -195,8 +204,9 @@ template <class T>
 template <class Make>
 RemoteChannel<T> RemoteChannel<T>::make(Make factory, Pid where) {
   detail::check_value<T>();
-  static_assert(std::is_convertible_v<std::invoke_result_t<Make>, std::unique_ptr<ChannelStore<T>>>,
-                "muster: the factory of a channel takes no arguments, and returns a std::unique_ptr<muster::ChannelStore<T>>");
+  static_assert(
+      std::is_convertible_v<std::invoke_result_t<Make>, std::unique_ptr<ChannelStore<T>>>,
+      "muster: the factory of a channel takes no arguments, and returns a std::unique_ptr<muster::ChannelStore<T>>");
   return remotecall_fetch(&detail::make_channel_with<T, Make>, where, std::move(factory));
 }
 

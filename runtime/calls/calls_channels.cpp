@@ -18,8 +18,8 @@ using Reply = ChannelQueue::Reply;
 
 namespace {
 
-/// Who gives up waiting asks for the outcome, so that what it reports is what happened. That takes a round trip; an owner that does
-/// not speak at all is waited for this long.
+/// Who gives up waiting asks for the outcome, so that what it reports is what happened. That takes a round trip; an
+/// owner that does not speak at all is waited for this long.
 constexpr auto outcome_grace = std::chrono::milliseconds(250);
 /// In the flags of a request.
 constexpr std::uint8_t at_once_flag = 1;
@@ -35,12 +35,13 @@ Payload number_payload(std::uint64_t number) {
 }
 
 std::string name_of(const ChannelCore& channel) {
-  return "channel " + std::to_string(channel.id().creator) + ":" + std::to_string(channel.id().number) + " of process " +
-         std::to_string(channel.owner());
+  return "channel " + std::to_string(channel.id().creator) + ":" + std::to_string(channel.id().number) +
+         " of process " + std::to_string(channel.owner());
 }
 
 Error gone(Pid owner) {
-  return Error("Process " + std::to_string(owner) + " does not keep that channel any more: nobody holds a handle to it, as far as it knows");
+  return Error("Process " + std::to_string(owner) +
+               " does not keep that channel any more: nobody holds a handle to it, as far as it knows");
 }
 
 std::vector<std::byte> encode_failure_of(const Reply& reply, Pid here) {
@@ -50,38 +51,28 @@ std::vector<std::byte> encode_failure_of(const Reply& reply, Pid here) {
 /// What a reply that came at once means to who asked.
 std::optional<Payload> outcome(Reply&& reply, Pid here) {
   switch (reply.what) {
-    case Reply::What::yes:
-      return std::move(reply.item);
-    case Reply::What::no:
-      return std::nullopt;
-    case Reply::What::failed:
-      break;
+    case Reply::What::yes: return std::move(reply.item);
+    case Reply::What::no: return std::nullopt;
+    case Reply::What::failed: break;
   }
   if (reply.users_failure) std::rethrow_exception(decode_failure(encode_failure_of(reply, here)));
   std::rethrow_exception(reply.failure);
 }
 
-void operate(ChannelQueue& queue, Asker asker, ChannelOperation operation, bool at_once, Payload&& item, ChannelQueue::Replies& replies) {
+void operate(ChannelQueue& queue, Asker asker, ChannelOperation operation, bool at_once, Payload&& item,
+             ChannelQueue::Replies& replies) {
   switch (operation) {
-    case ChannelOperation::create:
-      break;  // was seen to before
-    case ChannelOperation::put:
-      queue.put(asker, std::move(item), at_once, replies);
-      break;
-    case ChannelOperation::take:
-      queue.take(asker, at_once, replies);
-      break;
-    case ChannelOperation::fetch:
-      queue.fetch(asker, replies);
-      break;
-    case ChannelOperation::wait:
-      queue.wait(asker, replies);
-      break;
+    case ChannelOperation::create: break;  // was seen to before
+    case ChannelOperation::put: queue.put(asker, std::move(item), at_once, replies); break;
+    case ChannelOperation::take: queue.take(asker, at_once, replies); break;
+    case ChannelOperation::fetch: queue.fetch(asker, replies); break;
+    case ChannelOperation::wait: queue.wait(asker, replies); break;
     case ChannelOperation::size:
       try {
         replies.push_back({.to = asker, .what = Reply::What::yes, .item = number_payload(queue.size())});
       } catch (...) {
-        replies.push_back({.to = asker, .what = Reply::What::failed, .failure = std::current_exception(), .users_failure = true});
+        replies.push_back(
+            {.to = asker, .what = Reply::What::failed, .failure = std::current_exception(), .users_failure = true});
       }
       break;
     case ChannelOperation::is_open:
@@ -96,13 +87,15 @@ void operate(ChannelQueue& queue, Asker asker, ChannelOperation operation, bool 
 
 }  // namespace
 
-// -- handles -----------------------------------------------------------------------------------------------------------------
+// -- handles
+// -----------------------------------------------------------------------------------------------------------------
 
 ChannelPointer Calls::new_channel(Pid owner, std::shared_ptr<OwnedChannel> owned) {
   auto channel = std::make_shared<ChannelCore>(anchor_, RemoteRefId{self_, next_number()}, owner, owned);
   const std::lock_guard lock(references_mutex_);
   if (owned) store_.add_channel(channel->id(), std::move(owned));
-  // Counted before its owner hears of it: should the answer not be waited for, the release follows the request on its way.
+  // Counted before its owner hears of it: should the answer not be waited for, the release follows the request on its
+  // way.
   channel->counted = true;
   held_.created(channel->id(), owner);
   handles_[channel->id()] = channel;
@@ -148,9 +141,11 @@ void Calls::discard(ValueStore::Freed& freed) {
     if (channel->users_store) stores_thread_.run([channel = std::move(channel)] {});
 }
 
-// -- asking ------------------------------------------------------------------------------------------------------------------
+// -- asking
+// ------------------------------------------------------------------------------------------------------------------
 
-std::optional<Payload> Calls::ask_channel(const ChannelPointer& channel, ChannelOperation operation, bool at_once, Payload&& item) {
+std::optional<Payload> Calls::ask_channel(const ChannelPointer& channel, ChannelOperation operation, bool at_once,
+                                          Payload&& item) {
   if (const TaskState* task = current_task()) task->check();
   const ChannelQuestion question{channel, operation, at_once, next_number()};
   if (channel->owner() == self_) return ask_channel_here(question, std::move(item));
@@ -175,7 +170,8 @@ std::optional<Payload> Calls::ask_channel_here(const ChannelQuestion& question, 
   {
     const std::lock_guard lock(owned->mutex);
     operate(owned->queue, asker, question.operation, question.at_once, std::move(item), replies);
-    const auto mine = std::find_if(replies.begin(), replies.end(), [asker](const Reply& one) { return one.to == asker; });
+    const auto mine =
+        std::find_if(replies.begin(), replies.end(), [asker](const Reply& one) { return one.to == asker; });
     if (mine == replies.end()) {
       answer = expect_answer(question.number, self_);  // before anybody can answer
     } else {
@@ -197,7 +193,8 @@ CorePointer Calls::ask_channel_there(const ChannelQuestion& question, Payload&& 
                       .number = question.number};
   try {
     append_reference(item, question.channel->id());
-    transmit(owner, header, nullptr, std::move(item), question.operation == ChannelOperation::put ? Waits::heedful : Waits::no);
+    transmit(owner, header, nullptr, std::move(item),
+             question.operation == ChannelOperation::put ? Waits::heedful : Waits::no);
   } catch (...) {
     (void)take_pending(question.number);
     throw;
@@ -205,7 +202,8 @@ CorePointer Calls::ask_channel_there(const ChannelQuestion& question, Payload&& 
   return answer;
 }
 
-Executor::Woken Calls::wait_for_reply(FutureCore& answer, std::optional<Clock::time_point> deadline, Executor::Stops stops) {
+Executor::Woken Calls::wait_for_reply(FutureCore& answer, std::optional<Clock::time_point> deadline,
+                                      Executor::Stops stops) {
   Wakeup wakeup(executor_);
   if (!answer.add_waiter(wakeup, false)) return Executor::Woken::event;
   const auto woken = executor_.block(wakeup, deadline, stops);
@@ -226,10 +224,10 @@ std::optional<Payload> Calls::await_reply(const ChannelQuestion& question, const
   if (!outcome_known && question.operation == ChannelOperation::take)
     tell_channel(question.channel, ChannelWord::returned, question.number);
   switch (outcome_known ? answer->state() : FutureCore::State::pending) {
-    case FutureCore::State::failed:
-      answer->throw_failure();
+    case FutureCore::State::failed: answer->throw_failure();
     case FutureCore::State::here:
-      if (question.operation == ChannelOperation::take) tell_channel(question.channel, ChannelWord::received, question.number);
+      if (question.operation == ChannelOperation::take)
+        tell_channel(question.channel, ChannelWord::received, question.number);
       return answer->take_payload();
     case FutureCore::State::remote:
       if (!gave_up) return std::nullopt;
@@ -252,10 +250,12 @@ void Calls::tell_channel(const ChannelPointer& channel, ChannelWord word, std::u
   Payload payload;
   append_reference(payload, channel->id());
   send_control(channel->owner(),
-               Header{.kind = MessageKind::channel_word, .code = static_cast<std::uint32_t>(word), .number = number}, std::move(payload));
+               Header{.kind = MessageKind::channel_word, .code = static_cast<std::uint32_t>(word), .number = number},
+               std::move(payload));
 }
 
-// -- as owner ------------------------------------------------------------------------------------------------------------------
+// -- as owner
+// ------------------------------------------------------------------------------------------------------------------
 
 /// Calls f(queue, replies), and sends the replies: here and now, but where that runs user code for others.
 template <class F>
@@ -277,7 +277,8 @@ void Calls::at_channel(const std::shared_ptr<OwnedChannel>& channel, F&& f) {
 void Calls::on_channel_request(Incoming& message, Pid sender) {
   const auto ref = strip_reference(message.payload);
   const auto operation = static_cast<ChannelOperation>(message.header.code);
-  if (operation < ChannelOperation::create || operation > ChannelOperation::close || message.header.flags > at_once_flag)
+  if (operation < ChannelOperation::create || operation > ChannelOperation::close ||
+      message.header.flags > at_once_flag)
     throw SerializationError("An unknown request about a channel");
   const Asker asker{sender, message.header.number};
   if (operation == ChannelOperation::create) {
@@ -316,7 +317,8 @@ void Calls::create_channel(RemoteRefId ref, Asker creator, const Payload& capaci
 void Calls::on_channel_word(Incoming& message, Pid sender) {
   const auto ref = strip_reference(message.payload);
   const auto word = static_cast<ChannelWord>(message.header.code);
-  if (word < ChannelWord::withdraw || word > ChannelWord::returned) throw SerializationError("An unknown word about a channel");
+  if (word < ChannelWord::withdraw || word > ChannelWord::returned)
+    throw SerializationError("An unknown word about a channel");
   std::shared_ptr<OwnedChannel> channel;
   {
     const std::lock_guard lock(references_mutex_);
@@ -329,22 +331,17 @@ void Calls::hear(const std::shared_ptr<OwnedChannel>& channel, ChannelWord word,
   if (!channel) return;  // freed meanwhile
   at_channel(channel, [word, asker](ChannelQueue& queue, ChannelQueue::Replies& replies) {
     switch (word) {
-      case ChannelWord::withdraw:
-        queue.withdraw(asker, replies);
-        break;
-      case ChannelWord::received:
-        queue.received(asker, replies);
-        break;
-      case ChannelWord::returned:
-        queue.returned(asker, replies);
-        break;
+      case ChannelWord::withdraw: queue.withdraw(asker, replies); break;
+      case ChannelWord::received: queue.received(asker, replies); break;
+      case ChannelWord::returned: queue.returned(asker, replies); break;
     }
   });
 }
 
 void Calls::tell_of_death(const std::vector<std::shared_ptr<OwnedChannel>>& channels, Pid pid) {
   for (const auto& channel : channels)
-    at_channel(channel, [pid](ChannelQueue& queue, ChannelQueue::Replies& replies) { queue.process_died(pid, replies); });
+    at_channel(channel,
+               [pid](ChannelQueue& queue, ChannelQueue::Replies& replies) { queue.process_died(pid, replies); });
 }
 
 void Calls::send_replies(OwnedChannel& channel, ChannelQueue::Replies&& replies) {

@@ -1,8 +1,8 @@
-#include <muster/channel.hpp>
-#include <muster/detail/channel_core.hpp>
-
 #include "runtime/calls/calls.hpp"
 #include "runtime/exec/executor.hpp"
+
+#include <muster/channel.hpp>
+#include <muster/detail/channel_core.hpp>
 
 #include <stdexcept>
 
@@ -18,7 +18,8 @@ class LimitedTo {
   explicit LimitedTo(Timeout timeout) : before_(runtime::exchange_scope_deadline(std::nullopt)) {
     auto deadline = before_;
     const auto now = runtime::Clock::now();
-    if (timeout && *timeout < runtime::Clock::time_point::max() - now) deadline = runtime::earlier(before_, now + *timeout);
+    if (timeout && *timeout < runtime::Clock::time_point::max() - now)
+      deadline = runtime::earlier(before_, now + *timeout);
     (void)runtime::exchange_scope_deadline(deadline);
   }
   ~LimitedTo() { (void)runtime::exchange_scope_deadline(before_); }
@@ -49,15 +50,21 @@ bool channel_try_put(const ChannelPointer& channel, Payload&& item) {
   return channel->anchor().get().ask_channel(channel, ChannelOperation::put, true, std::move(item)).has_value();
 }
 
-Payload channel_take(const ChannelPointer& channel, Timeout timeout) { return ask(channel, ChannelOperation::take, timeout); }
+Payload channel_take(const ChannelPointer& channel, Timeout timeout) {
+  return ask(channel, ChannelOperation::take, timeout);
+}
 
 std::optional<Payload> channel_try_take(const ChannelPointer& channel) {
   return channel->anchor().get().ask_channel(channel, ChannelOperation::take, true);
 }
 
-Payload channel_fetch(const ChannelPointer& channel, Timeout timeout) { return ask(channel, ChannelOperation::fetch, timeout); }
+Payload channel_fetch(const ChannelPointer& channel, Timeout timeout) {
+  return ask(channel, ChannelOperation::fetch, timeout);
+}
 
-void channel_wait(const ChannelPointer& channel, Timeout timeout) { (void)ask(channel, ChannelOperation::wait, timeout); }
+void channel_wait(const ChannelPointer& channel, Timeout timeout) {
+  (void)ask(channel, ChannelOperation::wait, timeout);
+}
 
 std::size_t channel_size(const ChannelPointer& channel) {
   const Payload size = ask(channel, ChannelOperation::size, {});
@@ -72,8 +79,9 @@ bool channel_is_open(const ChannelPointer& channel) {
 void channel_close(const ChannelPointer& channel) { (void)ask(channel, ChannelOperation::close, {}); }
 
 void throw_unbuffered_fetch() {
-  throw std::logic_error("muster: an unbuffered channel (capacity 0) holds no item that fetch could show: take it, or make the channel "
-                         "with a capacity");
+  throw std::logic_error(
+      "muster: an unbuffered channel (capacity 0) holds no item that fetch could show: take it, or make the channel "
+      "with a capacity");
 }
 
 ChannelPointer channel_of(const std::shared_ptr<Handle>& handle) {

@@ -2,10 +2,10 @@
 /// What messages about references carry.
 #pragma once
 
+#include "runtime/wire/codec.hpp"
+
 #include <muster/detail/payload.hpp>
 #include <muster/errors.hpp>
-
-#include "runtime/wire/codec.hpp"
 
 #include <cstddef>
 #include <cstdint>
@@ -16,7 +16,9 @@ namespace muster::runtime {
 /// Bytes of a reference behind the contents of a message.
 inline constexpr std::size_t reference_size = sizeof(std::int32_t) + sizeof(std::uint64_t);
 
-inline void append_reference(detail::Payload& payload, const RemoteRefId& ref) { FieldWriter(payload.bytes).reference(ref); }
+inline void append_reference(detail::Payload& payload, const RemoteRefId& ref) {
+  FieldWriter(payload.bytes).reference(ref);
+}
 
 /// Takes it off again. @throws SerializationError where there is none
 inline RemoteRefId strip_reference(detail::Payload& payload) {

@@ -26,12 +26,14 @@ ChannelQueue::Reply closed_to_putter(Asker to) {
 }
 
 ChannelQueue::Reply drained(Asker to) {
-  return failed(to, std::make_exception_ptr(ChannelClosed("The channel is closed, and everything in it was taken")), false);
+  return failed(to, std::make_exception_ptr(ChannelClosed("The channel is closed, and everything in it was taken")),
+                false);
 }
 
 }  // namespace
 
-// -- questions -----------------------------------------------------------------------------------------------------------
+// -- questions
+// -----------------------------------------------------------------------------------------------------------
 
 void ChannelQueue::put(Asker asker, Payload&& item, bool at_once, Replies& replies) {
   if (closed_) {
@@ -59,7 +61,9 @@ void ChannelQueue::take(Asker asker, bool at_once, Replies& replies) {
 
 void ChannelQueue::watch(Watcher watcher, Replies& replies) {
   if (watcher.wants_item && is_unbuffered()) {
-    replies.push_back(failed(watcher.asker, std::make_exception_ptr(std::logic_error("An unbuffered channel holds nothing to fetch")), false));
+    replies.push_back(failed(watcher.asker,
+                             std::make_exception_ptr(std::logic_error("An unbuffered channel holds nothing to fetch")),
+                             false));
     return;
   }
   watchers_.push_back(watcher);
@@ -72,7 +76,8 @@ void ChannelQueue::withdraw(Asker asker, Replies& replies) {
     putters_.erase(putter);
   } else if (const auto taker = std::find(takers_.begin(), takers_.end(), asker); taker != takers_.end()) {
     takers_.erase(taker);
-  } else if (const auto watcher = std::find_if(watchers_.begin(), watchers_.end(), is_theirs); watcher != watchers_.end()) {
+  } else if (const auto watcher = std::find_if(watchers_.begin(), watchers_.end(), is_theirs);
+             watcher != watchers_.end()) {
     watchers_.erase(watcher);
   } else {
     // A putter whose item is under way learns its fate when the taker has spoken.
@@ -124,7 +129,8 @@ std::size_t ChannelQueue::size() const {
   return returned_.size() + (store_ ? store_->size() : items_.size());
 }
 
-// -- serving -----------------------------------------------------------------------------------------------------------------
+// -- serving
+// -----------------------------------------------------------------------------------------------------------------
 
 /// Lets things happen until nothing more can.
 void ChannelQueue::serve(Replies& replies) {
@@ -162,7 +168,8 @@ void ChannelQueue::show(Replies& replies) {
   std::optional<Payload> item;
   try {
     if (size() == 0) return;
-    if (std::any_of(watchers_.begin(), watchers_.end(), [](const Watcher& watcher) { return watcher.wants_item; })) item = peek();
+    if (std::any_of(watchers_.begin(), watchers_.end(), [](const Watcher& watcher) { return watcher.wants_item; }))
+      item = peek();
   } catch (...) {
     for (const Watcher& watcher : std::exchange(watchers_, {}))
       replies.push_back(failed(watcher.asker, std::current_exception(), true));
@@ -221,7 +228,8 @@ std::optional<ChannelQueue::UnderWay> ChannelQueue::next_item() {
   return UnderWay{++last_order_, std::move(*item), {}};
 }
 
-// -- coming back ---------------------------------------------------------------------------------------------------------------
+// -- coming back
+// ---------------------------------------------------------------------------------------------------------------
 
 void ChannelQueue::put_back(UnderWay&& item, Replies& replies) {
   if (!item.putter) {

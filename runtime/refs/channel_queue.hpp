@@ -1,23 +1,25 @@
 /// @file
 /// One channel at its owner: what is in it, and who waits for it. A state machine without I/O, threads or clocks.
 ///
-/// Each question (put, take, fetch, wait) gets exactly one reply: at once, later, or when it is withdrawn. An item that is handed
-/// to a taker stays here, *under way*, until the taker says that it has received it. Where it returns it instead (it had given up
-/// waiting), or its process dies, the item goes back to where it was, before everything that came after it. So
+/// Each question (put, take, fetch, wait) gets exactly one reply: at once, later, or when it is withdrawn. An item that
+/// is handed to a taker stays here, *under way*, until the taker says that it has received it. Where it returns it
+/// instead (it had given up waiting), or its process dies, the item goes back to where it was, before everything that
+/// came after it. So
 ///
 /// - no item is lost, whatever becomes of takers: it is gone once a taker has received it;
 /// - no item is seen twice, but for one whose taker's process died before word of its receipt was here;
-/// - a putter whose question was withdrawn, or whose process died, before its item was in leaves none: either its item is in, and
+/// - a putter whose question was withdrawn, or whose process died, before its item was in leaves none: either its item
+/// is in, and
 ///   its reply is yes, or it is not.
 ///
-/// An item under way leaves its place in the channel free for the next. (What comes back may so exceed the capacity.) A closed
-/// channel is drained when nothing is in it nor under way. With capacity 0 the items are those of the putters that wait, and
-/// a putter's reply is yes when its item was received.
+/// An item under way leaves its place in the channel free for the next. (What comes back may so exceed the capacity.) A
+/// closed channel is drained when nothing is in it nor under way. With capacity 0 the items are those of the putters
+/// that wait, and a putter's reply is yes when its item was received.
 #pragma once
 
-#include <muster/detail/channel_core.hpp>
-
 #include "runtime/refs/asker.hpp"
+
+#include <muster/detail/channel_core.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -33,7 +35,16 @@
 namespace muster::runtime {
 
 /// What is asked of a channel. Numbers are part of the protocol.
-enum class ChannelOperation : std::uint32_t { create = 1, put = 2, take = 3, fetch = 4, wait = 5, size = 6, is_open = 7, close = 8 };
+enum class ChannelOperation : std::uint32_t {
+  create = 1,
+  put = 2,
+  take = 3,
+  fetch = 4,
+  wait = 5,
+  size = 6,
+  is_open = 7,
+  close = 8
+};
 
 /// What is told about a question that was asked before. Numbers are part of the protocol.
 enum class ChannelWord : std::uint32_t {
@@ -48,8 +59,8 @@ class ChannelQueue {
   /// Something to be said to an asker.
   struct Reply {
     enum class What : std::uint8_t {
-      yes,     ///< done; to take and fetch: the item
-      no,      ///< not done: not at once, or withdrawn
+      yes,  ///< done; to take and fetch: the item
+      no,   ///< not done: not at once, or withdrawn
       failed,
     };
     Asker to;
@@ -132,8 +143,8 @@ class ChannelQueue {
   UnderWayTable under_way_;
 };
 
-/// A channel that lives in this process. Whoever locks the mutex holds none of the calls room's; replies are sent, and what may
-/// hold handles is destroyed, after it is unlocked where that can be.
+/// A channel that lives in this process. Whoever locks the mutex holds none of the calls room's; replies are sent, and
+/// what may hold handles is destroyed, after it is unlocked where that can be.
 class OwnedChannel {
  public:
   explicit OwnedChannel(std::size_t capacity) : queue(capacity), users_store(false) {}

@@ -1,13 +1,15 @@
 // The public face of channels, for the session's process.
 
+#include "runtime/session/process.hpp"
+
 #include <muster/detail/channel_core.hpp>
 #include <muster/detail/local_event.hpp>
 
-#include "runtime/session/process.hpp"
-
 namespace muster::detail {
 
-ChannelPointer make_channel(std::size_t capacity, Pid where) { return runtime::current_process().calls().make_channel(capacity, where); }
+ChannelPointer make_channel(std::size_t capacity, Pid where) {
+  return runtime::current_process().calls().make_channel(capacity, where);
+}
 
 ChannelPointer make_channel(std::unique_ptr<ItemStore> store) {
   return runtime::current_process().calls().make_channel(std::move(store));
@@ -23,7 +25,8 @@ void LocalEvent::set() {
 bool LocalEvent::wait(Timeout timeout) {
   const auto now = runtime::Clock::now();
   auto deadline = runtime::current_deadline();
-  if (timeout && *timeout < runtime::Clock::time_point::max() - now) deadline = runtime::earlier(deadline, now + *timeout);
+  if (timeout && *timeout < runtime::Clock::time_point::max() - now)
+    deadline = runtime::earlier(deadline, now + *timeout);
   if (auto* const process = runtime::current_process_or_null(); process != nullptr && !process->executor().stopped()) {
     runtime::Wakeup wakeup(process->executor());
     {

@@ -1,7 +1,7 @@
 /// @file
-/// A channel under random delays, timeouts, cancellations and deaths: processes ask its owner over links that deliver in order
-/// each but in any order between them; whoever waits may give up at any moment, and processes die at any step. Thousands of
-/// seeds; MUSTER_SEED=n replays one with a trace.
+/// A channel under random delays, timeouts, cancellations and deaths: processes ask its owner over links that deliver
+/// in order each but in any order between them; whoever waits may give up at any moment, and processes die at any step.
+/// Thousands of seeds; MUSTER_SEED=n replays one with a trace.
 #include "runtime/refs/channel_queue.hpp"
 
 #include <muster/errors.hpp>
@@ -48,7 +48,11 @@ enum class Broken { nothing, swallows, keeps_and_returns };
 class Scenario {
  public:
   Scenario(std::uint64_t seed, Broken broken, bool traced)
-      : random_(seed), broken_(broken), trace_(traced), capacity_(static_cast<std::size_t>(between(0, 3))), queue_(capacity_) {
+      : random_(seed),
+        broken_(broken),
+        trace_(traced),
+        capacity_(static_cast<std::size_t>(between(0, 3))),
+        queue_(capacity_) {
     const int processes = between(2, 5);
     for (Pid pid = 1; pid <= processes; ++pid) living_.insert(pid);
     deaths_ = chance(50);
@@ -141,7 +145,8 @@ class Scenario {
     } else {
       question.item = ++last_item_;
     }
-    trace(name(asker), " asks ", static_cast<int>(question.operation), question.at_once ? " at once" : "", ' ', question.item);
+    trace(name(asker), " asks ", static_cast<int>(question.operation), question.at_once ? " at once" : "", ' ',
+          question.item);
     questions_.emplace(asker, question);
     to_owner_[pid].push_back({.asker = asker, .question = true});
   }
@@ -199,17 +204,10 @@ class Scenario {
     } else if (said.question) {
       const Question& question = questions_.at(said.asker);
       switch (question.operation) {
-        case ChannelOperation::put:
-          queue_.put(said.asker, payload_of(question.item), question.at_once, replies);
-          break;
-        case ChannelOperation::take:
-          queue_.take(said.asker, question.at_once, replies);
-          break;
-        case ChannelOperation::fetch:
-          queue_.fetch(said.asker, replies);
-          break;
-        default:
-          queue_.wait(said.asker, replies);
+        case ChannelOperation::put: queue_.put(said.asker, payload_of(question.item), question.at_once, replies); break;
+        case ChannelOperation::take: queue_.take(said.asker, question.at_once, replies); break;
+        case ChannelOperation::fetch: queue_.fetch(said.asker, replies); break;
+        default: queue_.wait(said.asker, replies);
       }
     } else if (said.word == ChannelWord::withdraw) {
       queue_.withdraw(said.asker, replies);
@@ -238,9 +236,11 @@ class Scenario {
       const bool both = broken_ == Broken::keeps_and_returns && chance(5);
       seen_[item_of(reply.item)].push_back(reply.to.pid);
       trace(name(reply.to), " has ", item_of(reply.item));
-      to_owner_[reply.to.pid].push_back({.asker = reply.to, .word = both ? ChannelWord::returned : ChannelWord::received});
+      to_owner_[reply.to.pid].push_back(
+          {.asker = reply.to, .word = both ? ChannelWord::returned : ChannelWord::received});
     }
-    if (reply.what == What::no && question.state == State::waiting && !question.at_once) fail(name(reply.to), " hears no for nothing");
+    if (reply.what == What::no && question.state == State::waiting && !question.at_once)
+      fail(name(reply.to), " hears no for nothing");
     question.state = reply.what == What::yes ? State::yes : reply.what == What::no ? State::no : State::failed;
   }
 
@@ -289,7 +289,8 @@ class Scenario {
     for (const auto& [item, count] : left_) {
       if (count == 0) continue;
       for (const auto& [other, pids] : seen_)
-        if (other > item && !pids.empty() && putter_of(other) == putter_of(item)) fail("item ", other, " went before ", item);
+        if (other > item && !pids.empty() && putter_of(other) == putter_of(item))
+          fail("item ", other, " went before ", item);
     }
   }
   Pid putter_of(int item) {
@@ -329,7 +330,8 @@ TEST(ChannelSimulation, NoItemIsLostOrDoubled) {
 TEST(ChannelSimulation, BrokenClientsAreNoticed) {
   for (const Broken broken : {Broken::swallows, Broken::keeps_and_returns}) {
     bool noticed = false;
-    for (std::uint64_t seed = 1; seed <= 2'000 && !noticed; ++seed) noticed = !Scenario(seed, broken, false).run().empty();
+    for (std::uint64_t seed = 1; seed <= 2'000 && !noticed; ++seed)
+      noticed = !Scenario(seed, broken, false).run().empty();
     EXPECT_TRUE(noticed) << static_cast<int>(broken);
   }
 }

@@ -29,12 +29,9 @@ int value_of(const Payload& payload) {
 std::string text_of(const ChannelQueue::Reply& reply) {
   const std::string to = std::to_string(reply.to.pid) + '/' + std::to_string(reply.to.number) + ' ';
   switch (reply.what) {
-    case What::yes:
-      return to + (reply.item.bytes.empty() ? "yes" : std::to_string(value_of(reply.item)));
-    case What::no:
-      return to + "no";
-    case What::failed:
-      break;
+    case What::yes: return to + (reply.item.bytes.empty() ? "yes" : std::to_string(value_of(reply.item)));
+    case What::no: return to + "no";
+    case What::failed: break;
   }
   try {
     std::rethrow_exception(reply.failure);
@@ -220,7 +217,8 @@ TEST_F(ChannelQueueTest, CloseWakesAll) {
   EXPECT_EQ(close(), "1/1 closed, 1/2 closed, 1/3 closed");
 }
 
-// -- unbuffered -----------------------------------------------------------------------------------------------------------
+// -- unbuffered
+// -----------------------------------------------------------------------------------------------------------
 
 TEST_F(ChannelQueueTest, UnbufferedPutIsDoneWhenItsItemWasReceived) {
   make(0);
@@ -291,7 +289,8 @@ TEST_F(ChannelQueueTest, UnbufferedPuttersThatDie) {
   EXPECT_EQ(received({2, 3}), "") << "nobody to tell";
 }
 
-// -- users' stores -----------------------------------------------------------------------------------------------------------
+// -- users' stores
+// -----------------------------------------------------------------------------------------------------------
 
 /// Holds one number; throws for some.
 class Single final : public detail::ItemStore {
