@@ -221,8 +221,6 @@ void run_here(std::function<void()> f) {
 
 class CompletionQueue {
  public:
-  explicit CompletionQueue(std::size_t total) : total_(total) {}
-
   void completed(std::size_t index) {
     CorePointer waiter;
     {
@@ -249,14 +247,13 @@ class CompletionQueue {
   }
 
  private:
-  const std::size_t total_;
   std::mutex mutex_;  ///< guards ready_ and waiter_
   std::deque<std::size_t> ready_;
   CorePointer waiter_;  ///< settled by the next completion
 };
 
 std::shared_ptr<CompletionQueue> make_completion_queue(const std::vector<CorePointer>& cores) {
-  auto queue = std::make_shared<CompletionQueue>(cores.size());
+  auto queue = std::make_shared<CompletionQueue>();
   for (std::size_t i = 0; i < cores.size(); ++i) on_settled(cores[i], false, [queue, i] { queue->completed(i); });
   return queue;
 }

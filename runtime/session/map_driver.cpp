@@ -4,7 +4,6 @@
 #include "runtime/base/log.hpp"
 
 #include <algorithm>
-#include <thread>
 #include <utility>
 
 namespace muster::detail {
@@ -99,11 +98,15 @@ void MapEvents::push(Event event) {
   if (waiting_ != nullptr) std::exchange(waiting_, nullptr)->wake();
 }
 
-const std::vector<MapEvents::Event>& MapEvents::take() {
-  taken_.clear();
-  const std::lock_guard lock(mutex_);
-  taken_.swap(events_);
-  return taken_;
+std::optional<MapEvents::Event> MapEvents::take() {
+  if (next_ == taken_.size()) {
+    taken_.clear();
+    next_ = 0;
+    const std::lock_guard lock(mutex_);
+    taken_.swap(events_);
+  }
+  if (next_ == taken_.size()) return std::nullopt;
+  return taken_[next_++];
 }
 
 void MapEvents::wait(std::optional<Clock::time_point> until) {
@@ -111,7 +114,7 @@ void MapEvents::wait(std::optional<Clock::time_point> until) {
   Wakeup wakeup(executor_);
   {
     const std::lock_guard lock(mutex_);
-    if (!events_.empty()) return;
+    if (next_ != taken_.size() || !events_.empty()) return;
     waiting_ = &wakeup;
   }
   const auto woken = executor_.block(wakeup, earlier(until, limit));
@@ -171,13 +174,13 @@ MapDriver::MapDriver(detail::MapWork& work, detail::MapSettings settings)
       first_failure_ends_(settings.retry_delays.empty() && !work.replaces()),
       deadline_(settings.timeout ? std::optional(Clock::now() + *settings.timeout) : std::nullopt),
       schedule_(rules_of(settings)),
-      events_(process_.executor()),
+      events_(std::make_shared<MapEvents>(process_.executor())),
       members_(process_, settings),
       function_(function_of(work, settings)),
       refreshed_(Clock::now()) {
   if (settings.progress) progress_.emplace(*settings.progress, settings.total);
   // Only then subscribed to: what is told while the lists are read is not lost.
-  subscription_.emplace(process_.changes(), [this] { events_.push({What::members, 0}); });
+  subscription_.emplace(process_.changes(), [this] { events_->push({What::members, 0}); });
   update_members();
 }
 
@@ -186,24 +189,21 @@ MapDriver::~MapDriver() {
   cancel_units();
 }
 
-/// Cancels what still runs, and sees to it that nobody speaks to this object any more.
+/// Cancels what still runs.
 void MapDriver::cancel_units() noexcept {
   const TaskScope no_task(nullptr, false);  // it may have to stop; this has to be done all the same
   const auto deadline = exchange_scope_deadline(std::nullopt);
-  try {
-    (void)schedule_.stop();
-    for (auto& [id, unit] : units_) {
-      if (!unit.call->settled(false)) (void)process_.calls().cancel(unit.call);
-      if (unit.withdrawal && !unit.withdrawal->settled(false)) (void)process_.calls().cancel(unit.withdrawal);
+  const auto cancel = [this](const CorePointer& call) {
+    if (!call || call->settled(false)) return;
+    try {
+      (void)process_.calls().cancel(call);
+    } catch (const std::exception& error) {
+      log::debug(std::string("A pmap is over, and a call of it could not be cancelled: ") + error.what());
     }
-    // All are settled now; the last of those who tell so may still be at it.
-    while (outstanding_ > 0) {
-      for (const auto& event : events_.take())
-        if (event.what != What::members) --outstanding_;
-      if (outstanding_ > 0) std::this_thread::yield();
-    }
-  } catch (const std::exception& error) {
-    log::debug(std::string("A pmap is over: ") + error.what());
+  };
+  for (const auto& [id, unit] : units_) {
+    cancel(unit.call);
+    cancel(unit.withdrawal);
   }
   (void)exchange_scope_deadline(deadline);
 }
@@ -241,11 +241,11 @@ void MapDriver::advance() {
 void MapDriver::wait() {
   auto until = schedule_.next_timer();
   if (progress_ || members_.elsewhere()) until = earlier(until, Clock::now() + refresh_interval);
-  events_.wait(until);
+  events_->wait(until);
   if (progress_) progress_->advance(0);
   if (!members_.elsewhere() || Clock::now() < refreshed_ + refresh_interval) return;
   refreshed_ = Clock::now();
-  members_.refresh([this] { events_.push({What::members, 0}); });
+  members_.refresh([events = events_] { events->push({What::members, 0}); });
 }
 
 void MapDriver::finish() {
@@ -306,32 +306,28 @@ void MapDriver::send(const MapSend& what) {
     (void)schedule_.completed(what.unit, Clock::now());
     return;
   }
-  ++outstanding_;
   units_.emplace(what.unit, Unit{call, what.worker, what.first, what.count});
-  call->when_settled(true, [events = &events_, unit = what.unit] { events->push({What::unit, unit}); });
+  call->when_settled(true, [events = events_, unit = what.unit] { events->push({What::unit, unit}); });
 }
 
 void MapDriver::withdraw(const MapWithdraw& what) {
   const auto found = units_.find(what.unit);
   if (found == units_.end()) return;
-  ++outstanding_;
   auto& answer = found->second.withdrawal = process_.calls().withdraw(found->second.call);
-  answer->when_settled(true, [events = &events_, unit = what.unit] { events->push({What::withdrawal, unit}); });
+  answer->when_settled(true, [events = events_, unit = what.unit] { events->push({What::withdrawal, unit}); });
 }
 
 // -- events ----------------------------------------------------------------------------------------------------------------------
 
 void MapDriver::take_in_events() {
   bool members_changed = false;
-  for (const auto& event : events_.take()) {
-    switch (event.what) {
+  while (const auto event = events_->take()) {
+    switch (event->what) {
       case What::unit:
-        --outstanding_;
-        unit_settled(event.unit);
+        unit_settled(event->unit);
         break;
       case What::withdrawal:
-        --outstanding_;
-        withdrawal_settled(event.unit);
+        withdrawal_settled(event->unit);
         break;
       case What::members:
         members_changed = true;

@@ -8,6 +8,7 @@
 #include "runtime/calls/progress.hpp"
 #include "runtime/session/process.hpp"
 
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <unordered_map>
@@ -30,8 +31,8 @@ class MapEvents {
 
   /// Any thread.
   void push(Event event);
-  /// What came since the last time, oldest first; valid until the next call.
-  const std::vector<Event>& take();
+  /// The oldest event that was not taken yet, if there is one.
+  std::optional<Event> take();
   /// Blocks until there is something. @throws what ends the waiting task; TimeoutError at the task's or scope's deadline
   void wait(std::optional<Clock::time_point> until);
 
@@ -40,7 +41,8 @@ class MapEvents {
   std::mutex mutex_;  ///< guards the two below; held while waking
   std::vector<Event> events_;
   Wakeup* waiting_ = nullptr;
-  std::vector<Event> taken_;
+  std::vector<Event> taken_;  ///< by the one thread that takes and waits
+  std::size_t next_ = 0;      ///< of taken_
 };
 
 /// Where a map may run.
@@ -115,13 +117,12 @@ class MapDriver {
   const bool first_failure_ends_;  ///< there are neither retries nor replacements
   const std::optional<Clock::time_point> deadline_;
   MapSchedule schedule_;
-  MapEvents events_;
+  std::shared_ptr<MapEvents> events_;  ///< shared with the calls that tell it of their end, which may come after the map's
   MapMembers members_;
   std::vector<Pid> workers_;  ///< told to the schedule
   std::unordered_map<Pid, WorkerExit> exits_;
   std::shared_ptr<SentFunction> function_;
   Units units_;
-  std::size_t outstanding_ = 0;  ///< events that will come
   std::size_t delivered_ = 0;
   Clock::time_point refreshed_;
   std::optional<ProgressReport> progress_;

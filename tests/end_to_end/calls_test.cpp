@@ -130,7 +130,7 @@ TEST_F(Calls, RemoteDoRuns) {
 }
 
 TEST_F(Calls, EveryKindOfFunction) {
-  const int k = 10;
+  int k = 10;
   EXPECT_EQ(remotecall_fetch([](int x) { return x + 1; }, 2, 1), 2);
   EXPECT_EQ(remotecall_fetch([k](int x) { return x + k; }, 2, 1), 11);
   EXPECT_EQ(remotecall_fetch([k, p = Point{1, 2}](auto x) { return x + k + p.y; }, 2, 1.5), 13.5);

@@ -90,7 +90,7 @@ TEST_F(Tasks, CoroutinesHoldNoSlotWhileTheyWait) {
 }
 
 TEST_F(Tasks, LambdaCoroutinesKeepTheirCapturesAndArguments) {
-  const int k = 3;
+  int k = 3;
   const Future<int> a(3);
   const auto task = spawnat(
       2, [k](const std::string& text, Future<int> f) -> Task<std::string> {
@@ -225,6 +225,10 @@ TEST_F(Tasks, CancelBeforeATaskStarts) {
   }
 }
 
+struct SaysItEnded {
+  ~SaysItEnded() { started = 2; }
+};
+
 /// Runs `body` on a worker until it says it has begun, cancels it, and sees that it ends.
 template <class Body>
 void cancel_running(Body body) {
@@ -235,9 +239,7 @@ void cancel_running(Body body) {
         pid, [](auto inner, const Future<int>& b) {
           started = 1;
           b.put(1);
-          struct AtEnd {
-            ~AtEnd() { started = 2; }
-          } at_end;
+          const SaysItEnded at_end;
           inner();
         },
         body, begun);

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <deque>
 #include <future>
 #include <latch>
 #include <set>
@@ -47,6 +48,10 @@ class ExecutorTest : public testing::Test {
     if (executor) executor->stop();
   }
 
+  /// One that outlives every job.
+  Flag& flag() { return flags.emplace_back(); }
+
+  std::deque<Flag> flags;
   ScriptedSource source;
   std::optional<Executor> executor;
 };
@@ -56,7 +61,7 @@ class ExecutorTest : public testing::Test {
 TEST_F(ExecutorTest, RunsJobsInOrderWithOneSlot) {
   start();
   std::vector<int> order;
-  Flag done;
+  Flag& done = flag();
   for (int i = 0; i < 100; ++i) submit([&, i] { order.push_back(i); });
   submit([&] { done.raise(); });
   ASSERT_TRUE(done.raised_in_time());
@@ -66,7 +71,7 @@ TEST_F(ExecutorTest, RunsJobsInOrderWithOneSlot) {
 
 TEST_F(ExecutorTest, TheThreadThatReceivesAJobRunsIt) {
   start();
-  Flag done;
+  Flag& done = flag();
   std::thread::id receiver, runner;
   source.arrive([&] {
     receiver = std::this_thread::get_id();
@@ -83,7 +88,6 @@ TEST_F(ExecutorTest, TheThreadThatReceivesAJobRunsIt) {
 
 TEST_F(ExecutorTest, ManyJobsInOneBatchDoNotMakeManyThreads) {
   start();
-  Flag done;
   std::set<std::thread::id> runners;
   Wakeup wakeup(*executor);
   // A blocked thread leads: what it receives goes to others.
@@ -116,7 +120,8 @@ TEST_F(ExecutorTest, AsManyAtOnceAsThereAreSlots) {
 
 TEST_F(ExecutorTest, MoreSlotsStartWhatWaits) {
   start(1);
-  Flag second, go;
+  Flag& second = flag();
+  Flag& go = flag();
   submit([&] { EXPECT_TRUE(go.raised_in_time()); });
   submit([&] { second.raise(); });
   executor->set_slots(2);
@@ -126,7 +131,8 @@ TEST_F(ExecutorTest, MoreSlotsStartWhatWaits) {
 
 TEST_F(ExecutorTest, WithdrawTakesWhatHasNotStarted) {
   start();
-  Flag started, go;
+  Flag& started = flag();
+  Flag& go = flag();
   const auto running = std::make_shared<TestJob>([&] {
     started.raise();
     EXPECT_TRUE(go.raised_in_time());
@@ -142,7 +148,7 @@ TEST_F(ExecutorTest, WithdrawTakesWhatHasNotStarted) {
   EXPECT_FALSE(executor->withdraw(queued.get()));
   EXPECT_EQ(executor->jobs(), 1U);
   go.raise();
-  Flag after;
+  Flag& after = flag();
   submit([&] { after.raise(); });
   ASSERT_TRUE(after.raised_in_time());
   EXPECT_FALSE(ran);
@@ -177,7 +183,8 @@ TEST_F(ExecutorTest, AJobThatArrivesWhileABlockedThreadLeadsRunsElsewhere) {
 
 TEST_F(ExecutorTest, SomebodyReceivesWhileAJobIsLong) {
   start();
-  Flag received, done;
+  Flag& received = flag();
+  Flag& done = flag();
   submit([&] {
     source.arrive([&] { received.raise(); });
     EXPECT_TRUE(received.raised_in_time()) << "nobody led while the job ran";
@@ -188,7 +195,7 @@ TEST_F(ExecutorTest, SomebodyReceivesWhileAJobIsLong) {
 
 TEST_F(ExecutorTest, SomebodyReceivesWhileJobsOfAllSlotsAreLongAndAnotherThreadWaits) {
   start(2);
-  Flag received;
+  Flag& received = flag();
   std::latch done(2);
   std::thread waiting([&] {
     Wakeup never(*executor);
@@ -202,7 +209,7 @@ TEST_F(ExecutorTest, SomebodyReceivesWhileJobsOfAllSlotsAreLongAndAnotherThreadW
   source.arrive([&] { received.raise(); });
   done.wait();
   waiting.join();
-  Flag later;
+  Flag& later = flag();
   source.arrive([&] { later.raise(); });
   EXPECT_TRUE(later.raised_in_time()) << "nobody led after the waiting thread went";
 }
@@ -230,7 +237,7 @@ TEST_F(ExecutorTest, NoWakeUpIsLostAmongManyWhoBlock) {
 
 TEST_F(ExecutorTest, ABlockedJobLetsOthersRun) {
   start();
-  Flag woken;
+  Flag& woken = flag();
   Wakeup wakeup(*executor);
   submit([&] {
     EXPECT_EQ(executor->block(wakeup, Clock::now() + patience), Executor::Woken::event);
@@ -243,7 +250,7 @@ TEST_F(ExecutorTest, ABlockedJobLetsOthersRun) {
 TEST_F(ExecutorTest, WhoWaitedGoesBeforeWhoIsNew) {
   start();
   std::vector<int> order;
-  Flag done;
+  Flag& done = flag();
   Wakeup wakeup(*executor);
   submit([&] {
     (void)executor->block(wakeup, {});
@@ -300,7 +307,8 @@ TEST_F(ExecutorTest, AWakeUpBeforeBlockingCounts) {
 TEST_F(ExecutorTest, AStopRequestEndsBlockingUnlessItIsIgnored) {
   start();
   const auto task = std::make_shared<OwnedTask>();
-  Flag blocked, done;
+  Flag& blocked = flag();
+  Flag& done = flag();
   executor->submit(std::make_shared<TestJob>(
       [&] {
         EXPECT_EQ(current_task(), task.get());
@@ -320,7 +328,8 @@ TEST_F(ExecutorTest, AStopRequestEndsBlockingUnlessItIsIgnored) {
 
 TEST_F(ExecutorTest, WithoutASlotOthersRun) {
   start();
-  Flag other, done;
+  Flag& other = flag();
+  Flag& done = flag();
   submit([&] {
     {
       const Executor::WithoutSlot without(*executor);
@@ -339,7 +348,7 @@ TEST_F(ExecutorTest, WithoutASlotOthersRun) {
 
 TEST_F(ExecutorTest, StopWakesTheBlockedAndDropsTheQueued) {
   start();
-  Flag blocked;
+  Flag& blocked = flag();
   std::atomic<bool> ran = false, woken = false;
   std::weak_ptr<TestJob> dropped;
   submit([&] {
@@ -402,7 +411,8 @@ TEST_F(ExecutorTest, StopWhileManyBlock) {
 
 TEST_F(ExecutorTest, AScopesDeadlineDoesNotOutliveItsJob) {
   start();
-  Flag first, second;
+  Flag& first = flag();
+  Flag& second = flag();
   submit([&] {
     (void)exchange_scope_deadline(Clock::now());
     EXPECT_TRUE(current_deadline().has_value());
