@@ -27,19 +27,18 @@ bool LocalEvent::wait(Timeout timeout) {
   auto deadline = runtime::current_deadline();
   if (timeout && *timeout < runtime::Clock::time_point::max() - now)
     deadline = runtime::earlier(deadline, now + *timeout);
-  if (auto* const process = runtime::current_process_or_null(); process != nullptr && !process->executor().stopped()) {
+  // A task gives its slot up, and hears of stop requests. (Its thread ends before its executor does; others' may not.)
+  if (auto* const process = runtime::current_process_or_null(); process != nullptr && runtime::current_task() != nullptr) {
     runtime::Wakeup wakeup(process->executor());
     {
       const std::lock_guard lock(mutex_);
       if (happened_) return true;
       wakeup_ = &wakeup;
     }
-    const auto woken = process->executor().block(wakeup, deadline);
+    (void)process->executor().block(wakeup, deadline);
     const std::lock_guard lock(mutex_);
     wakeup_ = nullptr;
-    if (happened_) return true;
-    // Outside a task the channel goes on being usable without the session that ends.
-    if (woken != runtime::Executor::Woken::ended || runtime::current_task() != nullptr) return false;
+    return happened_;
   }
   std::unique_lock lock(mutex_);
   const auto happened = [this] { return happened_; };

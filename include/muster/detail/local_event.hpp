@@ -27,7 +27,7 @@ class LocalEvent {
   std::mutex mutex_;  ///< guards everything below
   std::condition_variable condition_;
   bool happened_ = false;
-  runtime::Wakeup* wakeup_ = nullptr;  ///< of the waiting thread, where the executor blocks it
+  runtime::Wakeup* wakeup_ = nullptr;  ///< of the waiting thread, where it runs a task
 };
 
 /// Throws what ended a wait in vain: CancelledError, InterruptedError, NoSession or TimeoutError.
