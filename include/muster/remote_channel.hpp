@@ -60,8 +60,8 @@ class EncodedStore final : public ItemStore {
 /// An item is gone only once a taker has received it. One that is on its way to a taker that has given up meanwhile
 /// (its time was over, its task cancelled) or whose process died goes back to the front. So a taker never swallows an
 /// item; a second process can see one only if the first died before word of its receipt was sent. A put that throws has
-/// left nothing, unless it says that the owner does not answer: who gives up asks the owner for the outcome, for at
-/// most a quarter of a second.
+/// left nothing: who gives up asks the owner for the outcome, for at most a quarter of a second. Only where the owner
+/// does not answer that is it unknown, and a TimeoutError then says so.
 ///
 /// Its owner keeps the channel while anybody holds a handle. When the owner dies, every operation that waits and every
 /// later one throws ProcessExitedException. The operations of a handle are requests to the owner, one round trip each
