@@ -163,7 +163,11 @@ TEST_F(Distributed, CancelsTheOtherPartsOfAFailedReduction) {
   const Trace trace;
   const auto f = muster::bind_front(
       [](const std::string& path, std::size_t i) {
-        if (i == 0) throw std::runtime_error("early");
+        if (i == 0) {
+          while (muster::test::lines_of(path).size() < 2) muster::this_task::sleep_for(1ms);
+          throw std::runtime_error("early");
+        }
+        add_line(path, "started");
         try {
           muster::this_task::sleep_for(1min);
         } catch (const muster::CancelledError&) {
@@ -177,8 +181,8 @@ TEST_F(Distributed, CancelsTheOtherPartsOfAFailedReduction) {
   EXPECT_THROW(muster::distributed_reduce(std::plus<>{}, IndexRange{0, 3}, f), muster::RemoteException);
   EXPECT_LT(std::chrono::steady_clock::now() - before, 30s);
   const auto deadline = std::chrono::steady_clock::now() + 10s;
-  while (trace.lines().size() < 2 && std::chrono::steady_clock::now() < deadline) muster::this_task::sleep_for(10ms);
-  EXPECT_EQ(trace.lines().size(), 2U);
+  while (trace.count("cancelled") < 2 && std::chrono::steady_clock::now() < deadline) muster::this_task::sleep_for(10ms);
+  EXPECT_EQ(trace.count("cancelled"), 2U);
 }
 
 TEST_F(Distributed, FailsWithTheProcessThatDied) {

@@ -14,6 +14,13 @@
 
 namespace muster::test {
 
+inline std::vector<std::string> lines_of(const std::string& path) {
+  std::ifstream in(path);
+  std::vector<std::string> all;
+  for (std::string line; std::getline(in, line);) all.push_back(line);
+  return all;
+}
+
 class Trace {
  public:
   Trace() : path_(testing::TempDir() + "muster-trace-" + std::to_string(getpid()) + "-" + std::to_string(++made_)) {
@@ -24,12 +31,7 @@ class Trace {
   Trace& operator=(const Trace&) = delete;
 
   const std::string& path() const { return path_; }
-  std::vector<std::string> lines() const {
-    std::ifstream in(path_);
-    std::vector<std::string> all;
-    for (std::string line; std::getline(in, line);) all.push_back(line);
-    return all;
-  }
+  std::vector<std::string> lines() const { return lines_of(path_); }
   std::size_t count(const std::string& line) const {
     const auto all = lines();
     return static_cast<std::size_t>(std::count(all.begin(), all.end(), line));

@@ -395,7 +395,7 @@ int main(int argc, char** argv) {
   };
   const bool closed = eventually([&] { return open_descriptors() <= descriptors + files_for_backtraces; }, 5s);
   must(closed, std::to_string(descriptors) + " descriptors were open at the start, now:" + descriptor_list());
-  must(eventually([&] { return muster::debug::values_owned(1) <= values; }, 1s),
+  must(eventually([&] { return muster::debug::values_owned(1) <= values; }, 30s),
        std::to_string(muster::debug::values_owned(1)) + " values are still kept, " + std::to_string(values) + " at the start");
   must(resident_memory() < settled_memory * 1.2 + 16,
        std::to_string(resident_memory()) + " MiB of memory, after " + std::to_string(settled_memory) + " MiB at a quarter of the time");
