@@ -181,6 +181,90 @@ TEST_F(ConformanceProcesses, DroppingHandlesWaitsForNobody) {
   EXPECT_TRUE(eventually([pid] { return debug::values_owned(pid) == 0; }));
 }
 
+// -- connections
+// ---------------------------------------------------------------------------------------------------------
+
+/// Of all these processes together.
+std::size_t links_of(const std::vector<Pid>& pids) {
+  std::size_t count = 0;
+  for (const Pid pid : pids) count += debug::links(pid).size();
+  return count;
+}
+
+const auto call = [](Pid other) { return fetchfrom(other, &myid); };
+
+// catalogue: 287
+TEST_F(ConformanceProcesses, EachPairThatTalksIsOneConnection) {
+  start();
+  const auto pids = addprocs(8);
+  EXPECT_EQ(links_of(pids), 8U) << "the master's";
+  std::size_t expected = 8;
+  for (const auto& [from, to] : {std::pair(0U, 1U), std::pair(1U, 2U), std::pair(7U, 0U)}) {
+    expected += 2;  // one end in each
+    for (int i = 0; i < 2; ++i) {
+      EXPECT_EQ(fetchfrom(pids[from], call, pids[to]), pids[to]);
+      EXPECT_EQ(fetchfrom(pids[to], call, pids[from]), pids[from]);
+    }
+    EXPECT_EQ(links_of(pids), expected);
+  }
+}
+
+// catalogue: 288
+TEST_F(ConformanceProcesses, EagerWorkersAreAllConnected) {
+  start();
+  const auto pids = addprocs(8, {.lazy = false});
+  EXPECT_TRUE(eventually([&] { return links_of(pids) == 64; })) << links_of(pids);
+}
+
+/// Workers that know the even ones before them, or the odd ones.
+class ParityManager : public LocalManager {
+ public:
+  using LocalManager::LocalManager;
+  void launch(LaunchContext& context) override {
+    Naming naming(context);
+    LocalManager::launch(naming);
+  }
+
+ private:
+  /// The context, with names given to what is started.
+  class Naming : public LaunchContext {
+   public:
+    explicit Naming(LaunchContext& context) : context_(context) {}
+    const AddprocsOptions& options() const override { return context_.options(); }
+    std::vector<std::string> worker_command() const override { return context_.worker_command(); }
+    std::string start_record() const override { return context_.start_record(); }
+    void launched(WorkerConfig config) override {
+      config.ident = std::to_string(started_);
+      for (int before = started_ - 2; before >= 0; before -= 2) config.connect_idents.push_back(std::to_string(before));
+      ++started_;
+      context_.launched(std::move(config));
+    }
+    void failed(std::string where, std::string why) override { context_.failed(std::move(where), std::move(why)); }
+    std::stop_token stop_token() const override { return context_.stop_token(); }
+
+   private:
+    LaunchContext& context_;
+    int started_ = 0;
+  };
+};
+
+// catalogue: 286
+TEST_F(ConformanceProcesses, ACustomTopologyIsWhatItsManagerSays) {
+  start();
+  const auto pids = addprocs(std::make_shared<ParityManager>(8), {.topology = Topology::custom});
+  ASSERT_EQ(pids.size(), 8U);
+  for (const Pid from : pids)
+    for (const Pid to : pids) {
+      if (from % 2 == to % 2)
+        EXPECT_EQ(fetchfrom(from, call, to), to) << from;
+      else
+        EXPECT_THROW((void)fetchfrom(from, call, to), RemoteException) << from << " and " << to;
+    }
+}
+
+// -- interrupts
+// ----------------------------------------------------------------------------------------------------------
+
 // catalogue: 300
 TEST_F(ConformanceProcesses, SigintDisturbsNoTask) {
   start();

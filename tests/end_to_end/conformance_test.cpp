@@ -195,7 +195,7 @@ TEST_F(Conformance, RandomDevicesAreOfTheProcessTheyAreMadeIn) {
 
 // catalogue: 167, 183
 TEST_F(Conformance, ClosuresInClosures) {
-  const int k = 10;
+  int k = 10;
   const auto add = [k](int x) { return x + k; };
   const auto twice = [add](int x) { return add(add(x)); };
   const auto four_times = [twice](int x) { return twice(twice(x)); };
@@ -229,7 +229,7 @@ TEST_F(Conformance, AnyBytesArrive) {
 
 // catalogue: 175
 TEST_F(Conformance, AClosureGoesFromWorkerToWorker) {
-  const int k = 5;
+  int k = 5;
   const auto f = [k](int x) { return 10 * k + x; };
   const auto bound = bind_front([](const std::string& text, int x) { return text + std::to_string(x); }, "n");
   EXPECT_EQ(fetchfrom(2, f, 1), 51);
