@@ -5,6 +5,7 @@
 #include <muster/auto.hpp>
 #include <muster/backoff.hpp>
 #include <muster/callable.hpp>
+#include <muster/channel.hpp>
 #include <muster/cluster.hpp>
 #include <muster/cluster_manager.hpp>
 #include <muster/debug.hpp>
@@ -13,6 +14,7 @@
 #include <muster/ids.hpp>
 #include <muster/ranges.hpp>
 #include <muster/register_exception.hpp>
+#include <muster/remote_channel.hpp>
 #include <muster/session.hpp>
 #include <muster/spawn.hpp>
 #include <muster/task.hpp>

@@ -26,7 +26,10 @@ Calls::Calls(Pid self, Transport& transport, Executor& executor, Router& router)
       anchor_(std::make_shared<detail::Anchor>(*this)),
       held_(self) {}
 
-Calls::~Calls() { anchor_->release(); }
+Calls::~Calls() {
+  anchor_->release();
+  stores_thread_.stop();
+}
 
 void Calls::set_self(Pid self) {
   {
@@ -382,13 +385,15 @@ void Calls::process_gone(const WorkerExit& exit) {
   stored->failed = true;
   stored->failure = encoded;
   std::vector<Answer> answers;
-  std::vector<std::shared_ptr<const StoredResult>> freed;
+  ValueStore::Freed freed;
   std::vector<decltype(retaining_)::node_type> unanswered;
+  std::vector<std::shared_ptr<OwnedChannel>> channels;
   {
     const std::lock_guard lock(references_mutex_);
     store_.process_died(exit.pid, stored, answers);
     held_.process_died(exit.pid);
     freed = store_.collect(answers);
+    channels = store_.channels();
     for (auto retaining = retaining_.begin(); retaining != retaining_.end();) {
       const auto current = retaining++;
       if (current->second->owner() == exit.pid) unanswered.push_back(retaining_.extract(current));
@@ -396,6 +401,8 @@ void Calls::process_gone(const WorkerExit& exit) {
     note_waiting();
   }
   send_answers(answers);
+  discard(freed);
+  tell_of_death(channels, exit.pid);
   ask_questions();
 }
 

@@ -4,11 +4,14 @@
 #pragma once
 
 #include <muster/detail/call.hpp>
+#include <muster/detail/channel_core.hpp>
 #include <muster/detail/future_core.hpp>
 
+#include "runtime/base/serial_thread.hpp"
 #include "runtime/calls/placement.hpp"
 #include "runtime/calls/router.hpp"
 #include "runtime/exec/executor.hpp"
+#include "runtime/refs/channel_queue.hpp"
 #include "runtime/refs/value_store.hpp"
 #include "runtime/transport/transport.hpp"
 
@@ -68,6 +71,21 @@ class Calls {
   /// Sends the notes about references that wait. The receiving thread does so after each batch.
   void flush_notes();
   bool notes_waiting() const { return notes_waiting_.load(std::memory_order_relaxed); }
+
+  // -- channels -----------------------------------------------------------------------------------------------------------
+  /// Asks the process where it shall live, and waits until it is there.
+  detail::ChannelPointer make_channel(std::size_t capacity, Pid where);
+  /// Over a user's store, in this process.
+  detail::ChannelPointer make_channel(std::unique_ptr<detail::ItemStore> store);
+  /// Asks its owner, and waits for the reply as long as this thread's task and deadline allow.
+  /// @param at_once put and take: not longer than it takes to ask
+  /// @param item of a put
+  /// @returns what is given back; nothing for no
+  /// @throws what the channel's operations throw
+  std::optional<detail::Payload> ask_channel(const detail::ChannelPointer& channel, ChannelOperation operation, bool at_once = false,
+                                             detail::Payload&& item = {});
+  /// A handle is about to go.
+  void release(detail::ChannelCore& channel) noexcept;
 
   // -- what happens ---------------------------------------------------------------------------------------------------------
   /// A message of a kind from define_code on arrived. Receiving thread; does not block.
@@ -163,9 +181,36 @@ class Calls {
   void send_answers(std::vector<Answer>& answers);
   void send_answer(const Answer& answer);
   void answer_to(Pid asker, Header header, detail::Payload&& payload);
-  void flush_notes_to(std::vector<std::shared_ptr<const StoredResult>>& freed, std::vector<Answer>& answers);
+  void flush_notes_to(ValueStore::Freed& freed, std::vector<Answer>& answers);
   void ask_questions();
   void note_waiting();
+  // channels
+  struct ChannelQuestion {
+    const detail::ChannelPointer& channel;
+    ChannelOperation operation;
+    bool at_once;
+    std::uint64_t number;
+  };
+  detail::ChannelPointer new_channel(Pid owner, std::shared_ptr<OwnedChannel> owned);
+  void announce_channel(const detail::ChannelPointer& channel, Pid receiver);
+  detail::CorePointer expect_answer(std::uint64_t number, Pid owner);
+  std::optional<detail::Payload> ask_channel_here(const ChannelQuestion& question, detail::Payload&& item);
+  detail::CorePointer ask_channel_there(const ChannelQuestion& question, detail::Payload&& item);
+  std::optional<detail::Payload> await_reply(const ChannelQuestion& question, const detail::CorePointer& answer);
+  Executor::Woken wait_for_reply(detail::FutureCore& answer, std::optional<Clock::time_point> deadline, Executor::Stops stops);
+  void tell_channel(const detail::ChannelPointer& channel, ChannelWord word, std::uint64_t number);
+  void on_channel_request(Incoming& message, Pid sender);
+  void on_channel_word(Incoming& message, Pid sender);
+  void create_channel(RemoteRefId ref, Asker creator, const detail::Payload& capacity);
+  template <class F>
+  void at_channel(const std::shared_ptr<OwnedChannel>& channel, F&& f);
+  void tell_of_death(const std::vector<std::shared_ptr<OwnedChannel>>& channels, Pid pid);
+  void hear(const std::shared_ptr<OwnedChannel>& channel, ChannelWord word, Asker asker);
+  void send_replies(OwnedChannel& channel, ChannelQueue::Replies&& replies);
+  void send_reply(ChannelQueue::Reply&& reply);
+  /// Users' stores are destroyed on their thread.
+  void discard(ValueStore::Freed& freed);
+
   void touch(detail::FutureCore& core);
   void let_go(detail::FutureCore& core);
   void answered(detail::FutureCore& core);
@@ -193,6 +238,8 @@ class Calls {
   std::unordered_map<RemoteRefId, std::weak_ptr<detail::Handle>> handles_;  ///< sent or received
   std::unordered_map<RemoteRefId, detail::CorePointer> retaining_;  ///< sent before their answer came: until the owner has them
   std::atomic<bool> notes_waiting_{false};
+
+  SerialThread stores_thread_{"muster-stores"};  ///< runs users' stores for other processes; ends before all else goes
 };
 
 }  // namespace muster::runtime

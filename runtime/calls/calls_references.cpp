@@ -4,6 +4,8 @@
 #include "runtime/base/log.hpp"
 #include "runtime/calls/call_job.hpp"
 #include "runtime/calls/calls.hpp"
+#include "runtime/calls/message_contents.hpp"
+#include "runtime/refs/channel_queue.hpp"
 
 #include <future>
 
@@ -17,30 +19,11 @@ using detail::Payload;
 
 namespace {
 
-/// A reference behind the contents of a message.
-constexpr std::size_t reference_size = sizeof(std::int32_t) + sizeof(std::uint64_t);
-
-void append_reference(Payload& payload, const RemoteRefId& ref) { FieldWriter(payload.bytes).reference(ref); }
-
-RemoteRefId strip_reference(Payload& payload) {
-  if (payload.bytes.size() < reference_size) throw SerializationError("A message about a reference does not name it");
-  const std::size_t rest = payload.bytes.size() - reference_size;
-  const auto ref = FieldReader(payload.bytes.bytes().subspan(rest)).reference();
-  payload.bytes.truncate(rest);
-  return ref;
-}
-
 std::shared_ptr<StoredResult> stored_value(Payload&& value) {
   value.own();
   auto stored = std::make_shared<StoredResult>();
   stored->value = std::move(value);
   return stored;
-}
-
-Payload failure_payload(const std::vector<std::byte>& encoded) {
-  Payload payload;
-  payload.bytes.append(encoded.data(), encoded.size());
-  return payload;
 }
 
 Payload one_byte() {
@@ -109,6 +92,10 @@ void Calls::release(FutureCore& core) noexcept {
 
 void Calls::announce_handles(const Payload& payload, Pid receiver) {
   for (const auto& handle : payload.handles) {
+    if (handle->kind() == HandleKind::channel) {
+      announce_channel(std::static_pointer_cast<detail::ChannelCore>(handle), receiver);
+      continue;
+    }
     auto core = std::dynamic_pointer_cast<FutureCore>(handle);
     if (!core) throw SerializationError("A handle of a kind that can't be sent");
     bool retain = false;
@@ -148,9 +135,19 @@ void Calls::retract_handles(const Payload& payload, Pid receiver) {
 }
 
 std::shared_ptr<Handle> Calls::handle_of(const HandleRecord& record) {
-  if (record.kind != HandleKind::future) throw SerializationError("A message names a handle of an unknown kind");
+  if (record.kind == HandleKind::pool) throw SerializationError("A message names a handle of an unknown kind");
   auto& known = handles_[record.id];
-  if (auto handle = known.lock()) return handle;
+  if (auto handle = known.lock()) {
+    if (handle->kind() != record.kind) throw SerializationError("A message names a handle of another kind than it has");
+    return handle;
+  }
+  if (record.kind == HandleKind::channel) {
+    auto channel = std::make_shared<detail::ChannelCore>(anchor_, record.id, record.owner,
+                                                         record.owner == self_ ? store_.channel(record.id) : nullptr);
+    channel->counted = true;
+    known = channel;
+    return channel;
+  }
   auto core = std::make_shared<FutureCore>(anchor_, record.id, record.owner, FutureCore::State::elsewhere);
   known = core;
   return core;
@@ -425,13 +422,14 @@ void Calls::fill_here(RemoteRefId ref, Payload&& payload, bool failed) {
 // -- counting -------------------------------------------------------------------------------------------------------------------
 
 void Calls::flush_notes() {
-  std::vector<std::shared_ptr<const StoredResult>> freed;  // destroyed without any lock
+  ValueStore::Freed freed;  // destroyed without any lock
   std::vector<Answer> answers;
   flush_notes_to(freed, answers);
   send_answers(answers);
+  discard(freed);
 }
 
-void Calls::flush_notes_to(std::vector<std::shared_ptr<const StoredResult>>& freed, std::vector<Answer>& answers) {
+void Calls::flush_notes_to(ValueStore::Freed& freed, std::vector<Answer>& answers) {
   const std::lock_guard in_order(flush_mutex_);
   notes_waiting_ = false;
   std::vector<std::pair<Pid, std::vector<RefNote>>> batches;
@@ -475,7 +473,7 @@ void Calls::on_notes(Incoming& message, Pid sender) {
     note_waiting();
     return;
   }
-  std::vector<std::shared_ptr<const StoredResult>> freed;
+  ValueStore::Freed freed;
   std::vector<Answer> answers;
   {
     const std::lock_guard lock(references_mutex_);
@@ -494,6 +492,7 @@ void Calls::on_notes(Incoming& message, Pid sender) {
     freed = store_.collect(answers);
   }
   send_answers(answers);
+  discard(freed);
   ask_questions();
 }
 

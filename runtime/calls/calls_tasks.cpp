@@ -95,6 +95,12 @@ void Calls::on_message(Incoming message) {
     case MessageKind::fill:
       on_fill(message, peer);
       break;
+    case MessageKind::channel_request:
+      on_channel_request(message, peer);
+      break;
+    case MessageKind::channel_word:
+      on_channel_word(message, peer);
+      break;
     default:
       throw SerializationError("A message of kind " + std::to_string(static_cast<int>(message.header.kind)) +
                                " is not for processes that joined");
@@ -134,13 +140,14 @@ bool Calls::forget_task(const CallJob& job) {
 
 void Calls::store_result(RemoteRefId ref, std::shared_ptr<const StoredResult> result) {
   std::vector<Answer> answers;
-  std::vector<std::shared_ptr<const StoredResult>> freed;  // at once, where all who wanted it are dead
+  ValueStore::Freed freed;  // at once, where all who wanted it are dead
   {
     const std::lock_guard lock(references_mutex_);
     store_.store(ref, result, answers);
     freed = store_.collect(answers);
   }
   send_answers(answers);
+  discard(freed);
 }
 
 void Calls::finish(CallJob& job, Payload&& result) {

@@ -11,7 +11,7 @@ namespace muster::runtime {
 namespace {
 
 /// How long nobody may lead.
-const auto leaderless_limit = std::chrono::milliseconds(std::getenv("WD") ? atoi(std::getenv("WD")) : 1);
+constexpr auto leaderless_limit = std::chrono::milliseconds(1);
 
 /// A leader looks at its other duties after so many messages in a row.
 constexpr int messages_at_once = 16;

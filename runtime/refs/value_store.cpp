@@ -61,6 +61,20 @@ bool ValueStore::retain(RemoteRefId ref) {
   return false;
 }
 
+void ValueStore::add_channel(RemoteRefId ref, std::shared_ptr<OwnedChannel> channel) { slot(ref).channel = std::move(channel); }
+
+std::shared_ptr<OwnedChannel> ValueStore::channel(RemoteRefId ref) const {
+  const auto found = slots_.find(ref);
+  return found == slots_.end() ? nullptr : found->second.channel;
+}
+
+std::vector<std::shared_ptr<OwnedChannel>> ValueStore::channels() const {
+  std::vector<std::shared_ptr<OwnedChannel>> all;
+  for (const auto& [ref, slot] : slots_)
+    if (slot.channel) all.push_back(slot.channel);
+  return all;
+}
+
 void ValueStore::apply(const RefNote& note) {
   counts_.apply(note);
   if (note.kind == RefNote::Kind::add && counts_.contains(note.ref)) slots_.try_emplace(note.ref);
@@ -72,13 +86,14 @@ void ValueStore::process_died(Pid pid, const std::shared_ptr<const StoredResult>
   counts_.process_died(pid);
 }
 
-std::vector<std::shared_ptr<const StoredResult>> ValueStore::collect(std::vector<Answer>& answers) {
-  std::vector<std::shared_ptr<const StoredResult>> freed;
+ValueStore::Freed ValueStore::collect(std::vector<Answer>& answers) {
+  Freed freed;
   for (const RemoteRefId& ref : counts_.take_freed()) {
     const auto found = slots_.find(ref);
     if (found == slots_.end()) continue;
     for (const Waiting& waiting : found->second.waiting) answers.push_back({waiting.asker, Answer::What::gone, nullptr});
-    freed.push_back(std::move(found->second.result));
+    freed.results.push_back(std::move(found->second.result));
+    if (found->second.channel) freed.channels.push_back(std::move(found->second.channel));
     slots_.erase(found);
   }
   return freed;

@@ -5,6 +5,7 @@
 
 #include <muster/detail/payload.hpp>
 
+#include "runtime/refs/asker.hpp"
 #include "runtime/refs/ref_counts.hpp"
 
 #include <cstdint>
@@ -14,11 +15,7 @@
 
 namespace muster::runtime {
 
-/// Who asked, and the number of the question there.
-struct Asker {
-  Pid pid = 0;
-  std::uint64_t number = 0;
-};
+class OwnedChannel;
 
 /// A value or a failure, kept as it will be sent.
 struct StoredResult {
@@ -48,6 +45,12 @@ struct Answer {
 
 class ValueStore {
  public:
+  /// What nobody holds any more.
+  struct Freed {
+    std::vector<std::shared_ptr<const StoredResult>> results;
+    std::vector<std::shared_ptr<OwnedChannel>> channels;
+  };
+
   /// The result of a task that is to come: kept for `creator` and whoever gets a handle.
   void expect(RemoteRefId ref);
   /// The result of a task came. @param answers grows by those for whoever waited
@@ -59,13 +62,19 @@ class ValueStore {
   /// must fill the slot that was made.
   bool retain(RemoteRefId ref);
 
+  /// A channel that its creator has the first handle of.
+  void add_channel(RemoteRefId ref, std::shared_ptr<OwnedChannel> channel);
+  /// Null where there is none of that name (any more).
+  std::shared_ptr<OwnedChannel> channel(RemoteRefId ref) const;
+  std::vector<std::shared_ptr<OwnedChannel>> channels() const;
+
   void apply(const RefNote& note);
   /// @param exited what waiters for a slot that only the dead could fill are told
   void process_died(Pid pid, const std::shared_ptr<const StoredResult>& exited, std::vector<Answer>& answers);
   std::vector<RefQuestion> take_questions() { return counts_.take_questions(); }
   /// Forgets what nobody holds. @param answers for those who asked for it, and did not stay to hear
   /// @returns it, to be destroyed where the caller likes: handles in it release others
-  [[nodiscard]] std::vector<std::shared_ptr<const StoredResult>> collect(std::vector<Answer>& answers);
+  [[nodiscard]] Freed collect(std::vector<Answer>& answers);
 
   std::size_t size() const { return slots_.size(); }
   bool contains(RemoteRefId ref) const { return slots_.contains(ref); }
@@ -77,6 +86,7 @@ class ValueStore {
   };
   struct Slot {
     std::shared_ptr<const StoredResult> result;
+    std::shared_ptr<OwnedChannel> channel;  ///< a channel, which has no result
     bool task = false;  ///< a task's: nobody may put
     bool expected = false;  ///< a task that is here will fill it
     std::vector<Waiting> waiting;

@@ -12,7 +12,7 @@ static_assert(std::endian::native == std::endian::little, "the wire format is li
 namespace {
 
 bool known(std::uint8_t kind) {
-  return (kind >= 1 && kind <= 8) || (kind >= 16 && kind <= 18) || (kind >= 32 && kind <= 38) || (kind >= 48 && kind <= 53);
+  return (kind >= 1 && kind <= 8) || (kind >= 16 && kind <= 18) || (kind >= 32 && kind <= 38) || (kind >= 48 && kind <= 55);
 }
 
 template <class T>

@@ -47,6 +47,8 @@ enum class MessageKind : std::uint8_t {
   retained = 51,
   fill = 52,
   reference_question = 53,
+  channel_request = 54,
+  channel_word = 55,
 };
 
 /// The fixed start of every message.

@@ -64,6 +64,53 @@ TEST(SessionEnd, WhoeverWaitsAtTheEndIsToldSo) {
   also.join();
 }
 
+TEST(SessionEnd, ChannelsOutliveTheirSession) {
+  next_session();
+  (void)addprocs(1);
+  const RemoteChannel<int> here(2), there(2, 2), same = there;
+  here.put(1);
+  there.put(1);
+  const Channel<int> local;
+  local.put(3);
+  session.reset();
+  EXPECT_EQ(there, same);
+  EXPECT_EQ(there.where(), 2);
+  for (const auto& channel : {here, there}) {
+    EXPECT_THROW((void)channel.take(), NoSession);
+    EXPECT_THROW((void)channel.try_take(), NoSession);
+    EXPECT_THROW(channel.put(2), NoSession);
+    EXPECT_THROW((void)channel.try_put(2), NoSession);
+    EXPECT_THROW((void)channel.fetch(), NoSession);
+    EXPECT_THROW((void)channel.isready(), NoSession);
+    EXPECT_THROW(channel.close(), NoSession);
+  }
+  EXPECT_THROW(RemoteChannel<int>(), NoSession);
+  EXPECT_EQ(local.take(), 3);
+  EXPECT_THROW((void)local.take(1ms), TimeoutError);
+  const DeadlineScope scope(1ms);
+  EXPECT_THROW((void)local.take(), TimeoutError);
+}
+
+TEST(SessionEnd, WhoeverWaitsForAChannelAtTheEndIsToldSo) {
+  next_session();
+  (void)addprocs(1);
+  const RemoteChannel<int> here(1), there(1, 2);
+  const Channel<int> local;
+  std::thread one([&] { EXPECT_THROW((void)here.take(), NoSession); });
+  std::thread two([&] { EXPECT_ANY_THROW((void)there.take()); });
+  std::thread three([&] { EXPECT_EQ(local.take(), 4); });
+  const auto task = spawnat(1, [] { (void)Channel<int>().take(); });
+  const auto other_task = spawnat(2, [](const RemoteChannel<int>& channel) { (void)channel.take(); }, there);
+  ASSERT_TRUE(eventually([] { return debug::calls_in_flight(1) == 4; }));
+  const auto begin = std::chrono::steady_clock::now();
+  session.reset();
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, 5s);
+  one.join();
+  two.join();
+  local.put(4);
+  three.join();
+}
+
 TEST(SessionEnd, ASecondSessionStartsAnew) {
   next_session();
   const auto pids = addprocs(2);

@@ -384,6 +384,13 @@ TEST_F(CallsTest, MessagesThatMakeNoSenseCloseTheirPeer) {
   all_nonsense.push_back({"half a retain", {.kind = MessageKind::retain, .number = 1}, {}});
   all_nonsense.push_back({"a value of somebody else's task", {.kind = MessageKind::fill}, reference({3, 1})});
   all_nonsense.push_back({"a fill of nothing", {.kind = MessageKind::fill}, {}});
+  all_nonsense.push_back({"a request about no channel", {.kind = MessageKind::channel_request, .code = 3}, {}});
+  all_nonsense.push_back({"an unknown operation", {.kind = MessageKind::channel_request, .code = 9}, reference({8, 1})});
+  all_nonsense.push_back({"unknown flags", {.kind = MessageKind::channel_request, .flags = 2, .code = 3}, reference({8, 1})});
+  all_nonsense.push_back({"a channel in another's name", {.kind = MessageKind::channel_request, .code = 1}, reference({1, 1})});
+  all_nonsense.push_back({"a channel without a capacity", {.kind = MessageKind::channel_request, .code = 1}, reference({8, 1})});
+  all_nonsense.push_back({"an unknown word", {.kind = MessageKind::channel_word, .code = 4}, reference({8, 1})});
+  all_nonsense.push_back({"a word about nothing", {.kind = MessageKind::channel_word, .code = 1}, {}});
   for (auto& one : all_nonsense) {
     SCOPED_TRACE(one.name);
     PieceOfProcess hostile(hub, 8);

@@ -39,7 +39,7 @@ class ValueStoreTest : public testing::Test {
   }
   std::size_t collect() {
     gone.clear();
-    return store.collect(gone).size();
+    return store.collect(gone).results.size();
   }
   static What only(const std::vector<Answer>& answers) {
     EXPECT_EQ(answers.size(), 1U);

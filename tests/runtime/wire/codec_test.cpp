@@ -184,6 +184,11 @@ std::vector<Sample> samples() {
   add("retained", {.kind = retained, .flags = 1, .number = 42});
   add("fill", {.kind = fill}, answer(true));
   add("reference_question", {.kind = reference_question}, pid(4));
+  add("channel_request", {.kind = channel_request, .flags = 1, .code = 2, .number = 43}, with([](FieldWriter& out) {
+        out.i32(42);
+        out.reference({1, 17});
+      }));
+  add("channel_word", {.kind = channel_word, .code = 2, .number = 43}, with([](FieldWriter& out) { out.reference({1, 17}); }));
   return all;
 }
 

@@ -1,0 +1,394 @@
+// Channels: asking their owner, and being it.
+
+#include "runtime/base/failure.hpp"
+#include "runtime/base/log.hpp"
+#include "runtime/calls/calls.hpp"
+#include "runtime/calls/message_contents.hpp"
+
+#include <algorithm>
+
+namespace muster::runtime {
+
+using detail::ChannelCore;
+using detail::ChannelPointer;
+using detail::CorePointer;
+using detail::FutureCore;
+using detail::Payload;
+using Reply = ChannelQueue::Reply;
+
+namespace {
+
+/// Who gives up waiting asks for the outcome, so that what it reports is what happened. That takes a round trip; an
+/// owner that does not speak at all is waited for this long.
+constexpr auto outcome_grace = std::chrono::milliseconds(250);
+/// In the flags of a request.
+constexpr std::uint8_t at_once_flag = 1;
+
+bool waits(ChannelOperation operation) {
+  return operation >= ChannelOperation::put && operation <= ChannelOperation::wait;
+}
+
+Payload number_payload(std::uint64_t number) {
+  Payload payload;
+  FieldWriter(payload.bytes).u64(number);
+  return payload;
+}
+
+std::string name_of(const ChannelCore& channel) {
+  return "channel " + std::to_string(channel.id().creator) + ":" + std::to_string(channel.id().number) +
+         " of process " + std::to_string(channel.owner());
+}
+
+Error gone(Pid owner) {
+  return Error("Process " + std::to_string(owner) +
+               " does not keep that channel any more: nobody holds a handle to it, as far as it knows");
+}
+
+std::vector<std::byte> encode_failure_of(const Reply& reply, Pid here) {
+  return encode_failure(reply.failure, here, reply.users_failure ? FailureOrigin::task : FailureOrigin::runtime);
+}
+
+/// What a reply that came at once means to who asked.
+std::optional<Payload> outcome(Reply&& reply, Pid here) {
+  switch (reply.what) {
+    case Reply::What::yes: return std::move(reply.item);
+    case Reply::What::no: return std::nullopt;
+    case Reply::What::failed: break;
+  }
+  if (reply.users_failure) std::rethrow_exception(decode_failure(encode_failure_of(reply, here)));
+  std::rethrow_exception(reply.failure);
+}
+
+void operate(ChannelQueue& queue, Asker asker, ChannelOperation operation, bool at_once, Payload&& item,
+             ChannelQueue::Replies& replies) {
+  switch (operation) {
+    case ChannelOperation::create: break;  // was seen to before
+    case ChannelOperation::put: queue.put(asker, std::move(item), at_once, replies); break;
+    case ChannelOperation::take: queue.take(asker, at_once, replies); break;
+    case ChannelOperation::fetch: queue.fetch(asker, replies); break;
+    case ChannelOperation::wait: queue.wait(asker, replies); break;
+    case ChannelOperation::size:
+      try {
+        replies.push_back({.to = asker, .what = Reply::What::yes, .item = number_payload(queue.size())});
+      } catch (...) {
+        replies.push_back(
+            {.to = asker, .what = Reply::What::failed, .failure = std::current_exception(), .users_failure = true});
+      }
+      break;
+    case ChannelOperation::is_open:
+      replies.push_back({.to = asker, .what = queue.is_open() ? Reply::What::yes : Reply::What::no});
+      break;
+    case ChannelOperation::close:
+      queue.close(replies);
+      replies.push_back({.to = asker, .what = Reply::What::yes});
+      break;
+  }
+}
+
+}  // namespace
+
+// -- handles
+// -----------------------------------------------------------------------------------------------------------------
+
+ChannelPointer Calls::new_channel(Pid owner, std::shared_ptr<OwnedChannel> owned) {
+  auto channel = std::make_shared<ChannelCore>(anchor_, RemoteRefId{self_, next_number()}, owner, owned);
+  const std::lock_guard lock(references_mutex_);
+  if (owned) store_.add_channel(channel->id(), std::move(owned));
+  // Counted before its owner hears of it: should the answer not be waited for, the release follows the request on its
+  // way.
+  channel->counted = true;
+  held_.created(channel->id(), owner);
+  handles_[channel->id()] = channel;
+  return channel;
+}
+
+ChannelPointer Calls::make_channel(std::size_t capacity, Pid where) {
+  if (where == self_) return new_channel(where, std::make_shared<OwnedChannel>(capacity));
+  auto channel = new_channel(where, nullptr);
+  (void)ask_channel(channel, ChannelOperation::create, false, number_payload(capacity));
+  return channel;
+}
+
+ChannelPointer Calls::make_channel(std::unique_ptr<detail::ItemStore> store) {
+  return new_channel(self_, std::make_shared<OwnedChannel>(std::move(store)));
+}
+
+void Calls::announce_channel(const ChannelPointer& channel, Pid receiver) {
+  const std::lock_guard lock(references_mutex_);
+  held_.sending(channel->id(), receiver);
+  notes_waiting_ = true;
+}
+
+void Calls::release(ChannelCore& channel) noexcept {
+  try {
+    // A message may have brought it again since the last handle went: that one has taken over the count.
+    std::shared_ptr<detail::Handle> successor;  // destroyed without the lock
+    const std::lock_guard lock(references_mutex_);
+    if (const auto found = handles_.find(channel.id()); found != handles_.end()) {
+      successor = found->second.lock();
+      if (!successor) handles_.erase(found);
+    }
+    if (!channel.counted || successor) return;
+    held_.dropped(channel.id());
+    note_waiting();
+  } catch (const std::exception& error) {
+    log::error(std::string("Cannot release a channel: ") + error.what());
+  }
+}
+
+void Calls::discard(ValueStore::Freed& freed) {
+  for (auto& channel : std::exchange(freed.channels, {}))
+    if (channel->users_store) stores_thread_.run([channel = std::move(channel)] {});
+}
+
+// -- asking
+// ------------------------------------------------------------------------------------------------------------------
+
+std::optional<Payload> Calls::ask_channel(const ChannelPointer& channel, ChannelOperation operation, bool at_once,
+                                          Payload&& item) {
+  if (const TaskState* task = current_task()) task->check();
+  const ChannelQuestion question{channel, operation, at_once, next_number()};
+  if (channel->owner() == self_) return ask_channel_here(question, std::move(item));
+  return await_reply(question, ask_channel_there(question, std::move(item)));
+}
+
+CorePointer Calls::expect_answer(std::uint64_t number, Pid owner) {
+  auto answer = std::make_shared<FutureCore>(anchor_, RemoteRefId{self_, number}, owner, FutureCore::State::pending);
+  const std::lock_guard lock(pending_mutex_);
+  pending_.emplace(number, PendingCall{answer, owner, true});
+  return answer;
+}
+
+std::optional<Payload> Calls::ask_channel_here(const ChannelQuestion& question, Payload&& item) {
+  const auto& owned = question.channel->owned();
+  if (!owned) throw gone(self_);
+  item.own();
+  const Asker asker{self_, question.number};
+  std::optional<Reply> reply;
+  CorePointer answer;
+  ChannelQueue::Replies replies;
+  {
+    const std::lock_guard lock(owned->mutex);
+    operate(owned->queue, asker, question.operation, question.at_once, std::move(item), replies);
+    const auto mine =
+        std::find_if(replies.begin(), replies.end(), [asker](const Reply& one) { return one.to == asker; });
+    if (mine == replies.end()) {
+      answer = expect_answer(question.number, self_);  // before anybody can answer
+    } else {
+      reply = std::move(*mine);
+      replies.erase(mine);
+      if (question.operation == ChannelOperation::take) owned->queue.received(asker, replies);
+    }
+  }
+  if (!replies.empty()) send_replies(*owned, std::move(replies));
+  return reply ? outcome(std::move(*reply), self_) : await_reply(question, answer);
+}
+
+CorePointer Calls::ask_channel_there(const ChannelQuestion& question, Payload&& item) {
+  const Pid owner = question.channel->owner();
+  auto answer = expect_answer(question.number, owner);
+  const Header header{.kind = MessageKind::channel_request,
+                      .flags = question.at_once ? at_once_flag : std::uint8_t{0},
+                      .code = static_cast<std::uint32_t>(question.operation),
+                      .number = question.number};
+  try {
+    append_reference(item, question.channel->id());
+    transmit(owner, header, nullptr, std::move(item),
+             question.operation == ChannelOperation::put ? Waits::heedful : Waits::no);
+  } catch (...) {
+    (void)take_pending(question.number);
+    throw;
+  }
+  return answer;
+}
+
+Executor::Woken Calls::wait_for_reply(FutureCore& answer, std::optional<Clock::time_point> deadline,
+                                      Executor::Stops stops) {
+  Wakeup wakeup(executor_);
+  if (!answer.add_waiter(wakeup, false)) return Executor::Woken::event;
+  const auto woken = executor_.block(wakeup, deadline, stops);
+  answer.remove_waiter(wakeup);
+  return answer.settled(false) ? Executor::Woken::event : woken;
+}
+
+std::optional<Payload> Calls::await_reply(const ChannelQuestion& question, const CorePointer& answer) {
+  using Woken = Executor::Woken;
+  const auto woken = wait_for_reply(*answer, current_deadline(), Executor::Stops::heeded);
+  const bool gave_up = woken == Woken::deadline || woken == Woken::stop;
+  bool outcome_known = woken == Woken::event;
+  if (gave_up && waits(question.operation)) {
+    tell_channel(question.channel, ChannelWord::withdraw, question.number);
+    outcome_known = wait_for_reply(*answer, Clock::now() + outcome_grace, Executor::Stops::ignored) == Woken::event;
+  }
+  // Nobody waits for the reply any more. Said now, so that the item is back before this process asks for the next.
+  if (!outcome_known && question.operation == ChannelOperation::take)
+    tell_channel(question.channel, ChannelWord::returned, question.number);
+  switch (outcome_known ? answer->state() : FutureCore::State::pending) {
+    case FutureCore::State::failed: answer->throw_failure();
+    case FutureCore::State::here:
+      if (question.operation == ChannelOperation::take)
+        tell_channel(question.channel, ChannelWord::received, question.number);
+      return answer->take_payload();
+    case FutureCore::State::remote:
+      if (!gave_up) return std::nullopt;
+      break;
+    default:
+      if (woken == Woken::ended) throw NoSession("The session ended while a channel was being waited for");
+  }
+  if (const TaskState* task = current_task()) task->check();
+  throw TimeoutError("Waited in vain for " + name_of(*question.channel) + ": the deadline ended" +
+                     (outcome_known || question.operation != ChannelOperation::put
+                          ? ""
+                          : ". Its process does not answer, so whether the item was put is not known"));
+}
+
+void Calls::tell_channel(const ChannelPointer& channel, ChannelWord word, std::uint64_t number) {
+  if (channel->owner() == self_) {
+    hear(channel->owned(), word, {self_, number});
+    return;
+  }
+  Payload payload;
+  append_reference(payload, channel->id());
+  send_control(channel->owner(),
+               Header{.kind = MessageKind::channel_word, .code = static_cast<std::uint32_t>(word), .number = number},
+               std::move(payload));
+}
+
+// -- as owner
+// ------------------------------------------------------------------------------------------------------------------
+
+/// Calls f(queue, replies), and sends the replies: here and now, but where that runs user code for others.
+template <class F>
+void Calls::at_channel(const std::shared_ptr<OwnedChannel>& channel, F&& f) {
+  auto act = [this, channel, f = std::forward<F>(f)]() mutable {
+    ChannelQueue::Replies replies;
+    {
+      const std::lock_guard lock(channel->mutex);
+      f(channel->queue, replies);
+    }
+    send_replies(*channel, std::move(replies));
+  };
+  if (channel->users_store)
+    stores_thread_.run(std::move(act));
+  else
+    act();
+}
+
+void Calls::on_channel_request(Incoming& message, Pid sender) {
+  const auto ref = strip_reference(message.payload);
+  const auto operation = static_cast<ChannelOperation>(message.header.code);
+  if (operation < ChannelOperation::create || operation > ChannelOperation::close ||
+      message.header.flags > at_once_flag)
+    throw SerializationError("An unknown request about a channel");
+  const Asker asker{sender, message.header.number};
+  if (operation == ChannelOperation::create) {
+    create_channel(ref, asker, message.payload);
+    return;
+  }
+  std::shared_ptr<OwnedChannel> channel;
+  {
+    const std::lock_guard lock(references_mutex_);
+    channel = store_.channel(ref);
+  }
+  if (!channel) {
+    send_reply({.to = asker, .what = Reply::What::failed, .failure = std::make_exception_ptr(gone(self_))});
+    return;
+  }
+  message.payload.own();
+  at_channel(channel, [asker, operation, at_once = message.header.flags == at_once_flag,
+                       item = std::move(message.payload)](ChannelQueue& queue, ChannelQueue::Replies& replies) mutable {
+    operate(queue, asker, operation, at_once, std::move(item), replies);
+  });
+}
+
+void Calls::create_channel(RemoteRefId ref, Asker creator, const Payload& capacity) {
+  if (ref.creator != creator.pid) throw SerializationError("A channel is made under the name of another process");
+  FieldReader in(capacity.bytes.bytes());
+  auto channel = std::make_shared<OwnedChannel>(in.u64());
+  in.finish();
+  {
+    const std::lock_guard lock(references_mutex_);
+    if (store_.contains(ref)) throw SerializationError("A channel is made twice");
+    store_.add_channel(ref, std::move(channel));
+  }
+  send_reply({.to = creator, .what = Reply::What::yes});
+}
+
+void Calls::on_channel_word(Incoming& message, Pid sender) {
+  const auto ref = strip_reference(message.payload);
+  const auto word = static_cast<ChannelWord>(message.header.code);
+  if (word < ChannelWord::withdraw || word > ChannelWord::returned)
+    throw SerializationError("An unknown word about a channel");
+  std::shared_ptr<OwnedChannel> channel;
+  {
+    const std::lock_guard lock(references_mutex_);
+    channel = store_.channel(ref);
+  }
+  hear(channel, word, {sender, message.header.number});
+}
+
+void Calls::hear(const std::shared_ptr<OwnedChannel>& channel, ChannelWord word, Asker asker) {
+  if (!channel) return;  // freed meanwhile
+  at_channel(channel, [word, asker](ChannelQueue& queue, ChannelQueue::Replies& replies) {
+    switch (word) {
+      case ChannelWord::withdraw: queue.withdraw(asker, replies); break;
+      case ChannelWord::received: queue.received(asker, replies); break;
+      case ChannelWord::returned: queue.returned(asker, replies); break;
+    }
+  });
+}
+
+void Calls::tell_of_death(const std::vector<std::shared_ptr<OwnedChannel>>& channels, Pid pid) {
+  for (const auto& channel : channels)
+    at_channel(channel,
+               [pid](ChannelQueue& queue, ChannelQueue::Replies& replies) { queue.process_died(pid, replies); });
+}
+
+void Calls::send_replies(OwnedChannel& channel, ChannelQueue::Replies&& replies) {
+  for (std::size_t i = 0; i < replies.size(); ++i) {
+    const Asker to = replies[i].to;
+    try {
+      send_reply(std::move(replies[i]));
+    } catch (const SerializationError&) {  // the item is too large to be sent: it stays, and who wanted it hears why
+      {
+        const std::lock_guard lock(channel.mutex);
+        channel.queue.returned(to, replies);
+      }
+      send_reply({.to = to, .what = Reply::What::failed, .failure = std::current_exception()});
+    }
+  }
+}
+
+/// @throws SerializationError when its item is too large to be sent
+void Calls::send_reply(Reply&& reply) {
+  Header header{.kind = MessageKind::reply_value, .number = reply.to.number};
+  const bool here = reply.to.pid == self_;
+  switch (reply.what) {
+    case Reply::What::yes:
+      if (here) {
+        on_value(header.number, self_, std::move(reply.item));
+        return;
+      }
+      break;
+    case Reply::What::no:
+      if (here) {
+        on_stored(header.number, self_);
+        return;
+      }
+      header.kind = MessageKind::reply_stored;
+      break;
+    case Reply::What::failed: {
+      auto encoded = encode_failure_of(reply, self_);
+      if (here) {
+        on_failure(header.number, self_, std::move(encoded));
+        return;
+      }
+      header.kind = MessageKind::reply_failure;
+      reply.item = failure_payload(encoded);
+      break;
+    }
+  }
+  send_control(reply.to.pid, header, std::move(reply.item));
+}
+
+}  // namespace muster::runtime
