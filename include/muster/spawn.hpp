@@ -58,7 +58,7 @@ auto remotecall_fetch(F f, Pid pid, A&&... arguments) -> detail::call_result_t<F
     if constexpr (!std::is_void_v<R>) return detail::from_payload<R>(result);
   } else {
     const auto core = detail::start(pid, detail::Returns::value, f, arguments...);
-    detail::require_value(core, {});
+    detail::wait_or_cancel(core, [&] { detail::require_value(core, {}); });
     if constexpr (!std::is_void_v<R>) return detail::take_value<R>(core);
   }
 }
@@ -67,7 +67,7 @@ auto remotecall_fetch(F f, Pid pid, A&&... arguments) -> detail::call_result_t<F
 template <class F, class... A>
 auto remotecall_wait(F f, Pid pid, A&&... arguments) {
   Future<detail::call_result_t<F, A...>> future(detail::start(pid, detail::Returns::stays, f, arguments...));
-  future.wait();
+  detail::wait_or_cancel(future.core(), [&] { future.wait(); });
   return future;
 }
 

@@ -185,7 +185,7 @@ template <class F, detail::worker_pool Pool, class... A>
 auto remotecall_fetch(F f, const Pool& pool, A&&... arguments) -> detail::call_result_t<F, A...> {
   const detail::Lent lent(pool);
   const auto core = detail::start_in(pool, lent.pid(), detail::Returns::value, f, std::forward<A>(arguments)...);
-  detail::require_value(core, {});
+  detail::wait_or_cancel(core, [&] { detail::require_value(core, {}); });
   if constexpr (!std::is_void_v<detail::call_result_t<F, A...>>)
     return detail::take_value<detail::call_result_t<F, A...>>(core);
 }
@@ -196,7 +196,7 @@ auto remotecall_wait(F f, const Pool& pool, A&&... arguments) {
   const detail::Lent lent(pool);
   Future<detail::call_result_t<F, A...>> future(
       detail::start_in(pool, lent.pid(), detail::Returns::stays, f, std::forward<A>(arguments)...));
-  future.wait();
+  detail::wait_or_cancel(future.core(), [&] { future.wait(); });
   return future;
 }
 

@@ -147,6 +147,7 @@ std::string random_text(std::size_t size, std::mt19937& random) {
   return text;
 }
 
+// catalogue: 26, 169
 TEST_F(BadInput, StrangersAreClosedAndDisturbNobody) {
   const auto pids = addprocs(2);
   const auto ports = [](Pid pid) { return ports_of(pid == 1 ? ::getpid() : fetchfrom(pid, os_pid)); };
@@ -236,6 +237,7 @@ std::string replaced(std::string text, const std::string& from, const std::strin
   return at == std::string::npos ? text : text.replace(at, from.size(), to);
 }
 
+// catalogue: 25
 TEST_F(BadInput, AnotherCookieIsRefusedAtOnce) {
   const auto begin = Clock::now();
   try {
@@ -251,6 +253,7 @@ TEST_F(BadInput, AnotherCookieIsRefusedAtOnce) {
   EXPECT_EQ(addprocs(1).size(), 1U);
 }
 
+// catalogue: 303
 TEST_F(BadInput, AStartRecordThatIsNoneEndsTheWorker) {
   for (const std::string record :
        {"", "nonsense", "{}", "[1]", "{\"muster\":99}", "\"\\", "{\"muster\":1,\"cookie\":7}"}) {
@@ -286,6 +289,7 @@ class OtherBuild {
   std::filesystem::path path_;
 };
 
+// catalogue: 164
 TEST_F(BadInput, AnotherBuildIsRefusedAndBothAreNamed) {
   const OtherBuild other;
   const auto failure = failure_of({.exename = other.path()}, LaunchCause::handshake);
@@ -304,6 +308,7 @@ AddprocsOptions script(const std::string& text, std::chrono::nanoseconds timeout
   return {.exename = "/bin/sh", .exeflags = {"-c", text}, .launch_timeout = timeout};
 }
 
+// catalogue: 27, 30, 303
 TEST_F(BadInput, ACommandThatEnds) {
   ::testing::internal::CaptureStdout();
   const auto begin = Clock::now();
@@ -317,6 +322,7 @@ TEST_F(BadInput, ACommandThatEnds) {
   EXPECT_EQ(failure_of(script("kill -9 $$"), LaunchCause::exited).signal, SIGKILL);
 }
 
+// catalogue: 29, 30
 TEST_F(BadInput, ACommandThatIsSilent) {
   ::testing::internal::CaptureStdout();
   const auto begin = Clock::now();
@@ -334,6 +340,7 @@ TEST_F(BadInput, ACommandThatClosesItsOutput) {
   EXPECT_LT(Clock::now() - begin, 10s);
 }
 
+// catalogue: 28
 TEST_F(BadInput, ACommandThatTalksTooMuch) {
   ::testing::internal::CaptureStdout();
   const auto failure = failure_of(script("i=0; while [ $i -lt 1001 ]; do echo line; i=$((i+1)); done; exec sleep 100"),
@@ -343,6 +350,7 @@ TEST_F(BadInput, ACommandThatTalksTooMuch) {
   EXPECT_EQ(std::count(shown.begin(), shown.end(), '\n'), 1000);
 }
 
+// catalogue: 60
 TEST_F(BadInput, ABannerDoesNoHarm) {
   ::testing::internal::CaptureStdout();
   const auto pid = addprocs(1, script("echo welcome; exec '" + this_program() + "' --muster-worker")).front();
@@ -458,6 +466,7 @@ std::string remote_failure_of(const F& f) {
   return "nothing was thrown";
 }
 
+// catalogue: 100, 101, 163, 165, 200
 TEST_F(BadInput, ValuesThatCannotTravel) {
   const Pid pid = addprocs(1).front();
   const auto answers = [pid] { return fetchfrom(pid, [] { return 1; }) == 1; };

@@ -104,6 +104,7 @@ class Calls : public testing::Test {
 
 // -- forms -----------------------------------------------------------------------------------------------------------------
 
+// catalogue: 80, 106, 111, 123, 274
 TEST_F(Calls, EveryFormOnOwnAndOtherProcesses) {
   for (const Pid pid : {1, 2, 3}) {
     EXPECT_EQ(remotecall_fetch(&square, pid, 3), 9);
@@ -121,6 +122,7 @@ TEST_F(Calls, EveryFormOnOwnAndOtherProcesses) {
   EXPECT_EQ(spawn(&square, 8).fetch(), 64);
 }
 
+// catalogue: 80, 81
 TEST_F(Calls, RemoteDoRuns) {
   for (const Pid pid : {1, 2}) {
     const Future<int> done(pid);
@@ -129,6 +131,7 @@ TEST_F(Calls, RemoteDoRuns) {
   }
 }
 
+// catalogue: 82, 110, 185
 TEST_F(Calls, EveryKindOfFunction) {
   int k = 10;
   EXPECT_EQ(remotecall_fetch([](int x) { return x + 1; }, 2, 1), 2);
@@ -171,6 +174,7 @@ TEST_F(Calls, ClosuresThatHoldAddressesAreRefusedUnlessTrusted) {
 
 // -- arguments and results ---------------------------------------------------------------------------------------------------
 
+// catalogue: 111
 TEST_F(Calls, ArgumentsOfEveryKindComeBackEqual) {
   echoes(true);
   echoes('x');
@@ -209,6 +213,7 @@ TEST_F(Calls, ArgumentsOfEveryKindComeBackEqual) {
   echoes(std::vector<Body>(3, body));
 }
 
+// catalogue: 83
 TEST_F(Calls, SmartPointersAndSerializableClasses) {
   const auto shared = remotecall_fetch([](std::shared_ptr<int> p) { return std::make_shared<int>(p ? *p + 1 : -1); }, 2,
                                        std::make_shared<int>(4));
@@ -230,6 +235,7 @@ TEST_F(Calls, StringLiteralsArriveAsStrings) {
   EXPECT_EQ(remotecall_fetch([](const std::string& text) { return text.size(); }, 1, "four"), 4U);
 }
 
+// catalogue: 93
 TEST_F(Calls, OwnProcessGetsCopies) {
   std::vector<int> values{1, 2, 3};
   const int* const data = values.data();
@@ -243,6 +249,7 @@ TEST_F(Calls, OwnProcessGetsCopies) {
   EXPECT_EQ(values.data(), data);
 }
 
+// catalogue: 85
 TEST_F(Calls, LargeArraysBothWays) {
   std::vector<std::uint32_t> numbers(16U << 20U);  // 64 MiB
   std::iota(numbers.begin(), numbers.end(), 7U);
@@ -265,6 +272,7 @@ TEST_F(Calls, LargeArraysBothWays) {
             true);
 }
 
+// catalogue: 87
 TEST_F(Calls, SeveralLargeArraysThroughOneLinkKeepTheirContents) {
   std::vector<std::thread> threads;
   std::atomic<int> wrong = 0;
@@ -279,12 +287,14 @@ TEST_F(Calls, SeveralLargeArraysThroughOneLinkKeepTheirContents) {
   EXPECT_EQ(wrong, 0);
 }
 
+// catalogue: 86
 TEST_F(Calls, ManyStrings) {
   std::vector<std::string> strings;
   for (int i = 0; i < 100'000; ++i) strings.push_back(std::to_string(i * 7919));
   EXPECT_TRUE(remotecall_fetch(&echo<std::vector<std::string>>, 3, strings) == strings);
 }
 
+// catalogue: 100
 TEST_F(Calls, ArgumentThatDoesNotSerializeIsThrownByTheCallAndTheNextCallWorks) {
   for (const Pid pid : {1, 2}) {
     EXPECT_THROW((void)spawnat(pid, [](const ThrowsWhenSaved&) {}, ThrowsWhenSaved()), std::exception);
@@ -293,6 +303,7 @@ TEST_F(Calls, ArgumentThatDoesNotSerializeIsThrownByTheCallAndTheNextCallWorks) 
   }
 }
 
+// catalogue: 101
 TEST_F(Calls, ResultThatDoesNotSerializeIsARemoteExceptionAndTheNextCallWorks) {
   for (const Pid pid : {1, 2}) {
     const auto error = thrown<RemoteException>([pid] { (void)remotecall_fetch([] { return ThrowsWhenSaved(); }, pid); });
@@ -305,6 +316,7 @@ TEST_F(Calls, ResultThatDoesNotSerializeIsARemoteExceptionAndTheNextCallWorks) {
 
 // -- pids ----------------------------------------------------------------------------------------------------------------------
 
+// catalogue: 95
 TEST_F(Calls, UnknownPidsAreInvalidArguments) {
   for (const Pid pid : {99, -3}) {
     const auto check = [pid](auto&& call) {
@@ -331,6 +343,7 @@ TEST_F(Calls, UnknownPidsAreInvalidArguments) {
       2));
 }
 
+// catalogue: 96, 296
 TEST_F(Calls, RemovedPidsAreProcessExitedExceptions) {
   const Pid gone = addprocs(1).front();
   const auto stranded = spawnat(gone, [] { return std::vector<int>(100'000, 1); });
@@ -360,6 +373,7 @@ TEST_F(Calls, RemovedPidsAreProcessExitedExceptions) {
   EXPECT_THROW(everywhere({1, gone}, [] {}), ProcessExitedException);
 }
 
+// catalogue: 107, 108
 TEST_F(Calls, SpawnTakesTheLeastLoadedAndTiesInTurn) {
   const std::vector<Pid> all = workers();
   std::vector<Pid> order;
@@ -384,6 +398,7 @@ TEST_F(Calls, SpawnTakesTheLeastLoadedAndTiesInTurn) {
 int counter = 0;          // NOLINT: a worker's global, as users have them
 std::vector<int> seen;    // NOLINT
 
+// catalogue: 104
 TEST_F(Calls, CallsOfOneThreadStartInOrder) {
   remotecall_fetch([] { seen.clear(); }, 2);
   std::vector<Future<void>> futures;
@@ -393,6 +408,7 @@ TEST_F(Calls, CallsOfOneThreadStartInOrder) {
   EXPECT_EQ(remotecall_fetch([] { return seen; }, 2), expected);
 }
 
+// catalogue: 84
 TEST_F(Calls, TenThousandSmallCalls) {
   for (int i = 0; i < 10'000; ++i) ASSERT_EQ(remotecall_fetch([](int n) { return n + 1; }, 2, i), i + 1);
 }
@@ -452,6 +468,7 @@ TEST_F(Calls, ThousandConcurrentCallsFromEightThreads) {
 
 // -- nested and mutual -----------------------------------------------------------------------------------------------------------
 
+// catalogue: 89, 90
 TEST_F(Calls, WorkersCallEachOtherAndTheMaster) {
   EXPECT_EQ(remotecall_fetch([] { return remotecall_fetch(&myid, 3); }, 2), 3);
   EXPECT_EQ(remotecall_fetch([] { return remotecall_fetch(&myid, 1); }, 2), 1);
@@ -472,12 +489,14 @@ int around(int steps) {
   return steps == 0 ? 0 : 1 + spawnat(next, &around, steps - 1).fetch();
 }
 
+// catalogue: 91
 TEST_F(Calls, ChainsAroundAllProcesses) {
   std::vector<Future<int>> futures;
   for (int i = 0; i < 8; ++i) futures.push_back(spawnat(i % 4 + 1, &around, 20));
   for (const auto& future : futures) EXPECT_EQ(future.fetch(), 20);
 }
 
+// catalogue: 92, 290
 TEST_F(Calls, FreshWorkersThatCallEachOtherAtOnceMakeOneConnection) {
   const OwnWorkers fresh(3);
   std::vector<Future<int>> futures;
@@ -506,6 +525,7 @@ TEST_F(Calls, EverywhereRunsOnAllProcessesAndWaits) {
   for (const Pid pid : procs()) EXPECT_EQ(remotecall_fetch([] { return mark; }, pid), 5) << pid;
 }
 
+// catalogue: 275, 276
 TEST_F(Calls, EverywhereOnAListRunsOncePerMention) {
   everywhere([] { mark = 0; });
   everywhere({2, 2, 1, 2}, [] { ++mark; });
@@ -523,6 +543,7 @@ TEST_F(Calls, EverywhereRefusesUnknownPidsBeforeAnythingRuns) {
   EXPECT_EQ(remotecall_fetch([] { return mark; }, 2), 0);
 }
 
+// catalogue: 279
 TEST_F(Calls, EverywhereCollectsAllFailures) {
   const auto error = thrown<CompositeException>([] {
     everywhere([] {
@@ -543,6 +564,7 @@ TEST_F(Calls, EverywhereFromAWorker) {
 
 std::vector<std::string> story;  // NOLINT
 
+// catalogue: 190
 TEST_F(Calls, EverywhereAlwaysReachesLateWorkersInOrder) {
   everywhere_always([](const std::string& word) { story.push_back(word); }, "first");
   remotecall_fetch([] { everywhere_always([](const std::vector<int>& n) { story.push_back(std::to_string(n.size())); },
@@ -578,6 +600,7 @@ TEST_F(Calls, EverywhereAlwaysThatThrowsOnALateWorkerFailsItsStart) {
 
 // -- failures of remote_do ----------------------------------------------------------------------------------------------------------
 
+// catalogue: 97, 98, 200
 TEST_F(Calls, FailuresOfRemoteDoAreLoggedWhereTheyHappen) {
   const CapturedStderr captured;
   remote_do([] { throw std::runtime_error("lost in the master"); }, 1);
@@ -591,6 +614,7 @@ TEST_F(Calls, FailuresOfRemoteDoAreLoggedWhereTheyHappen) {
 
 // -- deaths ---------------------------------------------------------------------------------------------------------------------------
 
+// catalogue: 294, 297
 TEST_F(Calls, AWorkerThatDiesFailsTheCallsThatWaitForIt) {
   const OwnWorkers victim(1);
   const auto os_pid = remotecall_fetch([] { return static_cast<int>(::getpid()); }, victim[0]);

@@ -60,6 +60,7 @@ struct End {
 
 class DeathInACall : public Death, public ::testing::WithParamInterface<End> {};
 
+// catalogue: 79, 294, 296, 304
 TEST_P(DeathInACall, FailsEveryWaitingCallAndNobodyElse) {
   start();
   const auto pids = addprocs(2, {.threads = 3});
@@ -104,6 +105,7 @@ INSTANTIATE_TEST_SUITE_P(All, DeathInACall,
                                            End{"Terminate", die_by_terminate, {}, SIGABRT}),
                          [](const auto& one) { return one.param.name; });
 
+// catalogue: 296
 TEST_F(Death, OfAnIdleWorkerIsNoticedAndTold) {
   start();
   const auto pids = addprocs(2);
@@ -112,6 +114,7 @@ TEST_F(Death, OfAnIdleWorkerIsNoticedAndTold) {
   EXPECT_TRUE(eventually([&] { return fetchfrom(pids[1], [] { return nprocs(); }) == 2; }));
 }
 
+// catalogue: 297
 TEST_F(Death, FailsWorkersThatWaitForIt) {
   start();
   const auto pids = addprocs(2);
@@ -140,6 +143,7 @@ TEST_F(Death, FailsWorkersThatWaitForIt) {
   EXPECT_LT(Clock::now() - begin, 1s * slowness);
 }
 
+// catalogue: 103, 295
 TEST_F(Death, AWorkerThatStoppedIsDeclaredDeadAfterTheHeartbeatTimeout) {
   SessionOptions options;
   options.heartbeat_interval = 50ms * slowness;
@@ -202,6 +206,7 @@ struct MasterEnd {
 
 class MasterDeath : public ::testing::TestWithParam<MasterEnd> {};
 
+// catalogue: 21, 76, 77, 78
 TEST_P(MasterDeath, LeavesNothing) {
   const auto here = std::filesystem::temp_directory_path() / ("death_test." + std::to_string(::getpid()));
   std::filesystem::create_directory(here);
@@ -258,16 +263,19 @@ class SessionEnd : public Death {
   std::map<Pid, pid_t> os_pids_;
 };
 
+// catalogue: 78
 TEST_F(SessionEnd, WithIdleWorkers) {
   add(3);
   end_in_time();
 }
 
+// catalogue: 75
 TEST_F(SessionEnd, WithBusyWorkers) {
   for (const Pid pid : add(2)) remote_do(compute_for_ever, pid);
   end_in_time();
 }
 
+// catalogue: 67, 75
 TEST_F(SessionEnd, WithWorkersThatNeitherExitNorMindSigterm) {
   for (const Pid pid : add(2))
     fetchfrom(pid, [] {

@@ -50,6 +50,7 @@ TEST_F(Distributed, SumsAllKindsOfRanges) {
             expected);
 }
 
+// catalogue: 264
 TEST_F(Distributed, SumsIntegersOfEveryType) {
   const auto sum = [](auto first, auto last) {
     return muster::distributed_reduce(std::plus<>{}, std::views::iota(first, last), [](auto x) { return x; });
@@ -69,6 +70,7 @@ TEST_F(Distributed, CountsBooleans) {
             3);
 }
 
+// catalogue: 261
 TEST_F(Distributed, KeepsTheOrderOfTheRange) {
   const auto pids = muster::distributed_reduce(joined, IndexRange{0, 7},
                                                [](std::size_t) { return std::vector<int>{muster::myid()}; });
@@ -83,20 +85,24 @@ TEST_F(Distributed, KeepsTheOrderOfTheRange) {
             "a.b.c.d.e.f.g.h.");
 }
 
+// catalogue: 267
 TEST_F(Distributed, FoldsPartsFromTheirFirstElementAndThenEachOther) {
   // 1 ... 7 in parts 1 2 3, 4 5, 6 7: (1-2-3) - (4-5) - (6-7)
   EXPECT_EQ(muster::distributed_reduce(std::minus<>{}, std::views::iota(1, 8), [](int x) { return x; }), -2);
 }
 
+// catalogue: 268
 TEST_F(Distributed, DoesNotCallTheOperationForOneElement) {
   const auto never = [](int, int) -> int { throw std::logic_error("op was called"); };
   EXPECT_EQ(muster::distributed_reduce(never, std::vector<int>{7}, [](int x) { return x; }), 7);
 }
 
+// catalogue: 262
 TEST_F(Distributed, TakesRangesSmallerThanTheCluster) {
   EXPECT_EQ(muster::distributed_reduce(std::plus<>{}, std::views::iota(1, 3), [](int x) { return x; }), 3);
 }
 
+// catalogue: 269
 TEST_F(Distributed, RefusesAnEmptyRangeWithoutInitialValue) {
   EXPECT_THROW(muster::distributed_reduce(std::plus<>{}, std::vector<int>{}, [](int x) { return x; }),
                std::invalid_argument);
@@ -119,6 +125,7 @@ TEST_F(Distributed, FoldsTheInitialValueOnceAndFirst) {
   EXPECT_THAT(all, testing::ElementsAre(-1, 0, 1, 2, 3, 4));
 }
 
+// catalogue: 265
 TEST_F(Distributed, SendsCapturedValuesAndLargeParts) {
   const std::vector<double> factors{2.0, 3.0};
   const std::vector<double> numbers(300'000, 1.0);
@@ -145,6 +152,7 @@ TEST_F(Distributed, WorksInATask) {
       5050);
 }
 
+// catalogue: 271
 TEST_F(Distributed, ThrowsWhatTheFunctionThrew) {
   try {
     muster::distributed_reduce(std::plus<>{}, std::views::iota(0, 30), [](int x) {
@@ -185,6 +193,7 @@ TEST_F(Distributed, CancelsTheOtherPartsOfAFailedReduction) {
   EXPECT_EQ(trace.count("cancelled"), 2U);
 }
 
+// catalogue: 273
 TEST_F(Distributed, FailsWithTheProcessThatDied) {
   const auto victim = muster::workers()[1];
   try {
@@ -228,6 +237,7 @@ TEST_F(Distributed, RunsALoopOverEveryElementOnce) {
   EXPECT_EQ(seen, expected);
 }
 
+// catalogue: 266
 TEST_F(Distributed, LoopsReturnAtOnceAndSyncWaits) {
   const Trace trace;
   const auto body = muster::bind_front(
@@ -245,12 +255,14 @@ TEST_F(Distributed, LoopsReturnAtOnceAndSyncWaits) {
   EXPECT_EQ(trace.lines().size(), 3U);
 }
 
+// catalogue: 270
 TEST_F(Distributed, AnEmptyLoopIsDone) {
   auto done = muster::distributed_for(std::vector<int>{}, [](int) {});
   EXPECT_TRUE(done.isready());
   done.fetch();
 }
 
+// catalogue: 271
 TEST_F(Distributed, ALoopFailsWithItsFirstPart) {
   const auto done = muster::distributed_for(IndexRange{0, 9}, [](std::size_t i) {
     if (i == 1) muster::this_task::sleep_for(100ms);
@@ -274,6 +286,7 @@ TEST_F(Distributed, SyncCollectsAFailedLoop) {
   }
 }
 
+// catalogue: 271
 TEST_F(Distributed, LogsTheFailuresOfALoopThatNobodyWaitsFor) {
   testing::internal::CaptureStderr();
   (void)muster::distributed_for(IndexRange{0, 9}, [](std::size_t i) {
@@ -302,6 +315,7 @@ TEST_F(Distributed, LogsTheFailuresOfALoopThatNobodyWaitsFor) {
   EXPECT_THAT(text, testing::Not(testing::HasSubstr("looked at")));
 }
 
+// catalogue: 4
 TEST_F(Distributed, WorksWithoutWorkers) {
   muster::rmprocs(muster::other_workers());
   EXPECT_EQ(muster::distributed_reduce(std::plus<>{}, IndexRange{0, 100}, [](std::size_t) { return 1; }), 100);

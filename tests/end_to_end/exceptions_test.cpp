@@ -63,6 +63,7 @@ class Exceptions : public testing::Test {
   }
 };
 
+// catalogue: 191, 192, 194
 TEST_F(Exceptions, SaysWhereWhatAndHow) {
   for (const Pid pid : {1, 3}) {
     const auto error = seen(pid, [] { return throws_deep_down(4); });
@@ -115,6 +116,7 @@ TEST_F(Exceptions, RethrowCauseThrowsTheOriginal) {
   }
 }
 
+// catalogue: 165
 TEST_F(Exceptions, UnknownTypesAreTheRemoteExceptionItself) {
   for (const Pid pid : {1, 2}) {
     const auto unknown = seen(pid, []() -> int { throw Unknown("u"); });
@@ -132,6 +134,7 @@ TEST_F(Exceptions, UnknownTypesAreTheRemoteExceptionItself) {
   }
 }
 
+// catalogue: 198
 TEST_F(Exceptions, NestedRemoteFailuresNest) {
   const auto outer = seen(2, [] { return remotecall_fetch([]() -> int { throw NoConvergence("inner"); }, 3); });
   EXPECT_EQ(outer.pid(), 2);
@@ -145,6 +148,7 @@ TEST_F(Exceptions, NestedRemoteFailuresNest) {
   EXPECT_THROW(inner->rethrow_cause(), NoConvergence);
 }
 
+// catalogue: 193
 TEST_F(Exceptions, CompositesTravelWhole) {
   const auto error = seen(2, []() -> int {
     sync([] {
@@ -177,6 +181,7 @@ TEST_F(Exceptions, DeadlinesAndCancellationArriveAsThemselves) {
   }
 }
 
+// catalogue: 191, 279
 TEST_F(Exceptions, EveryFormThrowsIt) {
   const auto thrower = []() -> int { throw NoConvergence("form"); };
   for (const Pid pid : {1, 2}) {

@@ -185,6 +185,7 @@ int has_bad_options(int& argc, char**& argv) {
   return nprocs() == 1 ? 0 : 1;
 }
 
+// catalogue: 18
 TEST(Sessions, OptionsAreChecked) {
   ChildProgram program({"role:bad_options"});
   EXPECT_EQ(program.ends(), 0) << program.error();

@@ -41,6 +41,7 @@ class Futures : public testing::Test {
 // -- fetch, take, wait
 // -----------------------------------------------------------------------------------------------------
 
+// catalogue: 116
 TEST_F(Futures, FetchAsOftenAsOneLikes) {
   for (const Pid pid : {1, 2}) {
     const auto small = spawnat(pid, [] { return std::string("value"); });
@@ -55,6 +56,7 @@ TEST_F(Futures, FetchAsOftenAsOneLikes) {
   }
 }
 
+// catalogue: 115, 125
 TEST_F(Futures, TakeMovesTheValueOutOfTheOnlyHandle) {
   auto future = spawnat(2, &numbers, large);
   EXPECT_EQ(std::move(future).take().size(), large);
@@ -77,6 +79,7 @@ TEST_F(Futures, MoveOnlyResults) {
   }
 }
 
+// catalogue: 123
 TEST_F(Futures, WaitLeavesTheValueWhereItIs) {
   const auto future = remotecall_wait(&numbers, 2, large);
   EXPECT_TRUE(future.isready());
@@ -107,6 +110,7 @@ TEST_F(Futures, TimeoutsOfAllForms) {
   EXPECT_EQ(never.fetch(patience), 5);
 }
 
+// catalogue: 94, 126
 TEST_F(Futures, AFailureIsKeptLikeAValue) {
   for (const Pid pid : {1, 2}) {
     const auto failed = spawnat(pid, []() -> int { throw std::out_of_range("beyond"); });
@@ -134,6 +138,7 @@ TEST_F(Futures, AFailureIsKeptLikeAValue) {
   }
 }
 
+// catalogue: 119
 TEST_F(Futures, TenThreadsFetchOne) {
   const Future<std::string> future(2);
   std::vector<std::thread> threads;
@@ -147,6 +152,7 @@ TEST_F(Futures, TenThreadsFetchOne) {
 // -- filling
 // --------------------------------------------------------------------------------------------------------------------
 
+// catalogue: 112, 113, 114, 117
 TEST_F(Futures, PutOnceWhereverTheOwnerIs) {
   for (const Pid pid : {1, 2}) {
     const Future<int> future(pid);
@@ -171,6 +177,7 @@ TEST_F(Futures, PutOnceWhereverTheOwnerIs) {
   }
 }
 
+// catalogue: 117
 TEST_F(Futures, PutElsewhereIsSeenHere) {
   for (int round = 0; round < 100; ++round) {
     const Future<int> future(round % 3 + 1);
@@ -180,6 +187,7 @@ TEST_F(Futures, PutElsewhereIsSeenHere) {
   }
 }
 
+// catalogue: 118
 TEST_F(Futures, OfTwoPutsOneWins) {
   for (int round = 0; round < 50; ++round) {
     const Future<int> future(round % 2 + 1);
@@ -220,6 +228,7 @@ TEST_F(Futures, NobodyPutsIntoATasksFuture) {
   EXPECT_EQ(chained.fetch(), 2);
 }
 
+// catalogue: 111
 TEST_F(Futures, OfVoid) {
   const Future<void> future(2);
   EXPECT_FALSE(future.isready());
@@ -402,6 +411,7 @@ TEST_F(Futures, SyncWaitsForAllMadeInIt) {
   sync([] {});
 }
 
+// catalogue: 195
 TEST_F(Futures, SyncCollectsFailuresInOrderOfStart) {
   const Future<int> go;
   const auto error = thrown<CompositeException>([&] {
@@ -438,6 +448,7 @@ TEST_F(Futures, SyncWaitsAlsoWhenItsBlockThrows) {
   EXPECT_TRUE(slow->isready());
 }
 
+// catalogue: 109
 TEST_F(Futures, SyncNests) {
   const int sum = sync([] {
     int inner = sync([] {
@@ -502,6 +513,7 @@ TEST_F(Futures, AsMembersOfAggregates) {
             4 + static_cast<int>(large));
 }
 
+// catalogue: 120, 121
 TEST_F(Futures, SentToAThirdProcessBeforeAndAfterTheyComplete) {
   for (const std::size_t size : {std::size_t{2}, large}) {
     for (int round = 0; round < 20; ++round) {
@@ -542,6 +554,7 @@ TEST_F(Futures, ChainedFuturesTravelToo) {
   EXPECT_EQ(error->pid(), 2);
 }
 
+// catalogue: 124, 127
 TEST_F(Futures, ThirdProcessesFetchWhatIsCachedHereWithoutTheOwner) {
   const OwnWorkers owner(1);
   const auto future = spawnat(owner[0], &numbers, large);
@@ -551,6 +564,7 @@ TEST_F(Futures, ThirdProcessesFetchWhatIsCachedHereWithoutTheOwner) {
   EXPECT_EQ(remotecall_fetch([](const Future<Numbers>& f) { return f.fetch().size(); }, 2, future), large);
 }
 
+// catalogue: 124
 TEST_F(Futures, OwnersThatDieFailTheirFutures) {
   const OwnWorkers owner(1);
   const Future<int> unset(owner[0]);

@@ -91,6 +91,7 @@ class Manager : public ::testing::Test {
   }
 };
 
+// catalogue: 22, 45
 TEST_F(Manager, StartsWorkersAndIsToldAboutThem) {
   const auto manager = std::make_shared<PlainManager>(2);
   manager->first_ = next_pid();
@@ -147,6 +148,7 @@ class ReadingManager : public ClusterManager {
   std::atomic<int> kills_{0};
 };
 
+// catalogue: 38
 TEST_F(Manager, MayReadTheAddressLineItself) {
   const auto manager = std::make_shared<ReadingManager>();
   const Pid pid = addprocs(manager).front();
@@ -157,6 +159,7 @@ TEST_F(Manager, MayReadTheAddressLineItself) {
   EXPECT_EQ(manager->kills_, 0);
 }
 
+// catalogue: 67
 TEST_F(Manager, KillsAWorkerThatDoesNotLeave) {
   const auto manager = std::make_shared<ReadingManager>();
   const Pid pid = addprocs(manager).front();
@@ -191,6 +194,7 @@ class LineManager : public ClusterManager {
   }
 };
 
+// catalogue: 286
 TEST_F(Manager, MakesACustomTopology) {
   const auto pids = addprocs(std::make_shared<LineManager>(), {.topology = Topology::custom});
   const auto ask = [](Pid other) { return remotecall_fetch([] { return static_cast<int>(myid()); }, other); };

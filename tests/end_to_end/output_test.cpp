@@ -35,6 +35,7 @@ int prints_two_lines(int& argc, char**& argv) {
   return 0;
 }
 
+// catalogue: 305
 TEST(Output, LinesAreMarkedAndKeepTheirStream) {
   ChildProgram program({"role:two_lines"});
   EXPECT_EQ(program.ends(), 0);
@@ -54,6 +55,7 @@ int prints_without_newline(int& argc, char**& argv) {
   return 0;
 }
 
+// catalogue: 306
 TEST(Output, OnlyWholeLinesAppear) {
   ChildProgram program({"role:pieces"});
   EXPECT_EQ(program.ends(), 0);
@@ -72,6 +74,7 @@ int prints_at_once(int& argc, char**& argv) {
   return 0;
 }
 
+// catalogue: 21, 305, 310
 TEST(Output, LinesOfSeveralWorkersNeverMixAndNoneIsLost) {
   ChildProgram program({"role:at_once"});
   EXPECT_EQ(program.ends(60s), 0);
@@ -101,6 +104,7 @@ int prints_through_hook(int& argc, char**& argv) {
   return 0;
 }
 
+// catalogue: 305, 308
 TEST(Output, TheHookComposesLines) {
   ChildProgram program({"role:hook"});
   EXPECT_EQ(program.ends(), 0);
@@ -122,6 +126,7 @@ int says_it_crashed(int& argc, char**& argv) {
   return 0;
 }
 
+// catalogue: 310
 TEST(Output, LastWordsAreShownAndToldBeforeTheFailure) {
   ChildProgram program({"role:crash"});
   EXPECT_EQ(program.ends(), 0);

@@ -64,12 +64,14 @@ struct Counted {
 
 // -- input and results -----------------------------------------------------------------------------------------------------------
 
+// catalogue: 235
 TEST_F(Pmap, GivesResultsInOrder) {
   EXPECT_EQ(pmap(twice, std::vector<int>{1, 2, 3}), (std::vector<int>{2, 4, 6}));
   EXPECT_EQ(pmap([](int x) { return 2 * x; }, numbers(1000)), twice_all(1000));
   EXPECT_EQ(pmap([](std::size_t i) { return static_cast<int>(2 * i); }, muster::IndexRange{0, 100}), twice_all(100));
 }
 
+// catalogue: 228, 229, 230
 TEST_F(Pmap, TakesEveryKindOfRange) {
   const auto lvalue = numbers(10);
   EXPECT_EQ(pmap(twice, lvalue), twice_all(10));
@@ -87,6 +89,7 @@ TEST_F(Pmap, TakesEveryKindOfRange) {
             (std::vector<std::string>{"a", "b"}));
 }
 
+// catalogue: 228, 245
 TEST_F(Pmap, ZipsRangesUntilTheShortestEnds) {
   const std::vector<std::string> words{"a", "b", "c"};
   EXPECT_EQ(pmap([](const std::string& word, int n) { return word + std::to_string(n); }, words, std::views::iota(1)),
@@ -96,6 +99,7 @@ TEST_F(Pmap, ZipsRangesUntilTheShortestEnds) {
             (std::vector<int>{111, 222}));
 }
 
+// catalogue: 228, 247
 TEST_F(Pmap, AnEmptyRangeGivesNothing) {
   EXPECT_TRUE(pmap(twice, std::vector<int>{}).empty());
   for (const auto& result : pmap_unordered(twice, std::vector<int>{})) ADD_FAILURE() << result.first;
@@ -172,6 +176,7 @@ TEST_F(Pmap, MutableFunctionsAndCoroutines) {
   EXPECT_EQ(pmap(task, numbers(10), PmapOptions{.batch_size = 4}), twice_all(10));
 }
 
+// catalogue: 225, 234
 TEST_F(Pmap, UsesAllWorkers) {
   const auto pids = pmap(
       [](int) {
@@ -182,6 +187,7 @@ TEST_F(Pmap, UsesAllWorkers) {
   EXPECT_EQ(std::set<int>(pids.begin(), pids.end()).size(), muster::workers().size());
 }
 
+// catalogue: 231, 248
 TEST_F(Pmap, ReadsTheInputInABoundedWindow) {
   int read = 0;
   auto input = std::views::iota(0) | std::views::transform([&read](int x) {
@@ -220,6 +226,7 @@ TEST_F(Pmap, AFailingInputEndsIt) {
 
 // -- batches ---------------------------------------------------------------------------------------------------------------------
 
+// catalogue: 255
 TEST_F(Pmap, Batches) {
   for (const int size : {2, 7, 100, 5000}) EXPECT_EQ(pmap(twice, numbers(1000), PmapOptions{.batch_size = size}), twice_all(1000));
   EXPECT_EQ(pmap(twice, numbers(20'000), PmapOptions{.batch_size = muster::Auto}), twice_all(20'000));
@@ -227,6 +234,7 @@ TEST_F(Pmap, Batches) {
   EXPECT_THROW(pmap_unordered(twice, numbers(3), PmapOptions{.batch_size = -2}), std::invalid_argument);
 }
 
+// catalogue: 242
 TEST_F(Pmap, ABatchIsOneCall) {
   const auto worker = muster::workers().front();
   muster::WorkerPool pool({worker});
@@ -260,6 +268,7 @@ TEST_F(Pmap, CapturedValuesGoToAWorkerOnce) {
   }
 }
 
+// catalogue: 182, 244
 TEST_F(Pmap, LargeCapturedArraysCrossEachConnectionOnce) {
   const std::vector<double> large(1'000'000, 1.0);
   const auto f = muster::bind_front([](const std::vector<double>& values, int i) { return values[static_cast<std::size_t>(i)]; }, large);
@@ -287,6 +296,7 @@ int odd_only(int x) {
   return x;
 }
 
+// catalogue: 232
 TEST_F(Pmap, ThrowsTheFirstFailureAsFetchWould) {
   for (const int batch : {1, 3}) {
     const auto error = thrown<muster::RemoteException>([&] {
@@ -304,6 +314,7 @@ TEST_F(Pmap, ThrowsTheFirstFailureAsFetchWould) {
   }
 }
 
+// catalogue: 233, 256
 TEST_F(Pmap, ElementsNotStartedNeverStartAfterAFailure) {
   const Trace trace;
   const auto f = muster::bind_front(
@@ -342,6 +353,7 @@ TEST_F(Pmap, ABatchStopsBetweenElements) {
   EXPECT_LT(trace.count("started"), 39U);
 }
 
+// catalogue: 236
 TEST_F(Pmap, RetriesAfterEachDelay) {
   for (const int batch : {1, 4}) {
     const Trace trace;
@@ -362,6 +374,7 @@ TEST_F(Pmap, RetriesAfterEachDelay) {
   }
 }
 
+// catalogue: 224
 TEST_F(Pmap, ARetryGoesToWhicheverWorkerIsFree) {
   const auto f = [](int x) {
     if (muster::myid() % 2 == 0) throw std::runtime_error("an even pid");
@@ -377,6 +390,7 @@ TEST_F(Pmap, ARetryGoesToWhicheverWorkerIsFree) {
   }
 }
 
+// catalogue: 227, 257
 TEST_F(Pmap, RetryCheckSeesAttemptAndFailureOnTheCaller) {
   std::vector<int> attempts;
   const auto check = [&](int attempt, const std::exception_ptr& failure) {
@@ -393,6 +407,7 @@ TEST_F(Pmap, RetryCheckSeesAttemptAndFailureOnTheCaller) {
   EXPECT_EQ(attempts, (std::vector<int>{1, 2}));
 }
 
+// catalogue: 226, 238
 TEST_F(Pmap, OnErrorReplacesOnTheCaller) {
   for (const int batch : {1, 2, 100}) {
     int handled = 0;
@@ -406,6 +421,7 @@ TEST_F(Pmap, OnErrorReplacesOnTheCaller) {
   }
 }
 
+// catalogue: 237
 TEST_F(Pmap, OnErrorComesAfterTheRetries) {
   const Trace trace;
   const auto f = muster::bind_front(
@@ -441,6 +457,7 @@ TEST_F(Pmap, EmptyHandlersAreAsIfAbsent) {
             numbers(10));
 }
 
+// catalogue: 223
 TEST_F(Pmap, AllOptionsTogether) {
   const std::vector<std::chrono::nanoseconds> delays(1000, 1ms);
   for (const bool distributed : {true, false}) {
@@ -618,6 +635,7 @@ TEST_F(Pmap, NotDistributedRunsHere) {
   EXPECT_EQ(pmap(twice, numbers(20), PmapOptions{.batch_size = 3, .distributed = false}), twice_all(20));
 }
 
+// catalogue: 205
 TEST_F(Pmap, RunsOnThePoolOnly) {
   const auto workers = muster::workers();
   muster::WorkerPool pool({workers[0], workers[2]});
@@ -632,6 +650,7 @@ TEST_F(Pmap, RunsOnThePoolOnly) {
   EXPECT_EQ(pmap([](int) { return muster::myid(); }, numbers(3), PmapOptions{.pool = &self}), std::vector<int>(3, 1));
 }
 
+// catalogue: 247
 TEST_F(Pmap, AnEmptyPoolHasNoActiveWorker) {
   muster::WorkerPool nobody({9999});
   const auto error = thrown<muster::Error>([&] { pmap(twice, numbers(3), PmapOptions{.pool = &nobody}); });
@@ -650,6 +669,7 @@ TEST_F(Pmap, Nests) {
   EXPECT_EQ(pmap(inner, numbers(50), PmapOptions{.batch_size = 5}), pmap([](int x) { return 2 * x + 2; }, numbers(50)));
 }
 
+// catalogue: 243
 TEST_F(Pmap, NestsOnOnePoolWithAllMembersInUse) {
   muster::WorkerPool pool(muster::workers());
   const auto outer = muster::bind_front(
@@ -662,6 +682,7 @@ TEST_F(Pmap, NestsOnOnePoolWithAllMembersInUse) {
   for (int i = 0; i < 20; ++i) EXPECT_EQ(results[static_cast<std::size_t>(i)], 4 * i + 2);
 }
 
+// catalogue: 206, 207, 234
 TEST_F(Pmap, RunsFromAWorkerOnAPoolThatWasSent) {
   muster::WorkerPool pool(muster::workers());
   const auto pids = muster::remotecall_fetch(
@@ -687,6 +708,7 @@ TEST_F(Pmap, SeveralThreadsAtOnce) {
   for (auto& thread : threads) thread.join();
 }
 
+// catalogue: 240
 TEST_F(Pmap, WorkersThatJoinTakePart) {
   const Trace trace;
   const auto f = muster::bind_front(
@@ -762,6 +784,7 @@ int dies_once(const std::string& path, int deadly, int x) {
   return 2 * x;
 }
 
+// catalogue: 239
 TEST_P(PmapDeaths, AnElementWhoseWorkerDiedRunsElsewhere) {
   const Trace trace;
   EXPECT_EQ(pmap(muster::bind_front(dies_once, trace.path(), 7), numbers(40), PmapOptions{.batch_size = GetParam()}), twice_all(40));
@@ -787,6 +810,7 @@ TEST_P(PmapDeaths, APoisonousElementFailsAfterMaxRestarts) {
   }
 }
 
+// catalogue: 238, 239
 TEST_P(PmapDeaths, OnErrorReplacesThePoisonousElementOnly) {
   const auto results = pmap(poison, numbers(20),
                             PmapOptions{.batch_size = GetParam(),
@@ -799,6 +823,7 @@ TEST_P(PmapDeaths, OnErrorReplacesThePoisonousElementOnly) {
   for (int i = 0; i < 20; ++i) EXPECT_EQ(results[static_cast<std::size_t>(i)], i == 5 ? -1 : i);
 }
 
+// catalogue: 239
 TEST_P(PmapDeaths, RetriesCountAfterRestarts) {
   const Trace trace;
   int asked = 0;
@@ -875,6 +900,7 @@ TEST_F(Pmap, NothingIsKeptAfterwards) {
   EXPECT_TRUE(eventually([&] { return kept() == 0; }));
 }
 
+// catalogue: 3
 TEST_F(Pmap, WithoutWorkersItRunsHere) {
   muster::rmprocs(muster::other_workers());
   EXPECT_EQ(pmap([](int x) { return x * muster::myid(); }, numbers(100)), numbers(100));

@@ -49,6 +49,7 @@ class Processes : public ::testing::Test {
   void TearDown() override { rmprocs(other_procs()); }
 };
 
+// catalogue: 1, 5
 TEST_F(Processes, WithoutWorkersTheMasterIsAlone) {
   EXPECT_EQ(myid(), 1);
   EXPECT_EQ(nprocs(), 1);
@@ -59,6 +60,7 @@ TEST_F(Processes, WithoutWorkersTheMasterIsAlone) {
   EXPECT_THAT(other_workers(), IsEmpty());
 }
 
+// catalogue: 6, 9, 10, 11, 73
 TEST_F(Processes, ListsAgreeEverywhereAtEveryStep) {
   const auto added = addprocs(3);
   ASSERT_EQ(added.size(), 3U);
@@ -88,6 +90,7 @@ TEST_F(Processes, EveryWorkerKnowsAllThatJoinedWithIt) {
   }
 }
 
+// catalogue: 12
 TEST_F(Processes, PidsAreNeverUsedAgain) {
   const Pid first = addprocs(1).front();
   rmprocs(first);
@@ -96,6 +99,7 @@ TEST_F(Processes, PidsAreNeverUsedAgain) {
   EXPECT_THROW((void)spawnat(first, os_pid), ProcessExitedException);
 }
 
+// catalogue: 14
 TEST_F(Processes, CountsAndManagersAreChecked) {
   EXPECT_THAT(addprocs(0), IsEmpty());
   EXPECT_THROW((void)addprocs(-1), std::invalid_argument);
@@ -105,6 +109,7 @@ TEST_F(Processes, CountsAndManagersAreChecked) {
   EXPECT_EQ(nprocs(), 1);
 }
 
+// catalogue: 15, 16
 TEST_F(Processes, OnlyTheMasterAddsAndRemoves) {
   const Pid pid = addprocs(1).front();
   const auto refused = [pid](auto f) {
@@ -122,6 +127,7 @@ TEST_F(Processes, OnlyTheMasterAddsAndRemoves) {
   EXPECT_THAT(refused([] { interrupt(); }), HasSubstr("Only process 1"));
 }
 
+// catalogue: 68, 69
 TEST_F(Processes, RemovingTheMasterWarnsAndUnknownOnesAreIgnored) {
   const auto added = addprocs(1);
   ::testing::internal::CaptureStderr();
@@ -133,6 +139,7 @@ TEST_F(Processes, RemovingTheMasterWarnsAndUnknownOnesAreIgnored) {
   EXPECT_EQ(::testing::internal::GetCapturedStderr(), "");
 }
 
+// catalogue: 66, 299
 TEST_F(Processes, AQuietRemovalLogsNothing) {
   ::testing::internal::CaptureStderr();
   const auto added = addprocs(2);
@@ -148,6 +155,7 @@ TEST_F(Processes, RemovedWorkersAreGoneAsProcesses) {
   EXPECT_FALSE(muster::testing::runs(os));
 }
 
+// catalogue: 71, 74
 TEST_F(Processes, RemovingWithoutWaiting) {
   const auto added = addprocs(2);
   const auto call = spawnat(added[0], [] { this_task::sleep_for(60s); });
@@ -158,6 +166,7 @@ TEST_F(Processes, RemovingWithoutWaiting) {
   rmprocs_async(added).wait(20s);  // nothing to wait for
 }
 
+// catalogue: 72
 TEST_F(Processes, RemovalUnderWorkMakesNoErrors) {
   for (int round = 0; round < 5; ++round) {
     const Pid pid = addprocs(1).front();
@@ -168,6 +177,7 @@ TEST_F(Processes, RemovalUnderWorkMakesNoErrors) {
   EXPECT_TRUE(eventually([] { return nprocs() == 1; }));
 }
 
+// catalogue: 74
 TEST_F(Processes, AWorkerThatComputesIsRemovedInTime) {
   const Pid pid = addprocs(1).front();
   const auto call = spawnat(pid, [] {
@@ -177,6 +187,7 @@ TEST_F(Processes, AWorkerThatComputesIsRemovedInTime) {
   EXPECT_THROW(call.fetch(), ProcessExitedException);
 }
 
+// catalogue: 67, 70
 TEST_F(Processes, ATimeoutNamesWhoIsStillThereAndRemovalGoesOn) {
   const Pid pid = addprocs(1).front();
   const auto os = static_cast<pid_t>(fetchfrom(pid, os_pid));
@@ -190,6 +201,7 @@ TEST_F(Processes, ATimeoutNamesWhoIsStillThereAndRemovalGoesOn) {
   EXPECT_THAT(::testing::internal::GetCapturedStderr(), HasSubstr("did not leave"));
 }
 
+// catalogue: 79, 299, 315, 316, 317, 320
 TEST_F(Processes, CallbacksSeeWhoCameAndWent) {
   std::mutex mutex;
   std::vector<Pid> came;
@@ -241,6 +253,7 @@ TEST_F(Processes, CallbacksSeeWhoCameAndWent) {
   EXPECT_EQ(came.size(), 2U);  // unregistered
 }
 
+// catalogue: 317
 TEST_F(Processes, DestroyingAHandleWaitsForItsCallback) {
   std::promise<void> entered;
   std::atomic<bool> left{false};
@@ -255,6 +268,7 @@ TEST_F(Processes, DestroyingAHandleWaitsForItsCallback) {
   EXPECT_TRUE(left);
 }
 
+// catalogue: 36, 39, 40, 41, 42, 43
 TEST_F(Processes, DirectoryAndEnvironmentAndArguments) {
   const auto directory = std::filesystem::canonical(std::filesystem::temp_directory_path());
   ASSERT_EQ(::setenv("MUSTER_TEST_INHERITED", "before", 1), 0);
@@ -292,6 +306,7 @@ TEST_F(Processes, ThreadsIsHowManyTasksRunAtOnce) {
   EXPECT_EQ(second.fetch(), 2);
 }
 
+// catalogue: 289, 292
 TEST_F(Processes, TopologiesClashByName) {
   (void)addprocs(1, {.topology = Topology::master_worker});
   EXPECT_THAT(what_of([] { (void)addprocs(1); }), AllOf(HasSubstr("master_worker"), HasSubstr("all_to_all")));
@@ -301,6 +316,7 @@ TEST_F(Processes, TopologiesClashByName) {
   EXPECT_THAT(what_of([] { (void)addprocs(1); }), AllOf(HasSubstr("lazy=false"), HasSubstr("lazy=true")));
 }
 
+// catalogue: 285
 TEST_F(Processes, MasterWorkerKeepsWorkersApart) {
   ::testing::internal::CaptureStderr();
   const auto added = addprocs(3, {.topology = Topology::master_worker});
@@ -317,6 +333,7 @@ TEST_F(Processes, MasterWorkerKeepsWorkersApart) {
   EXPECT_EQ(::testing::internal::GetCapturedStderr(), "");
 }
 
+// catalogue: 287, 291
 TEST_F(Processes, WorkersCallEachOtherLazily) {
   const auto added = addprocs(3);
   EXPECT_EQ(fetchfrom(added[0], [] { return debug::links(myid()).size(); }), 1U);  // the master's
@@ -325,6 +342,7 @@ TEST_F(Processes, WorkersCallEachOtherLazily) {
   EXPECT_EQ(fetchfrom(added[0], [] { return debug::links(myid()).size(); }), 3U);
 }
 
+// catalogue: 288
 TEST_F(Processes, EagerWorkersAreConnectedBeforeTheirFirstCall) {
   const auto added = addprocs(2, {.lazy = false});
   const auto more = addprocs(2, {.lazy = false});
@@ -337,6 +355,7 @@ TEST_F(Processes, EagerWorkersAreConnectedBeforeTheirFirstCall) {
     }
 }
 
+// catalogue: 290
 TEST_F(Processes, TwoFirstCallsThatCrossMakeOneLink) {
   for (int round = 0; round < 5; ++round) {
     const auto added = addprocs(2, {.threads = 2});
@@ -350,6 +369,7 @@ TEST_F(Processes, TwoFirstCallsThatCrossMakeOneLink) {
   }
 }
 
+// catalogue: 20
 TEST_F(Processes, SameHost) {
   const auto added = addprocs(2);
   EXPECT_TRUE(check_same_host(procs()));
@@ -361,6 +381,7 @@ TEST_F(Processes, SameHost) {
   EXPECT_THROW((void)check_same_host({1, 77}), std::invalid_argument);
 }
 
+// catalogue: 300, 301
 TEST_F(Processes, InterruptStopsWhatRunsAndHarmsNobodyIdle) {
   const auto added = addprocs(2);
   const auto call = spawnat(added[0], [] { this_task::sleep_for(60s); });

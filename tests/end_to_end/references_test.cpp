@@ -57,12 +57,14 @@ class References : public testing::Test {
   const Owned owned;
 };
 
+// catalogue: 128
 TEST_F(References, ASmallResultThatTravelledIsNone) {
   const auto future = spawnat(2, [] { return 1; });
   future.wait();
   EXPECT_EQ(owned.more_on(2), 0U);
 }
 
+// catalogue: 128, 129
 TEST_F(References, ALargeResultStaysUntilItIsFetched) {
   const auto future = spawnat(2, &numbers, large);
   future.wait();
@@ -72,6 +74,7 @@ TEST_F(References, ALargeResultStaysUntilItIsFetched) {
   EXPECT_EQ(future.fetch().size(), large);
 }
 
+// catalogue: 130
 TEST_F(References, ALargeResultStaysUntilItsHandleIsGone) {
   for (const Pid pid : {1, 2}) {
     {
@@ -85,6 +88,7 @@ TEST_F(References, ALargeResultStaysUntilItsHandleIsGone) {
   }
 }
 
+// catalogue: 132
 TEST_F(References, AnUnusedFutureCostsItsOwnerNothing) {
   for (const Pid pid : {1, 2}) {
     const Future<int> future(pid);
@@ -105,6 +109,7 @@ TEST_F(References, AnUnusedFutureCostsItsOwnerNothing) {
   }
 }
 
+// catalogue: 131
 TEST_F(References, TheOwnerKeepsAValueForASecondHolder) {
   auto future = std::make_optional(remotecall_wait(&numbers, 2, large));
   remotecall_fetch([](const Future<Numbers>& f) { kept.push_back(f); }, 3, *future);
@@ -125,6 +130,7 @@ TEST_F(References, ASecondHolderThatDropsItUnfetched) {
   remotecall_fetch([] { kept.clear(); }, 3);
 }
 
+// catalogue: 133
 TEST_F(References, AFilledFutureStaysForAWorkerThatHasNotFetched) {
   const Future<int> future(2);
   remotecall_fetch([](const Future<int>& f) { kept_numbers.push_back(f); }, 3, future);
@@ -136,6 +142,7 @@ TEST_F(References, AFilledFutureStaysForAWorkerThatHasNotFetched) {
   remotecall_fetch([] { kept_numbers.clear(); }, 3);
 }
 
+// catalogue: 121, 134
 TEST_F(References, AHandleSentToItsOwner) {
   auto future = std::make_optional(remotecall_wait(&numbers, 2, large));
   for (int i = 0; i < 2; ++i)
@@ -145,12 +152,14 @@ TEST_F(References, AHandleSentToItsOwner) {
   EXPECT_TRUE(owned.as_before());
 }
 
+// catalogue: 140
 TEST_F(References, AHandleThatIsNeverTouched) {
   const auto future = remotecall_wait(&numbers, 2, large);
   for (int i = 0; i < 50; ++i) remotecall_fetch([](const Future<Numbers>&) {}, 3, future);
   EXPECT_EQ(owned.more_on(2), 1U);
 }
 
+// catalogue: 137
 TEST_F(References, AHandleThatComesAgainAfterItsValueWasFetched) {
   const auto future = remotecall_wait(&numbers, 2, large);
   remotecall_fetch(
@@ -165,6 +174,7 @@ TEST_F(References, AHandleThatComesAgainAfterItsValueWasFetched) {
   remotecall_fetch([] { kept.clear(); }, 3);
 }
 
+// catalogue: 139
 TEST_F(References, SentAndReleasedAtOnce) {
   for (int round = 0; round < 200; ++round) {
     std::vector<Future<std::size_t>> sizes;
@@ -255,6 +265,7 @@ void kill_worker(Pid pid) {
   }));
 }
 
+// catalogue: 138
 TEST_F(References, AHolderThatDiesHoldsNothing) {
   const Pid holder = addprocs(1).front();
   auto future = std::make_optional(remotecall_wait(&numbers, 2, large));
@@ -290,6 +301,7 @@ TEST_F(References, ACreatorThatDiesLeavesItsResultsToOtherHolders) {
   EXPECT_EQ(future.fetch().size(), large);
 }
 
+// catalogue: 298
 TEST_F(References, ACreatorThatDiesBeforeItsTaskEnds) {
   const Pid creator = addprocs(1).front();
   const Future<int> go;

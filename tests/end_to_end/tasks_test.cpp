@@ -255,6 +255,7 @@ TEST_F(Tasks, CancelWhileChecking) {
     for (;;) this_task::check();
   });
 }
+// catalogue: 302
 TEST_F(Tasks, CancelWhileSleeping) {
   cancel_running([] { this_task::sleep_for(1h); });
 }
@@ -285,6 +286,7 @@ TEST_F(Tasks, CancelFromAThirdProcess) {
   EXPECT_FALSE(remotecall_fetch([](const Future<int>& f) { return f.cancel(); }, 3, task));
 }
 
+// catalogue: 302
 TEST_F(Tasks, DroppingTheHandleDoesNotCancel) {
   const Future<int> done;
   {
@@ -298,6 +300,7 @@ TEST_F(Tasks, DroppingTheHandleDoesNotCancel) {
 
 // -- interrupt ------------------------------------------------------------------------------------------------------------------------
 
+// catalogue: 301
 TEST_F(Tasks, InterruptStopsWhatRuns) {
   const OwnWorkers own(1, {.threads = 2});
   const auto a = spawnat(own[0], [] { this_task::sleep_for(1h); });
@@ -348,6 +351,7 @@ TEST_F(Tasks, DeadlineScopesBoundEveryCallAndNest) {
   EXPECT_FALSE(this_task::deadline());
 }
 
+// catalogue: 302
 TEST_F(Tasks, DeadlinesTravelWithCalls) {
   std::optional<Future<void>> task;
   std::optional<Future<bool>> nested;
@@ -399,6 +403,7 @@ TEST_F(Tasks, OutsideATask) {
 
 // -- who runs meanwhile ---------------------------------------------------------------------------------------------------------------------
 
+// catalogue: 102
 TEST_F(Tasks, ATaskThatSleepsLetsOthersRun) {
   const auto sleeping = spawnat(2, [] { this_task::sleep_for(2s); });
   const auto begin = Steady::now();
@@ -407,6 +412,7 @@ TEST_F(Tasks, ATaskThatSleepsLetsOthersRun) {
   EXPECT_TRUE(sleeping.cancel());
 }
 
+// catalogue: 102
 TEST_F(Tasks, ATaskThatFetchesLetsOthersRun) {
   const Future<int> go;
   const auto first = spawnat(2, [](const Future<int>& f) { return f.fetch(); }, go);
@@ -415,6 +421,7 @@ TEST_F(Tasks, ATaskThatFetchesLetsOthersRun) {
   second.fetch();
 }
 
+// catalogue: 103
 TEST_F(Tasks, AComputationDelaysNoOtherTraffic) {
   const OwnWorkers own(1);
   const Pid pid = own[0];

@@ -52,6 +52,7 @@ TEST_F(WorkerPools, LendsInOrder) {
   EXPECT_EQ(pool.take(), workers[0]);
 }
 
+// catalogue: 209
 TEST_F(WorkerPools, TakeWaitsUntilOneIsGivenBack) {
   const WorkerPool pool({workers[0]});
   (void)pool.take();
@@ -102,6 +103,7 @@ TEST_F(WorkerPools, WhoWaitsLongestIsServedFirst) {
   EXPECT_THAT(order, ElementsAre(0, 1, 2));
 }
 
+// catalogue: 214
 TEST_F(WorkerPools, StrangersAndWhatIsFreeAlreadyAreIgnored) {
   const WorkerPool pool({workers[0]});
   pool.put(workers[1]);
@@ -130,6 +132,7 @@ TEST_F(WorkerPools, CopiesAreTheSamePool) {
   EXPECT_NE(copy, WorkerPool({workers[0]}));
 }
 
+// catalogue: 211, 212, 213
 TEST_F(WorkerPools, MissingProcessesAreDropped) {
   const WorkerPool pool({9999, 1});
   EXPECT_EQ(pool.take(), 1);
@@ -142,6 +145,7 @@ TEST_F(WorkerPools, MissingProcessesAreDropped) {
   EXPECT_FALSE(nobody.isready());
 }
 
+// catalogue: 215
 TEST_F(WorkerPools, AnEmptyPoolHasNoActiveWorker) {
   const WorkerPool pool({});
   EXPECT_THAT(thrown<muster::Error>([&] { (void)pool.take(); })->what(), testing::HasSubstr(no_worker));
@@ -150,6 +154,7 @@ TEST_F(WorkerPools, AnEmptyPoolHasNoActiveWorker) {
               testing::HasSubstr(no_worker));
 }
 
+// catalogue: 216
 TEST_F(WorkerPools, EveryoneWhoWaitsHearsOfTheLastDeath) {
   const OwnWorkers own(1);
   const WorkerPool pool(own.pids());
@@ -179,6 +184,7 @@ TEST_F(WorkerPools, DeadMembersAreDropped) {
 // -- other processes
 // -------------------------------------------------------------------------------------------------------------
 
+// catalogue: 207
 TEST_F(WorkerPools, AHandleElsewhereIsTheSamePool) {
   const WorkerPool pool({workers[0], workers[1]});
   const Pid there = workers[2];
@@ -203,6 +209,7 @@ TEST_F(WorkerPools, APoolMayLiveInAnyProcess) {
   EXPECT_EQ(pool.take(), workers[2]);
 }
 
+// catalogue: 209
 TEST_F(WorkerPools, ARemoteTakeWaitsWithoutBlockingTheOwner) {
   const auto pool = muster::remotecall_fetch([](std::vector<Pid> pids) { return WorkerPool(pids); }, workers[0],
                                              std::vector<Pid>{workers[1]});
@@ -247,6 +254,7 @@ TEST_F(WorkerPools, APoolEndsWithItsProcess) {
 // -- calls
 // ------------------------------------------------------------------------------------------------------------------------
 
+// catalogue: 80
 TEST_F(WorkerPools, TheFourFormsTakeAPool) {
   WorkerPool pool({workers[1]});
   const auto f = [](int a, int b) { return std::pair<int, int>(muster::myid(), a + b); };
@@ -261,6 +269,7 @@ TEST_F(WorkerPools, TheFourFormsTakeAPool) {
   EXPECT_TRUE(pool.isready());
 }
 
+// catalogue: 210
 TEST_F(WorkerPools, RemotecallHoldsTheProcessUntilTheCallEnds) {
   WorkerPool pool({workers[0]});
   const auto future = muster::remotecall([] { muster::this_task::sleep_for(200ms); }, pool);
@@ -269,6 +278,7 @@ TEST_F(WorkerPools, RemotecallHoldsTheProcessUntilTheCallEnds) {
   EXPECT_TRUE(eventually([&] { return pool.isready(); }));
 }
 
+// catalogue: 208
 TEST_F(WorkerPools, AFailedCallGivesTheProcessBack) {
   WorkerPool pool({workers[0]});
   const auto failing = []() -> int { throw std::runtime_error("no"); };
@@ -295,6 +305,7 @@ TEST_F(WorkerPools, PoolCallsFromAWorker) {
 // -- the default pool
 // ------------------------------------------------------------------------------------------------------------
 
+// catalogue: 221
 TEST_F(WorkerPools, TheDefaultPoolHasAllWorkers) {
   auto& pool = muster::default_worker_pool();
   EXPECT_EQ(&pool, &muster::default_worker_pool());
@@ -307,6 +318,7 @@ TEST_F(WorkerPools, TheDefaultPoolHasAllWorkers) {
   EXPECT_EQ(muster::remotecall_fetch([] { return muster::default_worker_pool().workers(); }, workers[0]), workers);
 }
 
+// catalogue: 203
 TEST_F(WorkerPools, RemoteTakesProcessesOfTheDefaultPool) {
   const muster::Future<int> gate(1);
   auto& pool = muster::default_worker_pool();
@@ -349,6 +361,7 @@ struct Counted {
   }
 };
 
+// catalogue: 181, 182, 187, 217
 TEST_F(WorkerPools, ACachingPoolSendsAFunctionOnce) {
   muster::CachingPool pool({workers[0]});
   const auto reads = [&] { return muster::remotecall_fetch([] { return Counted::reads; }, workers[0]); };
@@ -369,11 +382,13 @@ TEST_F(WorkerPools, ACachingPoolSendsAFunctionOnce) {
   EXPECT_EQ(muster::remotecall_fetch([](int x) { return x; }, pool, 5), 5);
 }
 
+// catalogue: 219
 TEST_F(WorkerPools, CachingPoolsDoNotTravel) {
   EXPECT_TRUE(muster::detail::serializable<WorkerPool>);
   EXPECT_FALSE(muster::detail::serializable<muster::CachingPool>);
 }
 
+// catalogue: 2, 215
 TEST_F(WorkerPools, WithoutWorkers) {
   const WorkerPool pool({workers[0]});
   muster::rmprocs(muster::other_workers());

@@ -1,5 +1,6 @@
 // expect: neither an aggregate nor serializable
 // expect: void serialize(Archive&)
+// catalogue: 166
 #include <muster/detail/sendable.hpp>
 
 class Opaque {

@@ -48,6 +48,7 @@ TEST(RefCounts, FreesWhenTheLastHolderReleases) {
   EXPECT_TRUE(counts.take_freed().empty());
 }
 
+// catalogue: 139
 TEST(RefCounts, AReleaseMayOvertakeItsAdd) {
   RefCounts counts;
   EXPECT_TRUE(freed_by(counts, {{RefNote::Kind::release, first_ref, 3, 1, 1}}).empty());
@@ -109,6 +110,7 @@ TEST(RefCounts, ACountWhoseMessageWasLostEndsWithTheAnswer) {
   EXPECT_EQ(freed_by(counts, without_it.notes().take(9)), std::vector{first_ref});
 }
 
+// catalogue: 141
 TEST(RefNotes, KeepsOrderPerOwnerAndMergesNeighbours) {
   RefNotes notes;
   notes.add(2, first_ref, 3, 1);
@@ -448,6 +450,7 @@ class Cluster {
   std::map<std::tuple<RemoteRefId, Pid, Pid>, std::deque<int>> adds_;  // sent by ref, holder, sender; not yet arrived
 };
 
+// catalogue: 139
 TEST(RefsSimulation, NothingIsFreedEarlyAndNothingIsKept) {
   std::uint64_t first = 1, last = 20000;
   const char* chosen = std::getenv("MUSTER_SEED");

@@ -164,6 +164,17 @@ Payload encode_call(const F& f, const A&... arguments) {
   return payload;
 }
 
+/// Waits for a call whose future nobody else has: a caller that gives up takes its task along.
+template <class Wait>
+void wait_or_cancel(const CorePointer& core, const Wait& wait) {
+  try {
+    wait();
+  } catch (...) {
+    (void)cancel(core);  // of no effect where the task's own failure was thrown
+    throw;
+  }
+}
+
 template <class F, class... A>
 CorePointer start(Pid pid, Returns returns, const F& f, A&&... arguments) {
   check_call<F, A...>();

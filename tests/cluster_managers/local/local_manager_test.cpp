@@ -123,6 +123,7 @@ TEST(LocalManager, AWorkerThatEndsWithoutReadingItsRecordIsReportedAsStarted) {
   for (const WorkerConfig& config : context.launched_configs) EXPECT_EQ(read_to_end(config.output_fd), "cannot\n");
 }
 
+// catalogue: 36
 TEST(LocalManager, StartsInTheDirectoryAskedForOrTheCurrentOne) {
   EXPECT_EQ(output_of("pwd -P"), std::filesystem::current_path().string() + "\n");
   AddprocsOptions options;
@@ -130,6 +131,7 @@ TEST(LocalManager, StartsInTheDirectoryAskedForOrTheCurrentOne) {
   EXPECT_EQ(output_of("pwd -P", options), "/usr/bin\n");
 }
 
+// catalogue: 41, 43
 TEST(LocalManager, InheritsTheEnvironmentAsItIsAtTheStartAndAddsToIt) {
   ::setenv("MUSTER_TEST_A", "inherited", 1);
   ::setenv("MUSTER_TEST_B", "inherited", 1);
@@ -146,6 +148,7 @@ TEST(LocalManager, InheritsTheEnvironmentAsItIsAtTheStartAndAddsToIt) {
   ::unsetenv("MUSTER_TEST_B");
 }
 
+// catalogue: 39, 40
 TEST(LocalManager, LimitsThreadsOfNumericalLibrariesUnlessTold) {
   const std::string script = "echo $OMP_NUM_THREADS $OPENBLAS_NUM_THREADS ${MKL_NUM_THREADS-unset}";
   ::setenv("OMP_NUM_THREADS", "9", 1);

@@ -85,6 +85,7 @@ TEST(ProcessExitedException, KeepsTheExit) {
   EXPECT_EQ(error.what(), killed_worker().describe());
 }
 
+// catalogue: 196
 TEST(CompositeException, ShowsTheFirstAndCountsTheRest) {
   const auto first = std::make_exception_ptr(std::out_of_range("first"));
   const auto second = std::make_exception_ptr(42);

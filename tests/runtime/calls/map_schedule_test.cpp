@@ -111,6 +111,7 @@ TEST(MapSchedule, AnEmptyInputIsDoneAtOnce) {
   EXPECT_TRUE(driver.schedule.done());
 }
 
+// catalogue: 242
 TEST(MapSchedule, BatchesAreFullButTheLast) {
   Driver driver({.batch_size = 3});
   driver.read(7);
@@ -161,6 +162,7 @@ TEST(MapSchedule, AFailedElementIsRetriedAfterEachDelay) {
   EXPECT_TRUE(driver.schedule.done());
 }
 
+// catalogue: 257
 TEST(MapSchedule, ARetryMaySucceedAndTheCheckMayRefuseOne) {
   Driver driver({.retry_delays = {0ns, 0ns}});
   driver.read(2);

@@ -29,6 +29,7 @@ TEST(Placement, WithoutWorkersGivesTheMaster) {
   EXPECT_EQ(placement.choose(), 1);
 }
 
+// catalogue: 108
 TEST(Placement, TiesGoInTurn) {
   Placement placement;
   for (Pid pid : {4, 2, 3}) placement.joined(pid);

@@ -51,17 +51,20 @@ TEST(IndexRange, MayBeEmpty) {
   EXPECT_EQ((IndexRange{5, 2}.begin()), (IndexRange{5, 2}.end()));
 }
 
+// catalogue: 258
 TEST(Splitrange, TheFirstPartsAreLonger) {
   EXPECT_EQ(splitrange(11, 3), (Ranges{{0, 4}, {4, 8}, {8, 11}}));
   EXPECT_EQ(splitrange(12, 3), (Ranges{{0, 4}, {4, 8}, {8, 12}}));
   EXPECT_EQ(splitrange(5, 1), (Ranges{{0, 5}}));
 }
 
+// catalogue: 259
 TEST(Splitrange, NoPartIsEmpty) {
   EXPECT_EQ(splitrange(3, 4), (Ranges{{0, 1}, {1, 2}, {2, 3}}));
   EXPECT_TRUE(splitrange(0, 4).empty());
 }
 
+// catalogue: 258
 TEST(Splitrange, CoversEveryLength) {
   for (std::size_t n = 0; n < 60; ++n) {
     for (int parts = 1; parts < 70; ++parts) {

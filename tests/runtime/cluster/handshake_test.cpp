@@ -123,6 +123,7 @@ TEST(Handshake, TruncatedOnesAreRefused) {
   EXPECT_THROW((void)decode_hello(longer), SerializationError);
 }
 
+// catalogue: 171
 TEST(Handshake, AnotherVersionIsNamedBeforeAnythingElseIsLookedAt) {
   detail::Payload payload;
   FieldWriter(payload.bytes).u32(protocol_version + 1);

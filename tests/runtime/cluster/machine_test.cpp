@@ -42,6 +42,7 @@ std::string refusal(const std::string& text) {
   return {};
 }
 
+// catalogue: 48, 49
 TEST(Machine, ReadsHostAndPort) {
   expect("127.0.0.1", {.host = "127.0.0.1"});
   for (const int port : {80, 90, 1, 65535}) {
@@ -50,12 +51,14 @@ TEST(Machine, ReadsHostAndPort) {
   expect("node_17.cluster-a", {.host = "node_17.cluster-a"});
 }
 
+// catalogue: 50
 TEST(Machine, ReadsIpv6InBrackets) {
   expect("[2001:db8::1]", {.host = "2001:db8::1"});
   expect("[2001:db8::1]:443", {.host = "2001:db8::1", .port = 443});
   expect("[fe80::1%eth0]:22", {.host = "fe80::1%eth0", .port = 22});
 }
 
+// catalogue: 59
 TEST(Machine, ReadsUsersAndBindAddresses) {
   expect("h", {.host = "h"});
   expect("user@h", {.user = "user", .host = "h"});
@@ -86,6 +89,7 @@ TEST(Machine, ConvertsInLists) {
   EXPECT_EQ(machines[3].count, Auto);
 }
 
+// catalogue: 51, 52
 TEST(Machine, RefusesMalformedTextAndNamesIt) {
   for (const char* text : {"",
                            " ",
@@ -178,6 +182,7 @@ TEST(Machine, AnyTextIsReadOrRefused) {
   }
 }
 
+// catalogue: 65
 TEST(MergedMachines, CountsOfRepeatedOnesAddUpAndAutoWins) {
   const auto merged = runtime::merged_machines({"a", "2*b", "a", {"c", Auto}, "3*b", "4*c", "d", "auto*d"});
   ASSERT_EQ(merged.size(), 4u);

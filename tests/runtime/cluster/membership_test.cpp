@@ -84,6 +84,7 @@ TEST(Membership, Hosts) {
   EXPECT_THROW((void)membership.one_host({1, 9}), std::invalid_argument);
 }
 
+// catalogue: 289, 292
 TEST(Membership, TopologyMayChangeOnlyWithoutWorkers) {
   Membership membership;
   membership.add(member(1));
@@ -108,6 +109,7 @@ TEST(Membership, EverybodyMayTalkToTheMasterAndToItself) {
   }
 }
 
+// catalogue: 286
 TEST(Membership, CustomTopologiesConnectWhomOneOfTheTwoNames) {
   Membership membership(Topology::custom, false);
   membership.add(member(2, "", "two"));

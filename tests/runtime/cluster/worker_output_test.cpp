@@ -186,6 +186,7 @@ TEST(WorkerOutput, ReportsTooMuchOutputAndShowsNoMoreOfIt) {
   EXPECT_EQ(shown.output.lines().size(), 1000u);
 }
 
+// catalogue: 306
 TEST(WorkerOutput, HoldsAPartialLineUntilItIsWhole) {
   Shown shown;
   FakeWorker worker;
@@ -388,6 +389,7 @@ TEST(OutputPrinter, TheHookReplacesTheWholeLine) {
   EXPECT_THAT(error.lines(), ElementsAre("<3|two>"));
 }
 
+// catalogue: 308
 TEST(OutputPrinter, AHookThatThrowsLeavesTheUsualPrefix) {
   Collector output;
   OutputPrinter printer(
@@ -401,6 +403,7 @@ TEST(OutputPrinter, AHookThatThrowsLeavesTheUsualPrefix) {
   EXPECT_THAT(output.lines(), ElementsAre("      From worker 2:\tone", "      From worker 3:\ttwo"));
 }
 
+// catalogue: 307
 TEST(OutputPrinter, PrefixesARelayedLineOnce) {
   Collector output;
   OutputPrinter printer({}, output.fd(), output.fd());

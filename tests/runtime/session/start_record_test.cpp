@@ -37,6 +37,7 @@ TEST(StartRecord, IsOneLineThatTravelsWhole) {
   EXPECT_EQ(record.master_host, "host");
 }
 
+// catalogue: 171
 TEST(StartRecord, AnotherVersionIsNamed) { EXPECT_THROW((void)read_record(R"({"muster":99})"), VersionMismatch); }
 
 TEST(StartRecord, WhatIsNoneIsRefusedWithoutQuotingIt) {

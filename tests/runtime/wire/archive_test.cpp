@@ -127,6 +127,7 @@ TEST(Archive, PointersTravelWithWhatTheyPointTo) {
   EXPECT_EQ(*round_trip(std::make_shared<const int>(5)), 5);
 }
 
+// catalogue: 168
 TEST(Archive, SharedPointersStayShared) {
   const auto one = std::make_shared<std::string>("x");
   const auto back = round_trip(std::vector{one, std::make_shared<std::string>("y"), one});

@@ -293,6 +293,7 @@ TEST(Codec, ContentsOfTheHandshakeAreRead) {
   EXPECT_THROW(std::rethrow_exception(decode_failure(bytes("reply_failure"))), RemoteException);
 }
 
+// catalogue: 169
 TEST(Codec, EveryTruncationIsRefused) {
   for (const Sample& sample : samples()) {
     const Bytes frame = frame_of(sample.header, sample.payload);
@@ -305,6 +306,7 @@ TEST(Codec, EveryTruncationIsRefused) {
   }
 }
 
+// catalogue: 169
 TEST(Codec, EveryWrongByteIsRefusedOrRead) {
   for (const Sample& sample : samples()) {
     const Bytes frame = frame_of(sample.header, sample.payload);
@@ -370,6 +372,7 @@ TEST(Codec, SizesThatOverflowAreRefused) {
   EXPECT_FALSE(is_frame(two));
 }
 
+// catalogue: 169
 TEST(Codec, UnknownNumbersAreRefused) {
   const auto known = [](unsigned kind) {
     for (const Sample& sample : samples())
