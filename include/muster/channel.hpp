@@ -157,6 +157,7 @@ class LocalChannel {
     std::optional<T> value;
   };
 
+  /// For muster's own use.
   bool is_unbuffered() const { return capacity_ == 0 && !store_; }
   std::size_t available() const { return is_unbuffered() ? putters_.size() : store_ ? store_->size() : items_.size(); }
 
@@ -291,7 +292,8 @@ class LocalChannel {
 template <class T>
 class Channel {
  public:
-  using value_type = T;
+  using value_type = T;  ///< what it carries
+  /// Over what is taken, as it is taken.
   using iterator = detail::ChannelIterator<Channel>;
 
   /// A channel that holds one value.
@@ -329,17 +331,21 @@ class Channel {
   void wait(std::chrono::nanoseconds timeout) const { channel_->wait(timeout); }
   /// Whether there is something to take.
   bool isready() const { return size() != 0; }
+  /// Whether there is nothing to take.
   bool isempty() const { return size() == 0; }
   /// How many values can be taken; unbuffered: how many putters wait.
   std::size_t size() const { return channel_->size(); }
+  /// Whether it was not closed yet.
   bool isopen() const { return channel_->is_open(); }
   /// From now on put throws ChannelClosed, also where it waits; take drains what is left, then throws it.
   void close() const { channel_->close(); }
 
   /// `for (auto& value : channel)` takes until the channel is closed and empty.
   iterator begin() const { return iterator(*this); }
+  /// The end, which is met when the channel is closed and empty.
   iterator end() const { return {}; }
 
+  /// Whether both are the same channel.
   friend bool operator==(const Channel& a, const Channel& b) { return a.channel_ == b.channel_; }
 
  private:

@@ -73,7 +73,8 @@ class EncodedStore final : public ItemStore {
 template <class T>
 class RemoteChannel {
  public:
-  using value_type = T;
+  using value_type = T;  ///< what it carries
+  /// Over what is taken, as it is taken.
   using iterator = detail::ChannelIterator<RemoteChannel>;
 
   /// A channel of this process that holds one item.
@@ -122,9 +123,11 @@ class RemoteChannel {
   void wait(std::chrono::nanoseconds timeout) const { detail::channel_wait(core_, timeout); }
   /// Whether there is something to take. The answer may be old as soon as it is here, as those of the four below.
   bool isready() const { return size() != 0; }
+  /// Whether there is nothing to take.
   bool isempty() const { return size() == 0; }
   /// How many items can be taken; unbuffered: how many putters wait.
   std::size_t size() const { return detail::channel_size(core_); }
+  /// Whether it was not closed yet.
   bool isopen() const { return detail::channel_is_open(core_); }
   /// From now on put throws ChannelClosed, also where it waits; take drains what is left, then throws it. Closing again
   /// does nothing.
@@ -132,18 +135,22 @@ class RemoteChannel {
 
   /// `for (auto& item : channel)` takes until the channel is closed and empty.
   iterator begin() const { return iterator(*this); }
+  /// The end, which is met when the channel is closed and empty.
   iterator end() const { return {}; }
 
   /// Process that keeps the items.
   Pid where() const { return core_->owner(); }
   /// Its name, the same everywhere.
   RemoteRefId id() const { return core_->id(); }
+  /// Whether both are the same channel.
   friend bool operator==(const RemoteChannel& a, const RemoteChannel& b) { return a.id() == b.id(); }
 
   /// For muster's own use.
   RemoteChannel(std::in_place_t, detail::ChannelPointer core, bool unbuffered)
       : core_(std::move(core)), unbuffered_(unbuffered) {}
+  /// For muster's own use.
   const detail::ChannelPointer& core() const { return core_; }
+  /// For muster's own use.
   bool is_unbuffered() const { return unbuffered_; }
 
  private:
@@ -200,6 +207,7 @@ RemoteChannel<T> make_channel_with(Make factory) {
 
 }  // namespace detail
 
+/// @cond
 template <class T>
 template <class Make>
 RemoteChannel<T> RemoteChannel<T>::make(Make factory, Pid where) {
@@ -209,6 +217,7 @@ RemoteChannel<T> RemoteChannel<T>::make(Make factory, Pid where) {
       "muster: the factory of a channel takes no arguments, and returns a std::unique_ptr<muster::ChannelStore<T>>");
   return remotecall_fetch(&detail::make_channel_with<T, Make>, where, std::move(factory));
 }
+/// @endcond
 
 }  // namespace muster
 
