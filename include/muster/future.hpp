@@ -159,10 +159,11 @@ CorePointer load_future_handle(Archive& archive, FutureForm form) {
 
 }  // namespace detail
 
-/// A handle to one value to come. Copies name the same value; it can be sent anywhere as an argument, result, captured value or
-/// container element, and be fetched by whichever process it reaches.
+/// A handle to one value to come. Copies name the same value; it can be sent anywhere as an argument, result, captured
+/// value or container element, and be fetched by whichever process it reaches.
 ///
-/// The value lives where it was computed until somebody fetches it, unless it is small (at most 64 KiB), when it travels at once.
+/// The value lives where it was computed until somebody fetches it, unless it is small (at most 64 KiB), when it
+/// travels at once.
 /// @par Thread safety
 /// Every member from any thread.
 template <class T>
@@ -180,13 +181,13 @@ class Future : public detail::FutureBase {
   T fetch() const { return fetch_within({}); }
   /// @throws TimeoutError when it is not there after the duration.
   T fetch(std::chrono::nanoseconds timeout) const { return fetch_within(timeout); }
-  /// As fetch, and moves the value out where this is its only handle here (a type that can't be copied always): it can't be
-  /// fetched from it again, which throws std::future_error(no_state).
+  /// As fetch, and moves the value out where this is its only handle here (a type that can't be copied always): it
+  /// can't be fetched from it again, which throws std::future_error(no_state).
   T take() && { return take_within({}); }
   /// @throws TimeoutError when it is not there after the duration.
   T take(std::chrono::nanoseconds timeout) && { return take_within(timeout); }
-  /// Fulfils a future made empty. @throws std::future_error(promise_already_satisfied) where it has a value already, or is a
-  /// task's.
+  /// Fulfils a future made empty. @throws std::future_error(promise_already_satisfied) where it has a value already, or
+  /// is a task's.
   void put(T value) const { detail::fulfil(core_, detail::to_payload(std::move(value))); }
 
   /// Runs g(value) in this process when the value is there; a failure passes through. @returns a future of its result.
@@ -202,7 +203,8 @@ class Future : public detail::FutureBase {
   /// Awaits it in a coroutine task.
   auto operator co_await() const { return detail::FutureAwaiter<T>(core_); }
 
-  // -- for muster's own use ---------------------------------------------------------------------------------------------------
+  // -- for muster's own use
+  // ---------------------------------------------------------------------------------------------------
   /// @cond
   template <class Archive>
   void save(Archive& archive) const {
@@ -273,8 +275,8 @@ class Future<void> : public detail::FutureBase {
   void take() && { fetch(); }
   /// As fetch with a duration.
   void take(std::chrono::nanoseconds timeout) && { fetch(timeout); }
-  /// Fulfils a future made empty. @throws std::future_error(promise_already_satisfied) where it is fulfilled already, or is a
-  /// task's.
+  /// Fulfils a future made empty. @throws std::future_error(promise_already_satisfied) where it is fulfilled already,
+  /// or is a task's.
   void put() const { detail::fulfil(core_, {}); }
 
   /// Runs g() in this process after the end; a failure passes through. @returns a future of its result.
@@ -290,7 +292,8 @@ class Future<void> : public detail::FutureBase {
   /// Awaits it in a coroutine task.
   detail::FutureAwaiter<void> operator co_await() const;
 
-  // -- for muster's own use ---------------------------------------------------------------------------------------------------
+  // -- for muster's own use
+  // ---------------------------------------------------------------------------------------------------
   /// @cond
   template <class Archive>
   void save(Archive& archive) const {
@@ -365,8 +368,8 @@ auto value_or_monostate(const CorePointer& core) {
 template <class T>
 using value_or_monostate_t = std::conditional_t<std::is_void_v<T>, std::monostate, T>;
 
-/// Completes `result` with what collect() returns, as a task, when every core is settled with its value; or with the first
-/// failure in their order, when all are.
+/// Completes `result` with what collect() returns, as a task, when every core is settled with its value; or with the
+/// first failure in their order, when all are.
 template <class F>
 void when_all_settled(const std::vector<CorePointer>& cores, const CorePointer& result, F collect) {
   if (cores.empty()) {
@@ -519,7 +522,8 @@ class SyncScope {
 void note_for_sync(const CorePointer& core);
 }  // namespace detail
 
-/// Runs block, then waits for every future made in it, on this thread, by spawn, spawnat, remotecall and distributed_for.
+/// Runs block, then waits for every future made in it, on this thread, by spawn, spawnat, remotecall and
+/// distributed_for.
 /// @returns block's value
 /// @throws CompositeException of all failures in order of start; where block itself throws, that comes first.
 template <class F>

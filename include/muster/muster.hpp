@@ -9,15 +9,15 @@
 #include <muster/cluster.hpp>
 #include <muster/cluster_manager.hpp>
 #include <muster/debug.hpp>
+#include <muster/distributed.hpp>
 #include <muster/errors.hpp>
 #include <muster/future.hpp>
 #include <muster/ids.hpp>
+#include <muster/pmap.hpp>
 #include <muster/ranges.hpp>
 #include <muster/register_exception.hpp>
 #include <muster/remote_channel.hpp>
 #include <muster/session.hpp>
 #include <muster/spawn.hpp>
 #include <muster/task.hpp>
-#include <muster/distributed.hpp>
-#include <muster/pmap.hpp>
 #include <muster/worker_pool.hpp>

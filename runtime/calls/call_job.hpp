@@ -10,8 +10,8 @@ namespace muster::runtime {
 /// Completed once; a second completion (a task that was cancelled as it ended) is ignored.
 class CallJob final : public Job, public detail::TaskRun, public TaskState {
  public:
-  CallJob(Calls& calls, Pid caller, std::uint64_t number, detail::Returns returns, const void* code, detail::Payload&& arguments,
-          Receipt receipt, std::optional<Clock::time_point> deadline);
+  CallJob(Calls& calls, Pid caller, std::uint64_t number, detail::Returns returns, const void* code,
+          detail::Payload&& arguments, Receipt receipt, std::optional<Clock::time_point> deadline);
   ~CallJob() override;
 
   // Job

@@ -40,7 +40,8 @@ void Calls::set_self(Pid self) {
   worker_joined(self);  // a worker's spawn may choose itself
 }
 
-// -- starting calls ------------------------------------------------------------------------------------------------------
+// -- starting calls
+// ------------------------------------------------------------------------------------------------------
 
 CorePointer Calls::make_core(Pid owner, FutureCore::State state) {
   return std::make_shared<FutureCore>(anchor_, RemoteRefId{self_, next_number()}, owner, state);
@@ -118,7 +119,8 @@ Payload Calls::call_here(detail::Thunk thunk, Payload&& arguments) {
   return core->take_payload();
 }
 
-// -- sending ---------------------------------------------------------------------------------------------------------------
+// -- sending
+// ---------------------------------------------------------------------------------------------------------------
 
 void Calls::check_waited(Executor::Woken woken, const std::string& what) {
   if (woken == Executor::Woken::ended) throw NoSession("The session ended while " + what);
@@ -144,7 +146,8 @@ void Calls::transmit(Pid pid, Header header, detail::Thunk thunk, Payload&& payl
   if (thunk != nullptr) {
     if (!link) throw Error("Process " + std::to_string(pid) + " is still being connected");
     header.code = code_on(*link, thunk);
-    if (const auto deadline = current_deadline()) header.deadline = std::max<std::int64_t>(1, (*deadline - Clock::now()).count());
+    if (const auto deadline = current_deadline())
+      header.deadline = std::max<std::int64_t>(1, (*deadline - Clock::now()).count());
   }
   if (!payload.handles.empty()) announce_handles(payload, pid);
   if (notes_waiting_.load(std::memory_order_relaxed)) flush_notes();
@@ -170,7 +173,8 @@ void Calls::transmit_over(Link& link, const Header& header, const Payload& paylo
     const auto woken = executor_.block(*wakeup, may_give_up ? current_deadline() : std::nullopt,
                                        may_give_up ? Executor::Stops::heeded : Executor::Stops::ignored);
     if (woken != Executor::Woken::event)
-      check_waited(woken, "process " + std::to_string(link.peer) + " took no more data, and a message for it had to wait");
+      check_waited(woken,
+                   "process " + std::to_string(link.peer) + " took no more data, and a message for it had to wait");
   }
 }
 
@@ -235,7 +239,8 @@ std::uint32_t Calls::code_on(Link& link, detail::Thunk thunk) {
   return found->second;
 }
 
-// -- answers ---------------------------------------------------------------------------------------------------------------
+// -- answers
+// ---------------------------------------------------------------------------------------------------------------
 
 std::optional<Calls::PendingCall> Calls::take_pending(std::uint64_t number) {
   const std::lock_guard lock(pending_mutex_);
@@ -341,7 +346,8 @@ std::size_t Calls::calls_in_flight(Pid pid) const {
   return count;
 }
 
-// -- what happens ------------------------------------------------------------------------------------------------------------
+// -- what happens
+// ------------------------------------------------------------------------------------------------------------
 
 void Calls::worker_joined(Pid pid) {
   const std::lock_guard lock(pending_mutex_);

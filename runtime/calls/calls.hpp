@@ -1,11 +1,7 @@
 /// @file
-/// Calls in flight and their results; the tasks that others asked for; and what goes back and forth about values that live
-/// elsewhere. The hub of a process: what it knows of peers are links and pids, of functions their addresses.
+/// Calls in flight and their results; the tasks that others asked for; and what goes back and forth about values that
+/// live elsewhere. The hub of a process: what it knows of peers are links and pids, of functions their addresses.
 #pragma once
-
-#include <muster/detail/call.hpp>
-#include <muster/detail/channel_core.hpp>
-#include <muster/detail/future_core.hpp>
 
 #include "runtime/base/serial_thread.hpp"
 #include "runtime/calls/placement.hpp"
@@ -14,6 +10,10 @@
 #include "runtime/refs/channel_queue.hpp"
 #include "runtime/refs/value_store.hpp"
 #include "runtime/transport/transport.hpp"
+
+#include <muster/detail/call.hpp>
+#include <muster/detail/channel_core.hpp>
+#include <muster/detail/future_core.hpp>
 
 #include <atomic>
 #include <functional>
@@ -40,14 +40,15 @@ class Calls {
   const std::shared_ptr<detail::Anchor>& anchor() const { return anchor_; }
   std::uint64_t next_number() { return last_number_.fetch_add(1, std::memory_order_relaxed) + 1; }
 
-  // -- calls of this process -------------------------------------------------------------------------------------------
+  // -- calls of this process
+  // -------------------------------------------------------------------------------------------
   /// @see detail::start_call
   detail::CorePointer start(Pid pid, detail::Thunk thunk, detail::Payload&& arguments, detail::Returns returns);
   /// Runs the call in this thread.
   detail::Payload call_here(detail::Thunk thunk, detail::Payload&& arguments);
   bool cancel(const detail::CorePointer& core);
-  /// Takes a call of this process back if it has not started, which then fails with CancelledError. The core that is returned is
-  /// settled with one byte for yes, none for no; after the call's, where it is yes.
+  /// Takes a call of this process back if it has not started, which then fails with CancelledError. The core that is
+  /// returned is settled with one byte for yes, none for no; after the call's, where it is yes.
   detail::CorePointer withdraw(const detail::CorePointer& core);
   /// Asks another process to interrupt its tasks.
   void interrupt(Pid pid);
@@ -57,7 +58,8 @@ class Calls {
   /// Calls of this process that wait for that one.
   std::size_t calls_in_flight(Pid pid) const;
 
-  // -- values -------------------------------------------------------------------------------------------------------------
+  // -- values
+  // -------------------------------------------------------------------------------------------------------------
   detail::CorePointer make_promise(Pid where);
   detail::CorePointer make_core(Pid owner, detail::FutureCore::State state);
   /// Sees to it that the core gets settled: asks its owner where need be.
@@ -72,7 +74,8 @@ class Calls {
   void flush_notes();
   bool notes_waiting() const { return notes_waiting_.load(std::memory_order_relaxed); }
 
-  // -- channels -----------------------------------------------------------------------------------------------------------
+  // -- channels
+  // -----------------------------------------------------------------------------------------------------------
   /// Asks the process where it shall live, and waits until it is there.
   detail::ChannelPointer make_channel(std::size_t capacity, Pid where);
   /// Over a user's store, in this process.
@@ -82,12 +85,13 @@ class Calls {
   /// @param item of a put
   /// @returns what is given back; nothing for no
   /// @throws what the channel's operations throw
-  std::optional<detail::Payload> ask_channel(const detail::ChannelPointer& channel, ChannelOperation operation, bool at_once = false,
-                                             detail::Payload&& item = {});
+  std::optional<detail::Payload> ask_channel(const detail::ChannelPointer& channel, ChannelOperation operation,
+                                             bool at_once = false, detail::Payload&& item = {});
   /// A handle is about to go.
   void release(detail::ChannelCore& channel) noexcept;
 
-  // -- what happens ---------------------------------------------------------------------------------------------------------
+  // -- what happens
+  // ---------------------------------------------------------------------------------------------------------
   /// A message of a kind from define_code on arrived. Receiving thread; does not block.
   void on_message(Incoming message);
   void worker_joined(Pid pid);
@@ -98,8 +102,10 @@ class Calls {
   /// The session ends: everything still waiting fails with that.
   void fail_everything(const std::exception_ptr& failure);
 
-  /// Blocks the calling thread until the core is settled. @returns false at the deadline. Throws as API for a stopped task.
-  bool block_until_settled(const detail::CorePointer& core, bool needs_value, std::optional<Clock::time_point> deadline);
+  /// Blocks the calling thread until the core is settled. @returns false at the deadline. Throws as API for a stopped
+  /// task.
+  bool block_until_settled(const detail::CorePointer& core, bool needs_value,
+                           std::optional<Clock::time_point> deadline);
 
  private:
   friend class CallJob;
@@ -128,7 +134,8 @@ class Calls {
     heedful,   ///< until its task must stop or its time is over
     stubborn,  ///< as long as it takes: others wait for what is sent, though the task is over
   };
-  /// @throws where it is not sent: what Router::link_to throws, SerializationError, and what ends a heedful sender's waiting.
+  /// @throws where it is not sent: what Router::link_to throws, SerializationError, and what ends a heedful sender's
+  /// waiting.
   void transmit(Pid pid, Header header, detail::Thunk thunk, detail::Payload&& payload, Waits waits);
   void transmit_over(Link& link, const Header& header, const detail::Payload& payload, Waits waits);
   /// Sends, or keeps until there is a link.
@@ -197,7 +204,8 @@ class Calls {
   std::optional<detail::Payload> ask_channel_here(const ChannelQuestion& question, detail::Payload&& item);
   detail::CorePointer ask_channel_there(const ChannelQuestion& question, detail::Payload&& item);
   std::optional<detail::Payload> await_reply(const ChannelQuestion& question, const detail::CorePointer& answer);
-  Executor::Woken wait_for_reply(detail::FutureCore& answer, std::optional<Clock::time_point> deadline, Executor::Stops stops);
+  Executor::Woken wait_for_reply(detail::FutureCore& answer, std::optional<Clock::time_point> deadline,
+                                 Executor::Stops stops);
   void tell_channel(const detail::ChannelPointer& channel, ChannelWord word, std::uint64_t number);
   void on_channel_request(Incoming& message, Pid sender);
   void on_channel_word(Incoming& message, Pid sender);
@@ -230,13 +238,15 @@ class Calls {
   mutable std::mutex tasks_mutex_;  ///< guards tasks_
   std::unordered_map<TaskName, std::shared_ptr<CallJob>, TaskNameHash> tasks_;
 
-  std::mutex flush_mutex_;  ///< held while notes are taken and sent, so that they leave in order; taken before references_mutex_
+  std::mutex flush_mutex_;  ///< held while notes are taken and sent, so that they leave in order; taken before
+                            ///< references_mutex_
   /// Guards the four below. Whatever may hold handles is destroyed without it.
   mutable std::mutex references_mutex_;
   ValueStore store_;
   HeldRefs held_;
   std::unordered_map<RemoteRefId, std::weak_ptr<detail::Handle>> handles_;  ///< sent or received
-  std::unordered_map<RemoteRefId, detail::CorePointer> retaining_;  ///< sent before their answer came: until the owner has them
+  std::unordered_map<RemoteRefId, detail::CorePointer>
+      retaining_;  ///< sent before their answer came: until the owner has them
   std::atomic<bool> notes_waiting_{false};
 
   SerialThread stores_thread_{"muster-stores"};  ///< runs users' stores for other processes; ends before all else goes

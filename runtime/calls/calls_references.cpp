@@ -34,7 +34,8 @@ Payload one_byte() {
 
 }  // namespace
 
-// -- handles of this process ---------------------------------------------------------------------------------------------
+// -- handles of this process
+// ---------------------------------------------------------------------------------------------
 
 CorePointer Calls::make_promise(Pid where) {
   return make_core(where == 0 ? self_.load() : where, FutureCore::State::elsewhere);
@@ -166,7 +167,8 @@ void Calls::receive_handles(Incoming& message, Pid sender) {
   }
 }
 
-// -- asking the owner ---------------------------------------------------------------------------------------------------------
+// -- asking the owner
+// ---------------------------------------------------------------------------------------------------------
 
 CorePointer Calls::request(Pid owner, ReferenceOperation operation, RemoteRefId ref, Payload&& put) {
   auto answer = make_core(owner, FutureCore::State::pending);
@@ -181,9 +183,11 @@ CorePointer Calls::request(Pid owner, ReferenceOperation operation, RemoteRefId 
     } else {
       append_reference(put, ref);
       // Others may wait for the answer, longer than this task has time: only large values are held back.
-      transmit(owner,
-               Header{.kind = MessageKind::reference_request, .code = static_cast<std::uint32_t>(operation), .number = number},
-               nullptr, std::move(put), operation == ReferenceOperation::put ? Waits::heedful : Waits::no);
+      transmit(
+          owner,
+          Header{
+              .kind = MessageKind::reference_request, .code = static_cast<std::uint32_t>(operation), .number = number},
+          nullptr, std::move(put), operation == ReferenceOperation::put ? Waits::heedful : Waits::no);
     }
   } catch (...) {
     if (const auto call = take_pending(number))
@@ -235,8 +239,7 @@ void Calls::pursue(const CorePointer& core, bool needs_value) {
         asker->set_failure(answer->encoded_failure(), answer->failure());
         let_go(*asker);
         break;
-      default:
-        asker->set_remote();
+      default: asker->set_remote();
     }
   });
 }
@@ -259,7 +262,8 @@ std::size_t Calls::values_owned() const {
   return store_.size();
 }
 
-// -- as owner -------------------------------------------------------------------------------------------------------------------
+// -- as owner
+// -------------------------------------------------------------------------------------------------------------------
 
 void Calls::on_reference_request(Incoming& message, Pid sender) {
   const auto ref = strip_reference(message.payload);
@@ -292,18 +296,11 @@ void Calls::send_answer(const Answer& answer) {
   Header header{.kind = MessageKind::reply_value, .number = answer.to.number};
   Payload payload;
   switch (answer.what) {
-    case Answer::What::value:
-      payload = answer.result->value;
-      break;
-    case Answer::What::ready:
-      header.kind = MessageKind::reply_stored;
-      break;
-    case Answer::What::yes:
-      payload = one_byte();
-      break;
+    case Answer::What::value: payload = answer.result->value; break;
+    case Answer::What::ready: header.kind = MessageKind::reply_stored; break;
+    case Answer::What::yes: payload = one_byte(); break;
     case Answer::What::no:
-    case Answer::What::already_set:
-      break;
+    case Answer::What::already_set: break;
     case Answer::What::failure:
       header.kind = MessageKind::reply_failure;
       payload = failure_payload(answer.result->failure);
@@ -311,7 +308,8 @@ void Calls::send_answer(const Answer& answer) {
     case Answer::What::gone:
       header.kind = MessageKind::reply_failure;
       payload = failure_payload(encode_failure(
-          std::make_exception_ptr(Error("Process " + std::to_string(self_) + " does not keep that value any more")), self_));
+          std::make_exception_ptr(Error("Process " + std::to_string(self_) + " does not keep that value any more")),
+          self_));
       break;
   }
   answer_to(answer.to.pid, header, std::move(payload));
@@ -354,7 +352,9 @@ bool Calls::retain_here(RemoteRefId ref, Pid receiver, Pid sender) {
 
 void Calls::on_retain(Pid creator, std::uint64_t number, Pid receiver) {
   const bool kept = retain_here({creator, number}, receiver, creator);
-  send_control(creator, Header{.kind = MessageKind::retained, .flags = static_cast<std::uint8_t>(kept ? 1 : 0), .number = number}, {});
+  send_control(
+      creator,
+      Header{.kind = MessageKind::retained, .flags = static_cast<std::uint8_t>(kept ? 1 : 0), .number = number}, {});
 }
 
 void Calls::on_retained(RemoteRefId ref, Pid owner, bool kept) {
@@ -419,7 +419,8 @@ void Calls::fill_here(RemoteRefId ref, Payload&& payload, bool failed) {
   send_answers(answers);
 }
 
-// -- counting -------------------------------------------------------------------------------------------------------------------
+// -- counting
+// -------------------------------------------------------------------------------------------------------------------
 
 void Calls::flush_notes() {
   ValueStore::Freed freed;  // destroyed without any lock
@@ -457,7 +458,8 @@ void Calls::flush_notes_to(ValueStore::Freed& freed, std::vector<Answer>& answer
     }
     try {
       post(owner, router_.link_to(owner),
-           Header{.kind = MessageKind::reference_notes, .code = static_cast<std::uint32_t>(notes.size())}, std::move(payload));
+           Header{.kind = MessageKind::reference_notes, .code = static_cast<std::uint32_t>(notes.size())},
+           std::move(payload));
     } catch (const std::exception& error) {
       log::debug("Notes for process " + std::to_string(owner) + " were dropped: " + error.what());
     }
@@ -480,7 +482,8 @@ void Calls::on_notes(Incoming& message, Pid sender) {
     for (std::uint32_t i = 0; i < message.header.code; ++i) {
       RefNote note;
       const auto kind = in.u8();
-      if (kind > static_cast<std::uint8_t>(RefNote::Kind::settle)) throw SerializationError("An unknown note about a reference");
+      if (kind > static_cast<std::uint8_t>(RefNote::Kind::settle))
+        throw SerializationError("An unknown note about a reference");
       note.kind = static_cast<RefNote::Kind>(kind);
       note.ref = in.reference();
       note.holder = in.i32();

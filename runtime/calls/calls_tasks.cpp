@@ -54,60 +54,37 @@ void Calls::on_message(Incoming message) {
   receive_handles(message, peer);
   const auto number = message.header.number;
   switch (message.header.kind) {
-    case MessageKind::define_code:
-      define_code(message);
-      break;
-    case MessageKind::call:
-      on_call(message, peer);
-      break;
-    case MessageKind::reply_value:
-      on_value(number, peer, std::move(message.payload));
-      break;
-    case MessageKind::reply_stored:
-      on_stored(number, peer);
-      break;
+    case MessageKind::define_code: define_code(message); break;
+    case MessageKind::call: on_call(message, peer); break;
+    case MessageKind::reply_value: on_value(number, peer, std::move(message.payload)); break;
+    case MessageKind::reply_stored: on_stored(number, peer); break;
     case MessageKind::reply_failure: {
       const auto bytes = message.payload.bytes.bytes();
       on_failure(number, peer, {bytes.begin(), bytes.end()});
       break;
     }
-    case MessageKind::cancel:
-      (void)on_cancel(peer, number);
-      break;
-    case MessageKind::interrupt:
-      interrupt_here();
-      break;
-    case MessageKind::reference_request:
-      on_reference_request(message, peer);
-      break;
+    case MessageKind::cancel: (void)on_cancel(peer, number); break;
+    case MessageKind::interrupt: interrupt_here(); break;
+    case MessageKind::reference_request: on_reference_request(message, peer); break;
     case MessageKind::reference_notes:
-    case MessageKind::reference_question:
-      on_notes(message, peer);
-      break;
+    case MessageKind::reference_question: on_notes(message, peer); break;
     case MessageKind::retain: {
       FieldReader in(message.payload.bytes.bytes());
       on_retain(peer, number, in.i32());
       break;
     }
-    case MessageKind::retained:
-      on_retained({self_, number}, peer, message.header.flags != 0);
-      break;
-    case MessageKind::fill:
-      on_fill(message, peer);
-      break;
-    case MessageKind::channel_request:
-      on_channel_request(message, peer);
-      break;
-    case MessageKind::channel_word:
-      on_channel_word(message, peer);
-      break;
+    case MessageKind::retained: on_retained({self_, number}, peer, message.header.flags != 0); break;
+    case MessageKind::fill: on_fill(message, peer); break;
+    case MessageKind::channel_request: on_channel_request(message, peer); break;
+    case MessageKind::channel_word: on_channel_word(message, peer); break;
     default:
       throw SerializationError("A message of kind " + std::to_string(static_cast<int>(message.header.kind)) +
                                " is not for processes that joined");
   }
 }
 
-// -- tasks -----------------------------------------------------------------------------------------------------------------
+// -- tasks
+// -----------------------------------------------------------------------------------------------------------------
 
 void Calls::on_call(Incoming& message, Pid caller) {
   const auto& received = message.link->companion<LinkCodes>().received;
@@ -116,10 +93,11 @@ void Calls::on_call(Incoming& message, Pid caller) {
   const auto& code = received[message.header.code];
   std::optional<Clock::time_point> deadline;
   if (message.header.deadline > 0) deadline = Clock::now() + std::chrono::nanoseconds(message.header.deadline);
-  auto job = std::make_shared<CallJob>(*this, caller, message.header.number, static_cast<Returns>(message.header.flags), code.address,
-                                       std::move(message.payload), std::move(message.receipt), deadline);
+  auto job = std::make_shared<CallJob>(*this, caller, message.header.number, static_cast<Returns>(message.header.flags),
+                                       code.address, std::move(message.payload), std::move(message.receipt), deadline);
   if (code.address == nullptr)
-    job->fail(std::make_exception_ptr(Error("Process " + std::to_string(self_) + " does not have the function: " + code.missing)));
+    job->fail(std::make_exception_ptr(
+        Error("Process " + std::to_string(self_) + " does not have the function: " + code.missing)));
   else
     submit_job(std::move(job));
 }
@@ -155,7 +133,8 @@ void Calls::finish(CallJob& job, Payload&& result) {
   if (job.returns() == Returns::nothing) return;
   const bool local = job.caller() == self_;
   const std::size_t size = result.total_size();
-  const bool stays = job.returns() == Returns::stays || (job.returns() == Returns::small && !local && size > small_result);
+  const bool stays =
+      job.returns() == Returns::stays || (job.returns() == Returns::small && !local && size > small_result);
   if (keep || stays) {
     result.own();
     auto stored = std::make_shared<StoredResult>();

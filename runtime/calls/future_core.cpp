@@ -1,8 +1,8 @@
-#include <muster/detail/future_core.hpp>
-
 #include "runtime/base/failure.hpp"
 #include "runtime/calls/calls.hpp"
 #include "runtime/exec/executor.hpp"
+
+#include <muster/detail/future_core.hpp>
 
 #include <algorithm>
 #include <future>
@@ -18,7 +18,8 @@ std::optional<runtime::Clock::time_point> deadline_after(Timeout timeout) {
 }
 
 std::string name_of(const FutureCore& core) {
-  std::string text = "the value of future " + std::to_string(core.id().creator) + ":" + std::to_string(core.id().number);
+  std::string text =
+      "the value of future " + std::to_string(core.id().creator) + ":" + std::to_string(core.id().number);
   if (core.owner() != 0) text += " of process " + std::to_string(core.owner());
   return text;
 }
@@ -28,8 +29,9 @@ std::string name_of(const FutureCore& core) {
 runtime::Calls& Anchor::get() const {
   const std::shared_lock lock(mutex_);
   if (calls_ == nullptr)
-    throw NoSession("The session that this handle belongs to has ended: only values that were fetched before can be read. Keep the "
-                    "muster::Session alive as long as its futures are used.");
+    throw NoSession(
+        "The session that this handle belongs to has ended: only values that were fetched before can be read. Keep the "
+        "muster::Session alive as long as its futures are used.");
   return *calls_;
 }
 
@@ -37,7 +39,8 @@ FutureCore::~FutureCore() {
   anchor_->with([this](runtime::Calls& calls) { calls.release(*this); });
 }
 
-// -- how it gets its value -----------------------------------------------------------------------------------------------
+// -- how it gets its value
+// -----------------------------------------------------------------------------------------------
 
 void FutureCore::settle(State state, std::unique_lock<std::mutex>& lock) {
   state_.store(state);  // in one order with value_wanted, see Calls::pursue
@@ -77,7 +80,8 @@ bool FutureCore::set_failure(std::vector<std::byte> encoded, std::exception_ptr 
   return true;
 }
 
-// -- who waits -------------------------------------------------------------------------------------------------------------
+// -- who waits
+// -------------------------------------------------------------------------------------------------------------
 
 bool FutureCore::add_waiter(runtime::Wakeup& wakeup, bool needs_value) {
   const std::lock_guard lock(mutex_);
@@ -102,7 +106,8 @@ void FutureCore::when_settled(bool needs_value, std::function<void()> f) {
   f();
 }
 
-// -- the value -------------------------------------------------------------------------------------------------------------
+// -- the value
+// -------------------------------------------------------------------------------------------------------------
 
 void FutureCore::decode_once(std::shared_ptr<void> (*decode)(const Payload&)) {
   if (taken_) throw std::future_error(std::future_errc::no_state);
@@ -143,7 +148,8 @@ FutureCore::State FutureCore::prepare_to_send() {
 
 void FutureCore::throw_failure() const { std::rethrow_exception(failure()); }
 
-// -- free functions of future_core.hpp ----------------------------------------------------------------------------------------
+// -- free functions of future_core.hpp
+// ----------------------------------------------------------------------------------------
 
 void wait_settled(const CorePointer& core, bool needs_value, Timeout timeout) {
   if (core->settled(needs_value)) return;
@@ -167,7 +173,8 @@ bool wait_settled_for(const CorePointer& core, std::chrono::nanoseconds timeout)
   const auto scope = runtime::current_deadline();
   calls.pursue(core, false);
   if (calls.block_until_settled(core, false, runtime::earlier(scope, own))) return true;
-  if (scope && *scope < own) throw TimeoutError("Waited in vain for " + name_of(*core) + ": the scope's deadline ended");
+  if (scope && *scope < own)
+    throw TimeoutError("Waited in vain for " + name_of(*core) + ": the scope's deadline ended");
   return false;
 }
 

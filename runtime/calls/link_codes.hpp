@@ -11,7 +11,7 @@
 namespace muster::runtime {
 
 struct LinkCodes {
-  std::mutex mutex;                                      ///< guards sent
+  std::mutex mutex;                                     ///< guards sent
   std::unordered_map<const void*, std::uint32_t> sent;  ///< numbers we gave
   struct Received {
     const void* address = nullptr;

@@ -174,7 +174,8 @@ void MapSchedule::fail(std::size_t element, MapFailure::Reason reason) {
   trouble.asked = true;
   ++asked_;
   auto deaths = trouble.deaths;
-  if (const auto death = unexplained_.find(trouble.suspected); death != unexplained_.end()) deaths.push_back(death->second);
+  if (const auto death = unexplained_.find(trouble.suspected); death != unexplained_.end())
+    deaths.push_back(death->second);
   actions_.push_back(MapFailure{element, reason, std::move(deaths), attempt_to_ask(trouble)});
 }
 

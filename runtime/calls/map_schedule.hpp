@@ -70,10 +70,10 @@ using MapAction = std::variant<MapSend, MapWithdraw, MapFailure>;
 ///
 /// A result of a unit: for each of its elements in order delivered or failed, and completed at the end.
 ///
-/// Deaths. When a worker dies that had one element, that element is charged with it. When it had several, each of them may
-/// have been the cause: results are lost with the process that has just sent them, so not even the oldest is sure. They
-/// all become suspects, and run again each alone, on a worker that has nothing else meanwhile. One that ends is cleared; one
-/// that brings down its second worker is charged with both deaths.
+/// Deaths. When a worker dies that had one element, that element is charged with it. When it had several, each of them
+/// may have been the cause: results are lost with the process that has just sent them, so not even the oldest is sure.
+/// They all become suspects, and run again each alone, on a worker that has nothing else meanwhile. One that ends is
+/// cleared; one that brings down its second worker is charged with both deaths.
 ///
 /// Costs: O(log workers) per element, amortised; O(1) memory per element in a window, none for those finished or
 /// unread.
@@ -88,7 +88,8 @@ class MapSchedule {
   /// matters
   void worker_joined(Pid worker, Time now, std::size_t threads = 1, std::chrono::nanoseconds round_trip = {});
   /// It may not any more. Its elements run elsewhere. If it died, the one that was running is charged with that as soon
-  /// as it is known; it fails when charged more than max_restarts times. With no worker left, all that is at hand fails.
+  /// as it is known; it fails when charged more than max_restarts times. With no worker left, all that is at hand
+  /// fails.
   void worker_left(Pid worker, bool died, Time now);
 
   /// Whether an element should be read: some worker's window has room. Bounds how far ahead the input is read.
@@ -144,7 +145,8 @@ class MapSchedule {
     Pid thief = 0;             ///< idle worker it is called back for
     bool alone = false;        ///< a suspect: nothing else is sent there before it ends
   };
-  /// Units outstanding, then who waited longest: ties go in turn, so that a worker that fails fast does not get all retries.
+  /// Units outstanding, then who waited longest: ties go in turn, so that a worker that fails fast does not get all
+  /// retries.
   using OpenKey = std::tuple<std::size_t, std::uint64_t, Pid>;
   struct Worker {
     Pid pid;
@@ -206,10 +208,10 @@ class MapSchedule {
 
   std::size_t next_element_ = 0;
   bool input_ended_ = false, stopped_ = false;
-  Work gathering_;          ///< a batch being filled from the input
-  std::deque<Work> ready_;  ///< to be sent as soon as a window has room
-  std::deque<std::size_t> suspects_;                    ///< elements to be run alone, before all that is ready
-  std::unordered_map<std::size_t, Pid> unexplained_;    ///< deaths whose cause is not known
+  Work gathering_;                                    ///< a batch being filled from the input
+  std::deque<Work> ready_;                            ///< to be sent as soon as a window has room
+  std::deque<std::size_t> suspects_;                  ///< elements to be run alone, before all that is ready
+  std::unordered_map<std::size_t, Pid> unexplained_;  ///< deaths whose cause is not known
   std::size_t last_death_ = 0;
   std::priority_queue<Retry, std::vector<Retry>, std::greater<>> retries_;
   std::unordered_map<std::size_t, Trouble> troubles_;
@@ -218,10 +220,10 @@ class MapSchedule {
   MapUnitId last_unit_ = 0;
   Units units_;
   std::unordered_map<Pid, Worker> workers_;
-  std::size_t room_ = 0;                        ///< in all windows
-  std::set<OpenKey> open_;                      ///< workers with room
-  std::set<std::pair<Time, Pid>> loaded_;       ///< workers where something waits, by last progress
-  std::set<Pid> idle_;                          ///< workers with a thread to spare that nothing is called back for
+  std::size_t room_ = 0;                   ///< in all windows
+  std::set<OpenKey> open_;                 ///< workers with room
+  std::set<std::pair<Time, Pid>> loaded_;  ///< workers where something waits, by last progress
+  std::set<Pid> idle_;                     ///< workers with a thread to spare that nothing is called back for
 
   std::vector<MapAction> actions_;
 };

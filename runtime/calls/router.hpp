@@ -2,10 +2,10 @@
 /// How calls reach a process: what the calls room needs to know of the cluster.
 #pragma once
 
+#include "runtime/transport/transport.hpp"
+
 #include <muster/errors.hpp>
 #include <muster/ids.hpp>
-
-#include "runtime/transport/transport.hpp"
 
 #include <functional>
 #include <memory>
@@ -17,8 +17,8 @@ class Router {
  public:
   virtual ~Router() = default;
   /// The link to that process; null while it is still being made (see when_linked).
-  /// @throws std::invalid_argument for an unknown pid, ProcessExitedException for one that is gone, Error where the topology
-  /// keeps the two apart.
+  /// @throws std::invalid_argument for an unknown pid, ProcessExitedException for one that is gone, Error where the
+  /// topology keeps the two apart.
   virtual std::shared_ptr<Link> link_to(Pid pid) = 0;
   /// Calls f once there is a link, or there will be none: then with null. f must not block.
   virtual void when_linked(Pid pid, std::function<void(const std::shared_ptr<Link>&)> f) = 0;

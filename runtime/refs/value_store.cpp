@@ -23,8 +23,8 @@ void ValueStore::store(RemoteRefId ref, std::shared_ptr<const StoredResult> resu
   if (!stored.result) fill(stored, std::move(result), answers);
 }
 
-void ValueStore::request(Asker asker, ReferenceOperation operation, RemoteRefId ref, std::shared_ptr<const StoredResult> put,
-                         std::vector<Answer>& answers) {
+void ValueStore::request(Asker asker, ReferenceOperation operation, RemoteRefId ref,
+                         std::shared_ptr<const StoredResult> put, std::vector<Answer>& answers) {
   Slot& asked = slot(ref);
   switch (operation) {
     case ReferenceOperation::fetch:
@@ -48,9 +48,7 @@ void ValueStore::request(Asker asker, ReferenceOperation operation, RemoteRefId 
       fill(asked, std::move(put), answers);
       break;
     case ReferenceOperation::cancel:
-    case ReferenceOperation::withdraw:
-      answers.push_back({asker, Answer::What::no, nullptr});
-      break;
+    case ReferenceOperation::withdraw: answers.push_back({asker, Answer::What::no, nullptr}); break;
   }
 }
 
@@ -61,7 +59,9 @@ bool ValueStore::retain(RemoteRefId ref) {
   return false;
 }
 
-void ValueStore::add_channel(RemoteRefId ref, std::shared_ptr<OwnedChannel> channel) { slot(ref).channel = std::move(channel); }
+void ValueStore::add_channel(RemoteRefId ref, std::shared_ptr<OwnedChannel> channel) {
+  slot(ref).channel = std::move(channel);
+}
 
 std::shared_ptr<OwnedChannel> ValueStore::channel(RemoteRefId ref) const {
   const auto found = slots_.find(ref);
@@ -80,7 +80,8 @@ void ValueStore::apply(const RefNote& note) {
   if (note.kind == RefNote::Kind::add && counts_.contains(note.ref)) slots_.try_emplace(note.ref);
 }
 
-void ValueStore::process_died(Pid pid, const std::shared_ptr<const StoredResult>& exited, std::vector<Answer>& answers) {
+void ValueStore::process_died(Pid pid, const std::shared_ptr<const StoredResult>& exited,
+                              std::vector<Answer>& answers) {
   for (auto& [ref, slot] : slots_)
     if (ref.creator == pid && slot.task && !slot.expected && !slot.result) fill(slot, exited, answers);
   counts_.process_died(pid);
@@ -91,7 +92,8 @@ ValueStore::Freed ValueStore::collect(std::vector<Answer>& answers) {
   for (const RemoteRefId& ref : counts_.take_freed()) {
     const auto found = slots_.find(ref);
     if (found == slots_.end()) continue;
-    for (const Waiting& waiting : found->second.waiting) answers.push_back({waiting.asker, Answer::What::gone, nullptr});
+    for (const Waiting& waiting : found->second.waiting)
+      answers.push_back({waiting.asker, Answer::What::gone, nullptr});
     freed.results.push_back(std::move(found->second.result));
     if (found->second.channel) freed.channels.push_back(std::move(found->second.channel));
     slots_.erase(found);

@@ -1,12 +1,12 @@
 /// @file
-/// Values that live here on behalf of other processes, and who waits for them. A state machine without I/O: what is to be said
-/// to whom comes out as answers. Not thread-safe.
+/// Values that live here on behalf of other processes, and who waits for them. A state machine without I/O: what is to
+/// be said to whom comes out as answers. Not thread-safe.
 #pragma once
-
-#include <muster/detail/payload.hpp>
 
 #include "runtime/refs/asker.hpp"
 #include "runtime/refs/ref_counts.hpp"
+
+#include <muster/detail/payload.hpp>
 
 #include <cstdint>
 #include <memory>
@@ -58,8 +58,8 @@ class ValueStore {
   /// A request from a process. One for a reference not heard of makes its empty slot.
   void request(Asker asker, ReferenceOperation operation, RemoteRefId ref, std::shared_ptr<const StoredResult> put,
                std::vector<Answer>& answers);
-  /// Another process got a handle of a task's result. @returns false when the task is not known here any more: its creator
-  /// must fill the slot that was made.
+  /// Another process got a handle of a task's result. @returns false when the task is not known here any more: its
+  /// creator must fill the slot that was made.
   bool retain(RemoteRefId ref);
 
   /// A channel that its creator has the first handle of.
@@ -87,8 +87,8 @@ class ValueStore {
   struct Slot {
     std::shared_ptr<const StoredResult> result;
     std::shared_ptr<OwnedChannel> channel;  ///< a channel, which has no result
-    bool task = false;  ///< a task's: nobody may put
-    bool expected = false;  ///< a task that is here will fill it
+    bool task = false;                      ///< a task's: nobody may put
+    bool expected = false;                  ///< a task that is here will fill it
     std::vector<Waiting> waiting;
   };
 

@@ -1,12 +1,12 @@
 // The public face of calls, futures and tasks, for the session's process.
 
-#include <muster/spawn.hpp>
-
 #include "runtime/base/backtrace.hpp"
 #include "runtime/base/failure.hpp"
 #include "runtime/base/log.hpp"
 #include "runtime/code/code.hpp"
 #include "runtime/session/process.hpp"
+
+#include <muster/spawn.hpp>
 
 #include <bit>
 #include <deque>
@@ -38,7 +38,8 @@ void always_on_master(const AlwaysCall& call) {
 
 AlwaysCall always_call(Thunk thunk, const Payload& arguments) {
   if (!arguments.handles.empty())
-    throw SerializationError("muster: everywhere_always can't be given futures or channels by a worker. Call it on process 1.");
+    throw SerializationError(
+        "muster: everywhere_always can't be given futures or channels by a worker. Call it on process 1.");
   const auto code = runtime::name_code(std::bit_cast<const void*>(thunk));
   AlwaysCall call{code.module, code.offset, {}, {}};
   const auto bytes = arguments.bytes.bytes();
@@ -60,7 +61,8 @@ thread_local SyncScope* innermost_sync = nullptr;
 
 }  // namespace
 
-/// Goes on once, by whichever comes first: the future, its task's stop, or the deadline; but not before all three are watched.
+/// Goes on once, by whichever comes first: the future, its task's stop, or the deadline; but not before all three are
+/// watched.
 class Suspension : public std::enable_shared_from_this<Suspension> {
  public:
   Suspension(std::shared_ptr<runtime::TaskState> task, std::function<void(std::shared_ptr<Suspension>)> go_on)
@@ -83,7 +85,9 @@ class Suspension : public std::enable_shared_from_this<Suspension> {
   }
 
   void end() {
-    { const std::lock_guard gone(going_on_); }
+    {
+      const std::lock_guard gone(going_on_);
+    }
     if (task_) task_->clear_on_stop(stop_watch_);
     if (timer_ == runtime::TimerId{}) return;
     if (runtime::Process* process = runtime::current_process_or_null()) process->steward().cancel(timer_);
@@ -118,7 +122,8 @@ class CoroutineJob final : public runtime::Job {
   void run() noexcept override {
     const runtime::BacktraceScope backtraces;
     suspension_->end();
-    (void)runtime::exchange_scope_deadline(scope_deadline_);  // a DeadlineScope of the coroutine goes where the coroutine goes
+    (void)runtime::exchange_scope_deadline(
+        scope_deadline_);  // a DeadlineScope of the coroutine goes where the coroutine goes
     coroutine_.resume();
   }
   runtime::TaskState* task() override { return suspension_->task().get(); }
@@ -143,7 +148,8 @@ class OutsideSync {
 
 }  // namespace
 
-// -- calls -------------------------------------------------------------------------------------------------------------------
+// -- calls
+// -------------------------------------------------------------------------------------------------------------------
 
 CorePointer start_call(Pid pid, Thunk thunk, Payload&& arguments, Returns returns) {
   if (pid < 0) throw std::invalid_argument("muster: there is no process " + std::to_string(pid));
@@ -170,7 +176,8 @@ Payload call_here(Thunk thunk, Payload&& arguments) {
 
 bool is_here(Pid pid) { return current_process().pid() == pid; }
 
-// -- futures -----------------------------------------------------------------------------------------------------------------
+// -- futures
+// -----------------------------------------------------------------------------------------------------------------
 
 CorePointer make_promise(Pid where) { return current_process().calls().make_promise(where); }
 
@@ -217,7 +224,8 @@ void run_here(std::function<void()> f) {
   current_process().executor().submit(std::make_shared<FunctionJob>(std::move(f)));
 }
 
-// -- completion in order -----------------------------------------------------------------------------------------------------
+// -- completion in order
+// -----------------------------------------------------------------------------------------------------
 
 class CompletionQueue {
  public:
@@ -260,7 +268,8 @@ std::shared_ptr<CompletionQueue> make_completion_queue(const std::vector<CorePoi
 
 std::size_t next_completed(CompletionQueue& queue) { return queue.next(); }
 
-// -- sync --------------------------------------------------------------------------------------------------------------------
+// -- sync
+// --------------------------------------------------------------------------------------------------------------------
 
 SyncScope::SyncScope() : outer_(std::exchange(innermost_sync, this)) {}
 
@@ -285,7 +294,8 @@ void note_for_sync(const CorePointer& core) {
   if (innermost_sync != nullptr) innermost_sync->cores_.push_back(core);
 }
 
-// -- coroutines --------------------------------------------------------------------------------------------------------------
+// -- coroutines
+// --------------------------------------------------------------------------------------------------------------
 
 std::shared_ptr<Suspension> make_suspension(std::function<void(std::shared_ptr<Suspension>)> go_on) {
   std::shared_ptr<runtime::TaskState> task;

@@ -28,7 +28,8 @@ bool LocalEvent::wait(Timeout timeout) {
   if (timeout && *timeout < runtime::Clock::time_point::max() - now)
     deadline = runtime::earlier(deadline, now + *timeout);
   // A task gives its slot up, and hears of stop requests. (Its thread ends before its executor does; others' may not.)
-  if (auto* const process = runtime::current_process_or_null(); process != nullptr && runtime::current_task() != nullptr) {
+  if (auto* const process = runtime::current_process_or_null();
+      process != nullptr && runtime::current_task() != nullptr) {
     runtime::Wakeup wakeup(process->executor());
     {
       const std::lock_guard lock(mutex_);

@@ -90,7 +90,8 @@ std::shared_ptr<SentFunction> function_of(const detail::MapWork& work, const det
 
 }  // namespace
 
-// -- events ----------------------------------------------------------------------------------------------------------------------
+// -- events
+// ----------------------------------------------------------------------------------------------------------------------
 
 void MapEvents::push(Event event) {
   const std::lock_guard lock(mutex_);
@@ -126,10 +127,12 @@ void MapEvents::wait(std::optional<Clock::time_point> until) {
   if (woken == Executor::Woken::event) return;
   if (const TaskState* task = current_task()) task->check();
   if (executor_.stopped()) throw NoSession("The session ended while a pmap was running");
-  if (limit && Clock::now() >= *limit) throw TimeoutError("The pmap was not done in time; what was left of it is cancelled");
+  if (limit && Clock::now() >= *limit)
+    throw TimeoutError("The pmap was not done in time; what was left of it is cancelled");
 }
 
-// -- members ---------------------------------------------------------------------------------------------------------------------
+// -- members
+// ---------------------------------------------------------------------------------------------------------------------
 
 MapMembers::MapMembers(Process& process, const detail::MapSettings& settings)
     : process_(process), distributed_(settings.distributed) {
@@ -165,7 +168,8 @@ std::vector<Pid> MapMembers::now() {
   return procs;
 }
 
-// -- from its start to its end -----------------------------------------------------------------------------------------------------
+// -- from its start to its end
+// -----------------------------------------------------------------------------------------------------
 
 MapDriver::MapDriver(detail::MapWork& work, detail::MapSettings settings)
     : process_(current_process()),
@@ -253,7 +257,8 @@ void MapDriver::finish() {
   if (progress_) progress_->finish();
 }
 
-// -- input and actions -----------------------------------------------------------------------------------------------------------
+// -- input and actions
+// -----------------------------------------------------------------------------------------------------------
 
 void MapDriver::read_input() {
   std::size_t read = 0;
@@ -281,7 +286,8 @@ void MapDriver::perform_actions() {
 }
 
 void MapDriver::send(const MapSend& what) {
-  if (!std::binary_search(workers_.begin(), workers_.end(), what.worker)) return;  // it left meanwhile; they run elsewhere
+  if (!std::binary_search(workers_.begin(), workers_.end(), what.worker))
+    return;  // it left meanwhile; they run elsewhere
   CorePointer call;
   try {
     Payload payload;
@@ -317,21 +323,16 @@ void MapDriver::withdraw(const MapWithdraw& what) {
   answer->when_settled(true, [events = events_, unit = what.unit] { events->push({What::withdrawal, unit}); });
 }
 
-// -- events ----------------------------------------------------------------------------------------------------------------------
+// -- events
+// ----------------------------------------------------------------------------------------------------------------------
 
 void MapDriver::take_in_events() {
   bool members_changed = false;
   while (const auto event = events_->take()) {
     switch (event->what) {
-      case What::unit:
-        unit_settled(event->unit);
-        break;
-      case What::withdrawal:
-        withdrawal_settled(event->unit);
-        break;
-      case What::members:
-        members_changed = true;
-        break;
+      case What::unit: unit_settled(event->unit); break;
+      case What::withdrawal: withdrawal_settled(event->unit); break;
+      case What::members: members_changed = true; break;
     }
   }
   if (members_changed) update_members();
@@ -353,7 +354,8 @@ void MapDriver::update_members() {
 
 void MapDriver::worker_died(Pid pid, const WorkerExit& exit) {
   exits_.emplace(pid, exit);
-  const bool had_work = std::any_of(units_.begin(), units_.end(), [pid](const auto& unit) { return unit.second.worker == pid; });
+  const bool had_work =
+      std::any_of(units_.begin(), units_.end(), [pid](const auto& unit) { return unit.second.worker == pid; });
   worker_left(pid, had_work && !exit.expected);
 }
 
@@ -404,7 +406,8 @@ void MapDriver::unit_ended(Units::iterator unit) {
     unit_delivered(unit);
 }
 
-// -- results ---------------------------------------------------------------------------------------------------------------------
+// -- results
+// ---------------------------------------------------------------------------------------------------------------------
 
 void MapDriver::delivered(std::size_t count) {
   delivered_ += count;
@@ -469,11 +472,13 @@ void MapDriver::unit_failed(Units::iterator found) {
     throw;
   } catch (...) {
   }
-  for (std::size_t element = unit.first; element < unit.first + unit.count; ++element) element_failed(id, element, failure);
+  for (std::size_t element = unit.first; element < unit.first + unit.count; ++element)
+    element_failed(id, element, failure);
   (void)schedule_.completed(id, Clock::now());
 }
 
-// -- failures --------------------------------------------------------------------------------------------------------------------
+// -- failures
+// --------------------------------------------------------------------------------------------------------------------
 
 void MapDriver::element_failed(MapUnitId unit, std::size_t element, const std::exception_ptr& failure) {
   if (const auto attempt = schedule_.failed(unit, element)) settle_failure(element, *attempt, failure);
@@ -490,7 +495,8 @@ void MapDriver::settle_failure(std::size_t element, int attempt, const std::exce
 }
 
 void MapDriver::fail(const MapFailure& failure) {
-  settle_failure(failure.element, failure.attempt, failure.deaths.empty() ? nobody_for(failure.element) : death_of(failure));
+  settle_failure(failure.element, failure.attempt,
+                 failure.deaths.empty() ? nobody_for(failure.element) : death_of(failure));
 }
 
 std::exception_ptr MapDriver::death_of(const MapFailure& failure) const {

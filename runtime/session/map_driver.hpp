@@ -2,11 +2,11 @@
 /// Drives a parallel map: reads elements, sends them where MapSchedule says, and takes in what comes of them.
 #pragma once
 
-#include <muster/detail/map.hpp>
-
 #include "runtime/calls/map_schedule.hpp"
 #include "runtime/calls/progress.hpp"
 #include "runtime/session/process.hpp"
+
+#include <muster/detail/map.hpp>
 
 #include <memory>
 #include <mutex>
@@ -33,7 +33,8 @@ class MapEvents {
   void push(Event event);
   /// The oldest event that was not taken yet, if there is one.
   std::optional<Event> take();
-  /// Blocks until there is something. @throws what ends the waiting task; TimeoutError at the task's or scope's deadline
+  /// Blocks until there is something. @throws what ends the waiting task; TimeoutError at the task's or scope's
+  /// deadline
   void wait(std::optional<Clock::time_point> until);
 
  private:
@@ -49,7 +50,8 @@ class MapEvents {
 class MapMembers {
  public:
   MapMembers(Process& process, const detail::MapSettings& settings);
-  /// Asks a pool that lives elsewhere, in the background; `tell` when the answer is there. Where that is not needed, tells at once.
+  /// Asks a pool that lives elsewhere, in the background; `tell` when the answer is there. Where that is not needed,
+  /// tells at once.
   void refresh(const std::function<void()>& tell);
   /// As far as known.
   std::vector<Pid> now();
@@ -117,7 +119,8 @@ class MapDriver {
   const bool first_failure_ends_;  ///< there are neither retries nor replacements
   const std::optional<Clock::time_point> deadline_;
   MapSchedule schedule_;
-  std::shared_ptr<MapEvents> events_;  ///< shared with the calls that tell it of their end, which may come after the map's
+  std::shared_ptr<MapEvents>
+      events_;  ///< shared with the calls that tell it of their end, which may come after the map's
   MapMembers members_;
   std::vector<Pid> workers_;  ///< told to the schedule
   std::unordered_map<Pid, WorkerExit> exits_;

@@ -7,12 +7,14 @@
 
 namespace muster::runtime {
 
-static_assert(std::endian::native == std::endian::little, "the wire format is little-endian, and written as memory has it");
+static_assert(std::endian::native == std::endian::little,
+              "the wire format is little-endian, and written as memory has it");
 
 namespace {
 
 bool known(std::uint8_t kind) {
-  return (kind >= 1 && kind <= 8) || (kind >= 16 && kind <= 18) || (kind >= 32 && kind <= 38) || (kind >= 48 && kind <= 55);
+  return (kind >= 1 && kind <= 8) || (kind >= 16 && kind <= 18) || (kind >= 32 && kind <= 38) ||
+         (kind >= 48 && kind <= 55);
 }
 
 template <class T>
@@ -38,9 +40,10 @@ std::size_t frame_size(const detail::Payload& payload) {
 
 void write_frame(std::byte* out, const Header& header, const detail::Payload& payload) {
   if (payload.bytes.size() > std::numeric_limits<std::uint32_t>::max())
-    throw SerializationError("A message's small part has " + std::to_string(payload.bytes.size()) +
-                             " bytes; at most 4 GiB can be sent that way. Send large data as vectors of plain elements, "
-                             "which travel beside it.");
+    throw SerializationError(
+        "A message's small part has " + std::to_string(payload.bytes.size()) +
+        " bytes; at most 4 GiB can be sent that way. Send large data as vectors of plain elements, "
+        "which travel beside it.");
   out = put(out, static_cast<std::uint8_t>(header.kind));
   out = put(out, header.flags);
   out = put(out, std::uint16_t{0});
@@ -79,7 +82,8 @@ FrameView read_frame(std::span<const std::byte> frame, std::uint64_t max_message
   const std::uint64_t handle_count = get<std::uint32_t>(in);
   const std::uint64_t part_count = get<std::uint32_t>(in);
   view.header.stream = get<std::uint32_t>(in);
-  if (header_size + inline_size + handle_count * handle_record_size + part_count * sizeof(std::uint64_t) != frame.size())
+  if (header_size + inline_size + handle_count * handle_record_size + part_count * sizeof(std::uint64_t) !=
+      frame.size())
     throw SerializationError("A message's sizes do not add up to its " + std::to_string(frame.size()) + " bytes");
   view.inline_bytes = {in, inline_size};
   in += inline_size;

@@ -1,6 +1,6 @@
 /// @file
-/// Messages as frames: a fixed header, the small part, the table of handles and the table of parts. docs/protocol.md has the
-/// byte tables. Integers are little-endian, as on every machine the handshake lets in.
+/// Messages as frames: a fixed header, the small part, the table of handles and the table of parts. docs/protocol.md
+/// has the byte tables. Integers are little-endian, as on every machine the handshake lets in.
 #pragma once
 
 #include <muster/detail/payload.hpp>

@@ -11,9 +11,9 @@
 #include <bitset>
 #include <complex>
 #include <deque>
+#include <functional>
 #include <list>
 #include <map>
-#include <functional>
 #include <memory>
 #include <numeric>
 #include <optional>
@@ -102,7 +102,8 @@ class Calls : public testing::Test {
   const std::vector<Pid> pids;
 };
 
-// -- forms -----------------------------------------------------------------------------------------------------------------
+// -- forms
+// -----------------------------------------------------------------------------------------------------------------
 
 // catalogue: 80, 106, 111, 123, 274
 TEST_F(Calls, EveryFormOnOwnAndOtherProcesses) {
@@ -139,12 +140,12 @@ TEST_F(Calls, EveryKindOfFunction) {
   EXPECT_EQ(remotecall_fetch([k, p = Point{1, 2}](auto x) { return x + k + p.y; }, 2, 1.5), 13.5);
   EXPECT_EQ(remotecall_fetch(Adder{5}, 2, 1), 6);
   EXPECT_EQ(remotecall_fetch(Scaler{{2, 3}}, 2, 4), 24);
-  EXPECT_EQ(remotecall_fetch(bind_front([](const std::string& a, const std::vector<int>& b, int c) {
-                               return a + std::to_string(b.size() + static_cast<std::size_t>(c));
-                             },
-                             "n", std::vector<int>{1, 2, 3}),
-                             2, 4),
-            "n7");
+  EXPECT_EQ(
+      remotecall_fetch(bind_front([](const std::string& a, const std::vector<int>& b,
+                                     int c) { return a + std::to_string(b.size() + static_cast<std::size_t>(c)); },
+                                  "n", std::vector<int>{1, 2, 3}),
+                       2, 4),
+      "n7");
   EXPECT_EQ(remotecall_fetch(bind_front(&square, 12), 3), 144);
   EXPECT_EQ(remotecall_fetch([](int (*f)(int), int x) { return f(x); }, 2, &square, 7), 49);
   EXPECT_EQ(remotecall_fetch([](auto f) { return f(3); }, 2, [k](int x) { return x * k; }), 30);
@@ -172,7 +173,8 @@ TEST_F(Calls, ClosuresThatHoldAddressesAreRefusedUnlessTrusted) {
   EXPECT_EQ(remotecall_fetch(&square, 2, 2), 4);  // the link still works
 }
 
-// -- arguments and results ---------------------------------------------------------------------------------------------------
+// -- arguments and results
+// ---------------------------------------------------------------------------------------------------
 
 // catalogue: 111
 TEST_F(Calls, ArgumentsOfEveryKindComeBackEqual) {
@@ -219,13 +221,15 @@ TEST_F(Calls, SmartPointersAndSerializableClasses) {
                                        std::make_shared<int>(4));
   EXPECT_EQ(*shared, 5);
   EXPECT_EQ(remotecall_fetch([](std::shared_ptr<int> p) { return p == nullptr; }, 2, std::shared_ptr<int>()), true);
-  EXPECT_EQ(remotecall_fetch([](const WithSerialize& w) { return WithSerialize(w.value() * 2); }, 2, WithSerialize(21)).value(), 42);
+  EXPECT_EQ(remotecall_fetch([](const WithSerialize& w) { return WithSerialize(w.value() * 2); }, 2, WithSerialize(21))
+                .value(),
+            42);
 }
 
 TEST_F(Calls, MoveOnlyArgumentsAndResults) {
   for (const Pid pid : {1, 2}) {
-    auto result =
-        remotecall_fetch([](std::unique_ptr<int> p) { return std::make_unique<int>(*p * 2); }, pid, std::make_unique<int>(8));
+    auto result = remotecall_fetch([](std::unique_ptr<int> p) { return std::make_unique<int>(*p * 2); }, pid,
+                                   std::make_unique<int>(8));
     EXPECT_EQ(*result, 16);
   }
 }
@@ -306,7 +310,8 @@ TEST_F(Calls, ArgumentThatDoesNotSerializeIsThrownByTheCallAndTheNextCallWorks) 
 // catalogue: 101
 TEST_F(Calls, ResultThatDoesNotSerializeIsARemoteExceptionAndTheNextCallWorks) {
   for (const Pid pid : {1, 2}) {
-    const auto error = thrown<RemoteException>([pid] { (void)remotecall_fetch([] { return ThrowsWhenSaved(); }, pid); });
+    const auto error =
+        thrown<RemoteException>([pid] { (void)remotecall_fetch([] { return ThrowsWhenSaved(); }, pid); });
     ASSERT_TRUE(error);
     EXPECT_EQ(error->pid(), pid);
     EXPECT_THROW((void)spawnat(pid, [] { return ThrowsWhenSaved(); }).fetch(), RemoteException);
@@ -314,7 +319,8 @@ TEST_F(Calls, ResultThatDoesNotSerializeIsARemoteExceptionAndTheNextCallWorks) {
   }
 }
 
-// -- pids ----------------------------------------------------------------------------------------------------------------------
+// -- pids
+// ----------------------------------------------------------------------------------------------------------------------
 
 // catalogue: 95
 TEST_F(Calls, UnknownPidsAreInvalidArguments) {
@@ -393,10 +399,11 @@ TEST_F(Calls, SpawnTakesTheLeastLoadedAndTiesInTurn) {
   for (const Pid pid : all) EXPECT_EQ(count[pid], 2) << pid;
 }
 
-// -- order and exclusion -------------------------------------------------------------------------------------------------------
+// -- order and exclusion
+// -------------------------------------------------------------------------------------------------------
 
-int counter = 0;          // NOLINT: a worker's global, as users have them
-std::vector<int> seen;    // NOLINT
+int counter = 0;        // NOLINT: a worker's global, as users have them
+std::vector<int> seen;  // NOLINT
 
 // catalogue: 104
 TEST_F(Calls, CallsOfOneThreadStartInOrder) {
@@ -466,7 +473,8 @@ TEST_F(Calls, ThousandConcurrentCallsFromEightThreads) {
   EXPECT_EQ(debug::calls_in_flight(1), 0U);
 }
 
-// -- nested and mutual -----------------------------------------------------------------------------------------------------------
+// -- nested and mutual
+// -----------------------------------------------------------------------------------------------------------
 
 // catalogue: 89, 90
 TEST_F(Calls, WorkersCallEachOtherAndTheMaster) {
@@ -512,11 +520,13 @@ TEST_F(Calls, FreshWorkersThatCallEachOtherAtOnceMakeOneConnection) {
   for (const Pid pid : fresh.pids()) {
     std::multiset<Pid> peers;
     for (const auto& link : debug::links(pid)) peers.insert(link.peer);
-    for (const Pid other : fresh.pids()) EXPECT_EQ(peers.count(other), other == pid ? 0U : 1U) << pid << " and " << other;
+    for (const Pid other : fresh.pids())
+      EXPECT_EQ(peers.count(other), other == pid ? 0U : 1U) << pid << " and " << other;
   }
 }
 
-// -- everywhere --------------------------------------------------------------------------------------------------------------------
+// -- everywhere
+// --------------------------------------------------------------------------------------------------------------------
 
 int mark = 0;  // NOLINT
 
@@ -567,9 +577,12 @@ std::vector<std::string> story;  // NOLINT
 // catalogue: 190
 TEST_F(Calls, EverywhereAlwaysReachesLateWorkersInOrder) {
   everywhere_always([](const std::string& word) { story.push_back(word); }, "first");
-  remotecall_fetch([] { everywhere_always([](const std::vector<int>& n) { story.push_back(std::to_string(n.size())); },
-                                          std::vector<int>(5000)); },
-                   2);
+  remotecall_fetch(
+      [] {
+        everywhere_always([](const std::vector<int>& n) { story.push_back(std::to_string(n.size())); },
+                          std::vector<int>(5000));
+      },
+      2);
   const std::vector<std::string> expected{"first", "5000"};
   EXPECT_EQ(story, expected);
   EXPECT_EQ(remotecall_fetch([] { return story; }, 3), expected);
@@ -598,7 +611,8 @@ TEST_F(Calls, EverywhereAlwaysThatThrowsOnALateWorkerFailsItsStart) {
   EXPECT_EQ(remotecall_fetch(&myid, again[0]), again[0]);
 }
 
-// -- failures of remote_do ----------------------------------------------------------------------------------------------------------
+// -- failures of remote_do
+// ----------------------------------------------------------------------------------------------------------
 
 // catalogue: 97, 98, 200
 TEST_F(Calls, FailuresOfRemoteDoAreLoggedWhereTheyHappen) {
@@ -612,14 +626,16 @@ TEST_F(Calls, FailuresOfRemoteDoAreLoggedWhereTheyHappen) {
   EXPECT_EQ(remotecall_fetch(&square, 2, 3), 9);
 }
 
-// -- deaths ---------------------------------------------------------------------------------------------------------------------------
+// -- deaths
+// ---------------------------------------------------------------------------------------------------------------------------
 
 // catalogue: 294, 297
 TEST_F(Calls, AWorkerThatDiesFailsTheCallsThatWaitForIt) {
   const OwnWorkers victim(1);
   const auto os_pid = remotecall_fetch([] { return static_cast<int>(::getpid()); }, victim[0]);
   const auto stuck = spawnat(victim[0], [] { std::this_thread::sleep_for(1h); });
-  const auto chained = spawnat(2, [](Pid pid) { remotecall_fetch([] { std::this_thread::sleep_for(1h); }, pid); }, victim[0]);
+  const auto chained =
+      spawnat(2, [](Pid pid) { remotecall_fetch([] { std::this_thread::sleep_for(1h); }, pid); }, victim[0]);
   ASSERT_TRUE(eventually([] { return debug::calls_in_flight(2) == 1; }));
   ASSERT_EQ(::kill(os_pid, SIGKILL), 0);
   EXPECT_THROW(stuck.fetch(patience), ProcessExitedException);

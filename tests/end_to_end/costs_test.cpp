@@ -32,7 +32,8 @@ namespace muster::test {
 struct Counts {
   int constructions = 0, copies = 0, moves = 0;
   friend std::ostream& operator<<(std::ostream& out, const Counts& counts) {
-    return out << counts.constructions << " constructions, " << counts.copies << " copies, " << counts.moves << " moves";
+    return out << counts.constructions << " constructions, " << counts.copies << " copies, " << counts.moves
+               << " moves";
   }
 };
 
@@ -110,7 +111,8 @@ TEST_F(Costs, NothingIsCopiedThatNeedNotBe) {
   expect_no_copy("an argument by value", 0, 4, [&] { (void)remotecall_fetch(take_it, worker_, Counted(1)); });
   expect_no_copy("an argument by reference", 0, 3, [&] { (void)remotecall_fetch(look_at_it, worker_, Counted(1)); });
   const Counted kept(1);
-  expect_no_copy("an lvalue, which is written as it stands", 0, 4, [&] { (void)remotecall_fetch(take_it, worker_, kept); });
+  expect_no_copy("an lvalue, which is written as it stands", 0, 4,
+                 [&] { (void)remotecall_fetch(take_it, worker_, kept); });
   expect_no_copy("a result", 4, 1, [&] { (void)remotecall_fetch(make_it, worker_, 1); });
   expect_no_copy("a result taken out of its future", 4, 1, [&] { (void)spawnat(worker_, make_it, 1).take(); });
   expect_no_copy("an argument of a call to oneself", 4, 0, [&] { (void)remotecall_fetch(take_it, 1, Counted(1)); });
@@ -126,7 +128,8 @@ TEST_F(Costs, AFetchedFutureKeepsItsValueAndGivesACopy) {
 TEST_F(Costs, Allocations) {
   const auto expect_at_most = [&](const char* name, double limit_here, double limit_there, auto&& call) {
     const double here = allocations_of([] { return allocations.load(); }, call);
-    const double there = allocations_of([&] { return remotecall_fetch([] { return allocations.load(); }, worker_); }, call);
+    const double there =
+        allocations_of([&] { return remotecall_fetch([] { return allocations.load(); }, worker_); }, call);
     EXPECT_LE(here, limit_here + rare) << name << ", on the caller";
     EXPECT_LE(there, limit_there + rare) << name << ", on the worker";
   };

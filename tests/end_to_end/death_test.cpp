@@ -13,8 +13,8 @@
 #include <optional>
 #include <sstream>
 
-/// A master that calls exit() while its session is open, as one does here, leaves threads that nobody can join any more.
-/// Read by ThreadSanitizer, where it is there.
+/// A master that calls exit() while its session is open, as one does here, leaves threads that nobody can join any
+/// more. Read by ThreadSanitizer, where it is there.
 extern "C" const char* __tsan_default_options() { return "report_thread_leaks=0"; }  // NOLINT: its name
 
 namespace muster::testing {

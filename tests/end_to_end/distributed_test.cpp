@@ -189,7 +189,8 @@ TEST_F(Distributed, CancelsTheOtherPartsOfAFailedReduction) {
   EXPECT_THROW(muster::distributed_reduce(std::plus<>{}, IndexRange{0, 3}, f), muster::RemoteException);
   EXPECT_LT(std::chrono::steady_clock::now() - before, 30s);
   const auto deadline = std::chrono::steady_clock::now() + 10s;
-  while (trace.count("cancelled") < 2 && std::chrono::steady_clock::now() < deadline) muster::this_task::sleep_for(10ms);
+  while (trace.count("cancelled") < 2 && std::chrono::steady_clock::now() < deadline)
+    muster::this_task::sleep_for(10ms);
   EXPECT_EQ(trace.count("cancelled"), 2U);
 }
 

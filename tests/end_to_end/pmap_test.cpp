@@ -5,6 +5,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
 #include <signal.h>
 
 #include <forward_list>
@@ -62,7 +63,8 @@ struct Counted {
   }
 };
 
-// -- input and results -----------------------------------------------------------------------------------------------------------
+// -- input and results
+// -----------------------------------------------------------------------------------------------------------
 
 // catalogue: 235
 TEST_F(Pmap, GivesResultsInOrder) {
@@ -82,7 +84,8 @@ TEST_F(Pmap, TakesEveryKindOfRange) {
   EXPECT_EQ(pmap(twice, std::forward_list<int>(lvalue.begin(), lvalue.end())), twice_all(10));
   std::istringstream text("0 1 2 3 4");
   EXPECT_EQ(pmap(twice, std::views::istream<int>(text)), twice_all(5));
-  EXPECT_EQ(pmap([](char c) { return static_cast<char>(c - 'a' + 'A'); }, std::string("abc")), (std::vector<char>{'A', 'B', 'C'}));
+  EXPECT_EQ(pmap([](char c) { return static_cast<char>(c - 'a' + 'A'); }, std::string("abc")),
+            (std::vector<char>{'A', 'B', 'C'}));
   EXPECT_EQ(pmap([](bool b) { return !b; }, std::vector<bool>{true, false}), (std::vector<bool>{false, true}));
   EXPECT_EQ(pmap([](const std::pair<const int, std::string>& entry) { return entry.second; },
                  std::map<int, std::string>{{1, "a"}, {2, "b"}}),
@@ -107,7 +110,8 @@ TEST_F(Pmap, AnEmptyRangeGivesNothing) {
 
 TEST_F(Pmap, FunctionsWithoutResult) {
   const Trace trace;
-  const auto f = muster::bind_front([](const std::string& path, int x) { add_line(path, std::to_string(x)); }, trace.path());
+  const auto f =
+      muster::bind_front([](const std::string& path, int x) { add_line(path, std::to_string(x)); }, trace.path());
   static_assert(std::is_void_v<decltype(pmap(f, numbers(1)))>);
   pmap(f, numbers(20));
   EXPECT_EQ(trace.lines().size(), 20U);
@@ -145,13 +149,15 @@ TEST_F(Pmap, ElementsAndResultsNeedNoCopiesOrDefaults) {
   std::vector<std::unique_ptr<int>> elements;
   for (int i = 0; i < 5; ++i) elements.push_back(std::make_unique<int>(i));
   for (const int batch : {1, 2}) {
-    const auto results =
-        pmap([](std::unique_ptr<int> x) { return std::make_unique<int>(2 * *x); }, elements, PmapOptions{.batch_size = batch});
+    const auto results = pmap([](std::unique_ptr<int> x) { return std::make_unique<int>(2 * *x); }, elements,
+                              PmapOptions{.batch_size = batch});
     for (int i = 0; i < 5; ++i) EXPECT_EQ(*results[static_cast<std::size_t>(i)], 2 * i);
     const auto opaque = pmap([](int x) { return Opaque(x); }, numbers(5), PmapOptions{.batch_size = batch});
     EXPECT_EQ(opaque.back().value(), 4);
   }
-  EXPECT_EQ(pmap([](const Opaque& opaque) { return opaque.value(); }, pmap([](int x) { return Opaque(x); }, numbers(3))), numbers(3));
+  EXPECT_EQ(
+      pmap([](const Opaque& opaque) { return opaque.value(); }, pmap([](int x) { return Opaque(x); }, numbers(3))),
+      numbers(3));
   for (auto&& [index, value] : pmap_unordered([](int x) { return std::make_unique<int>(x); }, numbers(5)))
     EXPECT_EQ(static_cast<std::size_t>(*value), index);
 }
@@ -162,7 +168,8 @@ TEST_F(Pmap, LargeElementsAndResults) {
     for (double& x : block) x += 1;
     return block;
   };
-  for (const auto& block : pmap(f, blocks)) EXPECT_DOUBLE_EQ(std::accumulate(block.begin(), block.end(), 0.0), 100'000.0);
+  for (const auto& block : pmap(f, blocks))
+    EXPECT_DOUBLE_EQ(std::accumulate(block.begin(), block.end(), 0.0), 100'000.0);
   for (const auto& block : pmap(f, blocks, PmapOptions{.batch_size = 3}))
     EXPECT_DOUBLE_EQ(std::accumulate(block.begin(), block.end(), 0.0), 100'000.0);
 }
@@ -224,11 +231,13 @@ TEST_F(Pmap, AFailingInputEndsIt) {
   EXPECT_THROW(pmap(twice, input), std::domain_error);
 }
 
-// -- batches ---------------------------------------------------------------------------------------------------------------------
+// -- batches
+// ---------------------------------------------------------------------------------------------------------------------
 
 // catalogue: 255
 TEST_F(Pmap, Batches) {
-  for (const int size : {2, 7, 100, 5000}) EXPECT_EQ(pmap(twice, numbers(1000), PmapOptions{.batch_size = size}), twice_all(1000));
+  for (const int size : {2, 7, 100, 5000})
+    EXPECT_EQ(pmap(twice, numbers(1000), PmapOptions{.batch_size = size}), twice_all(1000));
   EXPECT_EQ(pmap(twice, numbers(20'000), PmapOptions{.batch_size = muster::Auto}), twice_all(20'000));
   EXPECT_THROW(pmap(twice, numbers(3), PmapOptions{.batch_size = 0}), std::invalid_argument);
   EXPECT_THROW(pmap_unordered(twice, numbers(3), PmapOptions{.batch_size = -2}), std::invalid_argument);
@@ -248,7 +257,8 @@ TEST_F(Pmap, ABatchIsOneCall) {
   EXPECT_LE(messages() - before, 10U + 5U);
 }
 
-// -- captured values -------------------------------------------------------------------------------------------------------------
+// -- captured values
+// -------------------------------------------------------------------------------------------------------------
 
 TEST_F(Pmap, CapturedValuesGoToAWorkerOnce) {
   const auto f = muster::bind_front(
@@ -264,14 +274,16 @@ TEST_F(Pmap, CapturedValuesGoToAWorkerOnce) {
   };
   for (const int batch : {1, 4}) {
     auto before = reads_there();
-    for (const auto& [pid, reads] : pmap(f, numbers(40), PmapOptions{.batch_size = batch})) EXPECT_EQ(reads, before[pid] + 1);
+    for (const auto& [pid, reads] : pmap(f, numbers(40), PmapOptions{.batch_size = batch}))
+      EXPECT_EQ(reads, before[pid] + 1);
   }
 }
 
 // catalogue: 182, 244
 TEST_F(Pmap, LargeCapturedArraysCrossEachConnectionOnce) {
   const std::vector<double> large(1'000'000, 1.0);
-  const auto f = muster::bind_front([](const std::vector<double>& values, int i) { return values[static_cast<std::size_t>(i)]; }, large);
+  const auto f = muster::bind_front(
+      [](const std::vector<double>& values, int i) { return values[static_cast<std::size_t>(i)]; }, large);
   const auto sent = [] {
     std::uint64_t bytes = 0;
     for (const auto& link : muster::debug::links(1)) bytes += link.bytes_sent;
@@ -285,11 +297,13 @@ TEST_F(Pmap, LargeCapturedArraysCrossEachConnectionOnce) {
 
 TEST_F(Pmap, CapturedFuturesWork) {
   const auto future = muster::spawn([] { return std::string("there"); });
-  const auto f = muster::bind_front([](const muster::Future<std::string>& known, int x) { return known.fetch() + std::to_string(x); }, future);
+  const auto f = muster::bind_front(
+      [](const muster::Future<std::string>& known, int x) { return known.fetch() + std::to_string(x); }, future);
   EXPECT_EQ(pmap(f, numbers(2)), (std::vector<std::string>{"there0", "there1"}));
 }
 
-// -- failures --------------------------------------------------------------------------------------------------------------------
+// -- failures
+// --------------------------------------------------------------------------------------------------------------------
 
 int odd_only(int x) {
   if (x % 2 == 0) throw std::runtime_error("even: " + std::to_string(x));
@@ -402,8 +416,9 @@ TEST_F(Pmap, RetryCheckSeesAttemptAndFailureOnTheCaller) {
     }
     return attempt < 2;
   };
-  EXPECT_THROW(pmap(odd_only, std::vector<int>{0}, PmapOptions{.retry_delays = {0ms, 0ms, 0ms, 0ms}, .retry_check = check}),
-               muster::RemoteException);
+  EXPECT_THROW(
+      pmap(odd_only, std::vector<int>{0}, PmapOptions{.retry_delays = {0ms, 0ms, 0ms, 0ms}, .retry_check = check}),
+      muster::RemoteException);
   EXPECT_EQ(attempts, (std::vector<int>{1, 2}));
 }
 
@@ -430,8 +445,9 @@ TEST_F(Pmap, OnErrorComesAfterTheRetries) {
         throw std::runtime_error("no");
       },
       trace.path());
-  const auto all = pmap(f, numbers(2),
-                        PmapOptions{.on_error = [](const std::exception_ptr&) { return "replaced"; }, .retry_delays = {1ms, 1ms}});
+  const auto all =
+      pmap(f, numbers(2),
+           PmapOptions{.on_error = [](const std::exception_ptr&) { return "replaced"; }, .retry_delays = {1ms, 1ms}});
   EXPECT_EQ(all, (std::vector<std::string>{"replaced", "replaced"}));
   EXPECT_EQ(trace.lines().size(), 6U);
 }
@@ -441,7 +457,8 @@ TEST_F(Pmap, AHandlerThatThrowsEndsIt) {
   for (int i = 0; i < 20; ++i)  // others of the map end at the same time, or not
     EXPECT_THROW(pmap(odd_only, numbers(100), PmapOptions{.on_error = handler}), std::logic_error);
   const auto check = [](int, const std::exception_ptr&) -> bool { throw std::domain_error("enough"); };
-  EXPECT_THROW(pmap(odd_only, numbers(100), PmapOptions{.retry_delays = {1ms}, .retry_check = check}), std::domain_error);
+  EXPECT_THROW(pmap(odd_only, numbers(100), PmapOptions{.retry_delays = {1ms}, .retry_check = check}),
+               std::domain_error);
 }
 
 TEST_F(Pmap, EmptyHandlersAreAsIfAbsent) {
@@ -453,7 +470,9 @@ TEST_F(Pmap, EmptyHandlersAreAsIfAbsent) {
     return x;
   };
   EXPECT_EQ(pmap(f, numbers(10),
-                 PmapOptions{.on_error = none, .retry_delays = std::vector<std::chrono::nanoseconds>(1000, 1ms), .retry_check = no_check}),
+                 PmapOptions{.on_error = none,
+                             .retry_delays = std::vector<std::chrono::nanoseconds>(1000, 1ms),
+                             .retry_check = no_check}),
             numbers(10));
 }
 
@@ -514,11 +533,13 @@ TEST_F(Pmap, AnElementThatDoesNotSerializeIsAFailure) {
   std::vector<Unwritable> elements;
   for (int i = 0; i < 5; ++i) elements.push_back({i});
   EXPECT_THROW(pmap([](const Unwritable& x) { return x.value; }, elements), muster::SerializationError);
-  EXPECT_EQ(pmap([](const Unwritable& x) { return x.value; }, elements, PmapOptions{.on_error = [](const std::exception_ptr&) { return -1; }}),
+  EXPECT_EQ(pmap([](const Unwritable& x) { return x.value; }, elements,
+                 PmapOptions{.on_error = [](const std::exception_ptr&) { return -1; }}),
             (std::vector<int>{0, 1, 2, -1, 4}));
 }
 
-// -- time ------------------------------------------------------------------------------------------------------------------------
+// -- time
+// ------------------------------------------------------------------------------------------------------------------------
 
 TEST_F(Pmap, TheTimeoutIsOfTheWholeCall) {
   const Trace trace;
@@ -534,8 +555,9 @@ TEST_F(Pmap, TheTimeoutIsOfTheWholeCall) {
       },
       trace.path());
   const auto before = std::chrono::steady_clock::now();
-  EXPECT_THROW(pmap(f, numbers(3), PmapOptions{.on_error = [](const std::exception_ptr&) { return 0; }, .timeout = 100ms}),
-               muster::TimeoutError);
+  EXPECT_THROW(
+      pmap(f, numbers(3), PmapOptions{.on_error = [](const std::exception_ptr&) { return 0; }, .timeout = 100ms}),
+      muster::TimeoutError);
   EXPECT_LT(std::chrono::steady_clock::now() - before, 20s);
   EXPECT_TRUE(eventually([&] { return trace.lines().size() == 3; }));
   EXPECT_EQ(pmap(twice, numbers(10), PmapOptions{.timeout = 1min}), twice_all(10));
@@ -560,7 +582,8 @@ TEST_F(Pmap, WhatWaitsBehindASlowElementRunsElsewhere) {
   // The last of the input is sent before the worker is known to be slow; what lies behind the slow one is fetched back.
   const auto f = [](int x) {
     if (x == 0) std::this_thread::sleep_for(1s);
-    return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
+    return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now().time_since_epoch())
+        .count();
   };
   muster::WorkerPool pool({muster::workers()[0], muster::workers()[1]});
   const auto ended = pmap(f, numbers(8), PmapOptions{.pool = &pool});
@@ -627,7 +650,8 @@ TEST_F(Pmap, UnorderedThrowsWhileWalked) {
   EXPECT_GE(seen, 1);
 }
 
-// -- where it runs ---------------------------------------------------------------------------------------------------------------
+// -- where it runs
+// ---------------------------------------------------------------------------------------------------------------
 
 TEST_F(Pmap, NotDistributedRunsHere) {
   const auto pids = pmap([](int) { return muster::myid(); }, numbers(20), PmapOptions{.distributed = false});
@@ -655,8 +679,9 @@ TEST_F(Pmap, AnEmptyPoolHasNoActiveWorker) {
   muster::WorkerPool nobody({9999});
   const auto error = thrown<muster::Error>([&] { pmap(twice, numbers(3), PmapOptions{.pool = &nobody}); });
   EXPECT_THAT(error->what(), testing::HasSubstr("No active worker available in pool"));
-  EXPECT_EQ(pmap(twice, numbers(3), PmapOptions{.pool = &nobody, .on_error = [](const std::exception_ptr&) { return -1; }}),
-            std::vector<int>(3, -1));
+  EXPECT_EQ(
+      pmap(twice, numbers(3), PmapOptions{.pool = &nobody, .on_error = [](const std::exception_ptr&) { return -1; }}),
+      std::vector<int>(3, -1));
   EXPECT_TRUE(pmap(twice, numbers(0), PmapOptions{.pool = &nobody}).empty());
 }
 
@@ -768,7 +793,8 @@ TEST_F(Pmap, ShowsProgress) {
   EXPECT_EQ(testing::internal::GetCapturedStderr(), "") << "a short map writes nothing where there is no terminal";
 }
 
-// -- deaths ----------------------------------------------------------------------------------------------------------------------
+// -- deaths
+// ----------------------------------------------------------------------------------------------------------------------
 
 class PmapDeaths : public testing::TestWithParam<int> {
  protected:
@@ -787,7 +813,8 @@ int dies_once(const std::string& path, int deadly, int x) {
 // catalogue: 239
 TEST_P(PmapDeaths, AnElementWhoseWorkerDiedRunsElsewhere) {
   const Trace trace;
-  EXPECT_EQ(pmap(muster::bind_front(dies_once, trace.path(), 7), numbers(40), PmapOptions{.batch_size = GetParam()}), twice_all(40));
+  EXPECT_EQ(pmap(muster::bind_front(dies_once, trace.path(), 7), numbers(40), PmapOptions{.batch_size = GetParam()}),
+            twice_all(40));
   EXPECT_EQ(trace.count("died"), 1U);
 }
 
@@ -812,14 +839,15 @@ TEST_P(PmapDeaths, APoisonousElementFailsAfterMaxRestarts) {
 
 // catalogue: 238, 239
 TEST_P(PmapDeaths, OnErrorReplacesThePoisonousElementOnly) {
-  const auto results = pmap(poison, numbers(20),
-                            PmapOptions{.batch_size = GetParam(),
-                                        .on_error =
-                                            [](const std::exception_ptr& failure) {
-                                              EXPECT_THROW(std::rethrow_exception(failure), muster::ProcessExitedException);
-                                              return -1;
-                                            },
-                                        .max_restarts = 0});
+  const auto results =
+      pmap(poison, numbers(20),
+           PmapOptions{.batch_size = GetParam(),
+                       .on_error =
+                           [](const std::exception_ptr& failure) {
+                             EXPECT_THROW(std::rethrow_exception(failure), muster::ProcessExitedException);
+                             return -1;
+                           },
+                       .max_restarts = 0});
   for (int i = 0; i < 20; ++i) EXPECT_EQ(results[static_cast<std::size_t>(i)], i == 5 ? -1 : i);
 }
 
@@ -891,7 +919,8 @@ TEST_F(Pmap, WhenTheLastWorkerOfThePoolDiesItFails) {
 TEST_F(Pmap, NothingIsKeptAfterwards) {
   const auto kept = [] {
     std::size_t count = 0;
-    for (const int pid : muster::procs()) count += muster::debug::values_owned(pid) + muster::debug::calls_in_flight(pid);
+    for (const int pid : muster::procs())
+      count += muster::debug::values_owned(pid) + muster::debug::calls_in_flight(pid);
     return count;
   };
   const auto large = std::vector<double>(10'000, 1.0);

@@ -29,7 +29,8 @@ void compute(std::chrono::nanoseconds duration) {
   }
 }
 
-// -- coroutines ---------------------------------------------------------------------------------------------------------------
+// -- coroutines
+// ---------------------------------------------------------------------------------------------------------------
 
 Task<int> plus_one(Future<int> a) { co_return co_await a + 1; }
 
@@ -79,7 +80,8 @@ TEST_F(Tasks, CoroutinesHoldNoSlotWhileTheyWait) {
                   int threads = 0;
                   std::FILE* const file = std::fopen("/proc/self/status", "r");
                   char line[256];
-                  while (std::fgets(line, sizeof line, file) != nullptr) (void)std::sscanf(line, "Threads: %d", &threads);
+                  while (std::fgets(line, sizeof line, file) != nullptr)
+                    (void)std::sscanf(line, "Threads: %d", &threads);
                   std::fclose(file);
                   return threads;
                 },
@@ -93,7 +95,8 @@ TEST_F(Tasks, LambdaCoroutinesKeepTheirCapturesAndArguments) {
   int k = 3;
   const Future<int> a(3);
   const auto task = spawnat(
-      2, [k](const std::string& text, Future<int> f) -> Task<std::string> {
+      2,
+      [k](const std::string& text, Future<int> f) -> Task<std::string> {
         const int n = co_await f;
         co_return text + std::to_string(n * k);
       },
@@ -101,11 +104,13 @@ TEST_F(Tasks, LambdaCoroutinesKeepTheirCapturesAndArguments) {
   EXPECT_FALSE(task.wait_for(5ms));
   a.put(5);
   EXPECT_EQ(task.fetch(patience), std::string(100, 'x') + "15");
-  const auto bound = spawnat(2, bind_front([](const std::vector<int>& v, Future<int> f) -> Task<std::size_t> {
-                                             const auto n = static_cast<std::size_t>(co_await f);
-                                             co_return v.size() + n;
-                                           },
-                                           std::vector<int>(1000)),
+  const auto bound = spawnat(2,
+                             bind_front(
+                                 [](const std::vector<int>& v, Future<int> f) -> Task<std::size_t> {
+                                   const auto n = static_cast<std::size_t>(co_await f);
+                                   co_return v.size() + n;
+                                 },
+                                 std::vector<int>(1000)),
                              a);
   EXPECT_EQ(bound.fetch(patience), 1005U);
 }
@@ -119,7 +124,8 @@ TEST_F(Tasks, CoroutinesPassFailuresOn) {
     EXPECT_EQ(error->pid(), pid);
     EXPECT_TRUE(error->is<RemoteException>());
     const auto caught = spawnat(
-        pid, [](Future<int> f) -> Task<bool> {
+        pid,
+        [](Future<int> f) -> Task<bool> {
           try {
             (void)co_await f;
           } catch (const RemoteException& e) {
@@ -130,7 +136,8 @@ TEST_F(Tasks, CoroutinesPassFailuresOn) {
         failing);
     EXPECT_TRUE(caught.fetch(patience));
     const auto thrower = spawnat(
-        pid, [](Future<int> f) -> Task<int> {
+        pid,
+        [](Future<int> f) -> Task<int> {
           (void)f;
           throw std::invalid_argument("at once");
           co_return 1;
@@ -145,7 +152,7 @@ TEST_F(Tasks, CoroutinesAwaitMoveOnlyValuesAndLargeOnes) {
     auto pointer = co_await spawnat(3, [] { return std::make_unique<double>(1.5); });
     const auto numbers = co_await spawnat(3, [] { return std::vector<double>(100'000, 2.0); });
     co_await spawnat(1, [] {});
-    co_return *pointer * numbers.back();
+    co_return *pointer* numbers.back();
   });
   EXPECT_EQ(task.fetch(patience), 3.0);
 }
@@ -165,7 +172,8 @@ TEST_F(Tasks, SuspendedCoroutinesAreCancelled) {
     const Future<int> never(3);
     const Future<int> told;
     const auto task = spawnat(
-        pid, [](Future<int> f, Future<int> tell) -> Task<int> {
+        pid,
+        [](Future<int> f, Future<int> tell) -> Task<int> {
           try {
             co_return co_await f;
           } catch (const CancelledError&) {
@@ -192,9 +200,13 @@ TEST_F(Tasks, SuspendedCoroutinesEndAtTheirDeadline) {
   }
   EXPECT_THROW((void)task->fetch(patience), TimeoutError);
   const auto own = spawnat(
-      2, [](Future<int> f) -> Task<int> {
+      2,
+      [](Future<int> f) -> Task<int> {
         const DeadlineScope inner(50ms);
-        (void)co_await spawnat(3, [] { this_task::sleep_for(5ms); return 1; });  // the scope goes on with the coroutine
+        (void)co_await spawnat(3, [] {
+          this_task::sleep_for(5ms);
+          return 1;
+        });  // the scope goes on with the coroutine
         co_return co_await f;
       },
       never);
@@ -203,7 +215,8 @@ TEST_F(Tasks, SuspendedCoroutinesEndAtTheirDeadline) {
   for (int i = 0; i < 8; ++i) EXPECT_FALSE(remotecall_fetch([] { return this_task::deadline().has_value(); }, 2));
 }
 
-// -- cancel ------------------------------------------------------------------------------------------------------------------------
+// -- cancel
+// ------------------------------------------------------------------------------------------------------------------------
 
 std::atomic<int> started{0};  // NOLINT
 
@@ -236,7 +249,8 @@ void cancel_running(Body body) {
     const Future<int> begun;
     const Future<bool> ended;
     const auto task = spawnat(
-        pid, [](auto inner, const Future<int>& b) {
+        pid,
+        [](auto inner, const Future<int>& b) {
           started = 1;
           b.put(1);
           const SaysItEnded at_end;
@@ -290,15 +304,19 @@ TEST_F(Tasks, CancelFromAThirdProcess) {
 TEST_F(Tasks, DroppingTheHandleDoesNotCancel) {
   const Future<int> done;
   {
-    (void)spawnat(2, [](const Future<int>& f) {
-      this_task::sleep_for(20ms);
-      f.put(1);
-    }, done);
+    (void)spawnat(
+        2,
+        [](const Future<int>& f) {
+          this_task::sleep_for(20ms);
+          f.put(1);
+        },
+        done);
   }
   EXPECT_EQ(done.fetch(patience), 1);
 }
 
-// -- interrupt ------------------------------------------------------------------------------------------------------------------------
+// -- interrupt
+// ------------------------------------------------------------------------------------------------------------------------
 
 // catalogue: 301
 TEST_F(Tasks, InterruptStopsWhatRuns) {
@@ -323,7 +341,8 @@ TEST_F(Tasks, InterruptStopsWhatRuns) {
   EXPECT_THROW(remotecall_fetch([] { interrupt(); }, 2), RemoteException);
 }
 
-// -- deadlines ------------------------------------------------------------------------------------------------------------------------
+// -- deadlines
+// ------------------------------------------------------------------------------------------------------------------------
 
 TEST_F(Tasks, DeadlineScopesBoundEveryCallAndNest) {
   const Future<int> never(2);
@@ -391,7 +410,8 @@ TEST_F(Tasks, AnExpiredDeadlineDoesNotSpoilTheFuture) {
   EXPECT_EQ(later.fetch(patience), 2);
 }
 
-// -- outside of tasks -------------------------------------------------------------------------------------------------------------------
+// -- outside of tasks
+// -------------------------------------------------------------------------------------------------------------------
 
 TEST_F(Tasks, OutsideATask) {
   EXPECT_FALSE(this_task::stop_token().stop_requested());
@@ -401,7 +421,8 @@ TEST_F(Tasks, OutsideATask) {
   EXPECT_GE(Steady::now() - begin, 20ms);
 }
 
-// -- who runs meanwhile ---------------------------------------------------------------------------------------------------------------------
+// -- who runs meanwhile
+// ---------------------------------------------------------------------------------------------------------------------
 
 // catalogue: 102
 TEST_F(Tasks, ATaskThatSleepsLetsOthersRun) {
@@ -429,8 +450,9 @@ TEST_F(Tasks, AComputationDelaysNoOtherTraffic) {
   const Future<int> slot(pid);
   constexpr auto busy_for = 3s;
   const auto begin = Steady::now();
-  const auto busy = spawnat(pid, [](long ns) { compute(std::chrono::nanoseconds(ns)); },
-                            static_cast<long>(std::chrono::nanoseconds(busy_for).count()));
+  const auto busy = spawnat(
+      pid, [](long ns) { compute(std::chrono::nanoseconds(ns)); },
+      static_cast<long>(std::chrono::nanoseconds(busy_for).count()));
   EXPECT_FALSE(slot.isready());
   slot.put(1);
   EXPECT_EQ(remotecall_fetch([](const Future<int>& f) { return f.fetch(); }, 2, slot), 1);

@@ -3,11 +3,13 @@
 ///
 ///     soak --seconds 600 --threads 8 --workers 4 --seed 1
 ///
-/// Each result is checked. A call may fail only by a death that did happen. Whoever makes no progress for a minute, whatever
-/// it waits for, ends the soak. At its end nothing may be left: no process, no descriptor, no value kept, no memory to speak of.
+/// Each result is checked. A call may fail only by a death that did happen. Whoever makes no progress for a minute,
+/// whatever it waits for, ends the soak. At its end nothing may be left: no process, no descriptor, no value kept, no
+/// memory to speak of.
 #include <muster/muster.hpp>
 
 #include <CLI/CLI.hpp>
+
 #include <signal.h>
 #include <unistd.h>
 
@@ -33,7 +35,7 @@ using Clock = std::chrono::steady_clock;
 using muster::Pid;
 
 constexpr std::size_t files_for_backtraces = 8;  ///< opened when the first of each library is met, and kept
-constexpr auto patience = 60s;  ///< for one operation, workers' starts included
+constexpr auto patience = 60s;                   ///< for one operation, workers' starts included
 
 [[noreturn]] void give_up(const std::string& what) {
   std::fprintf(stderr, "soak: %s\n", what.c_str());
@@ -41,10 +43,12 @@ constexpr auto patience = 60s;  ///< for one operation, workers' starts included
   std::abort();  // a core dump or a debugger shows who waits where
 }
 
-// -- what is run on workers --------------------------------------------------------------------------------------------
+// -- what is run on workers
+// --------------------------------------------------------------------------------------------
 
 std::uint64_t checksum(const std::vector<std::uint64_t>& values) {
-  return std::accumulate(values.begin(), values.end(), std::uint64_t{17}, [](auto sum, auto value) { return sum * 31 + value; });
+  return std::accumulate(values.begin(), values.end(), std::uint64_t{17},
+                         [](auto sum, auto value) { return sum * 31 + value; });
 }
 std::vector<std::uint64_t> numbers(std::uint64_t first, std::size_t count) {
   std::vector<std::uint64_t> all(count);
@@ -63,7 +67,8 @@ void multiply_all(const muster::RemoteChannel<int>& work, const muster::RemoteCh
 }
 std::uint64_t checksum_of(const muster::Future<std::vector<std::uint64_t>>& values) { return checksum(values.fetch()); }
 
-// -- one thread ----------------------------------------------------------------------------------------------------------
+// -- one thread
+// ----------------------------------------------------------------------------------------------------------
 
 /// What a thread is at, for the watchdog.
 struct Activity {
@@ -89,12 +94,21 @@ class Soaker {
       const char* name;
       Operation run;
     };
-    static constexpr Named operations[] = {
-        {"fetch", &Soaker::fetch},     {"large arrays", &Soaker::large_arrays}, {"pipeline", &Soaker::pipeline},
-        {"nested", &Soaker::nested},   {"refused", &Soaker::refused},           {"future travels", &Soaker::future_travels},
-        {"cancel", &Soaker::cancel},   {"map", &Soaker::map},                   {"unordered", &Soaker::unordered},
-        {"reduce", &Soaker::reduce},   {"promise", &Soaker::promise},           {"timed wait", &Soaker::timed_wait},
-        {"everyone", &Soaker::everyone}, {"channel", &Soaker::channel},           {"lost channel", &Soaker::lost_channel}};
+    static constexpr Named operations[] = {{"fetch", &Soaker::fetch},
+                                           {"large arrays", &Soaker::large_arrays},
+                                           {"pipeline", &Soaker::pipeline},
+                                           {"nested", &Soaker::nested},
+                                           {"refused", &Soaker::refused},
+                                           {"future travels", &Soaker::future_travels},
+                                           {"cancel", &Soaker::cancel},
+                                           {"map", &Soaker::map},
+                                           {"unordered", &Soaker::unordered},
+                                           {"reduce", &Soaker::reduce},
+                                           {"promise", &Soaker::promise},
+                                           {"timed wait", &Soaker::timed_wait},
+                                           {"everyone", &Soaker::everyone},
+                                           {"channel", &Soaker::channel},
+                                           {"lost channel", &Soaker::lost_channel}};
     const Named& operation = operations[below(std::size(operations))];
     at(operation.name);
     try {
@@ -177,7 +191,8 @@ class Soaker {
   }
 
   void reduce() {
-    const auto sum = muster::distributed_reduce(std::plus<>(), muster::IndexRange{0, 1000}, [](std::size_t i) { return i; });
+    const auto sum =
+        muster::distributed_reduce(std::plus<>(), muster::IndexRange{0, 1000}, [](std::size_t i) { return i; });
     expect(sum == 499'500);
   }
 
@@ -227,7 +242,8 @@ class Soaker {
     expect(lost == takers.size() || all.size() + lost >= 40);
   }
 
-  void put_while_somebody_takes(const muster::RemoteChannel<int>& work, int item, const std::vector<muster::Future<void>>& takers) {
+  void put_while_somebody_takes(const muster::RemoteChannel<int>& work, int item,
+                                const std::vector<muster::Future<void>>& takers) {
     for (;;) {
       try {
         return work.put(item, 100ms);
@@ -269,7 +285,8 @@ class Soaker {
   std::mt19937_64 random_;
 };
 
-// -- what happens to the workers ---------------------------------------------------------------------------------------
+// -- what happens to the workers
+// ---------------------------------------------------------------------------------------
 
 void trouble(Clock::time_point end, std::size_t workers, std::uint64_t seed, Activity& activity) {
   std::mt19937_64 random(seed);
@@ -296,7 +313,8 @@ void trouble(Clock::time_point end, std::size_t workers, std::uint64_t seed, Act
   activity.what = "end";
 }
 
-// -- what is left --------------------------------------------------------------------------------------------------------
+// -- what is left
+// --------------------------------------------------------------------------------------------------------
 
 std::size_t open_descriptors() {
   const auto all = std::filesystem::directory_iterator("/proc/self/fd");
@@ -367,12 +385,14 @@ int main(int argc, char** argv) {
 
   double settled_memory = 0;
   for (auto report = start + 10s;;) {
-    const bool over = std::all_of(activities.begin(), activities.end(), [](const Activity& a) { return a.what.load() == std::string("end"); });
+    const bool over = std::all_of(activities.begin(), activities.end(),
+                                  [](const Activity& a) { return a.what.load() == std::string("end"); });
     if (over) break;
     std::this_thread::sleep_for(100ms);
     const auto now = Clock::now();
     for (const Activity& activity : activities)
-      if (now.time_since_epoch() - Clock::duration(activity.since.load()) > patience && activity.what.load() != std::string("end"))
+      if (now.time_since_epoch() - Clock::duration(activity.since.load()) > patience &&
+          activity.what.load() != std::string("end"))
         give_up(std::string("no progress for a minute: ") + activity.what.load());
     if (settled_memory == 0 && now - start > std::chrono::seconds(seconds) / 4) settled_memory = resident_memory();
     if (now < report) continue;
@@ -396,9 +416,11 @@ int main(int argc, char** argv) {
   const bool closed = eventually([&] { return open_descriptors() <= descriptors + files_for_backtraces; }, 5s);
   must(closed, std::to_string(descriptors) + " descriptors were open at the start, now:" + descriptor_list());
   must(eventually([&] { return muster::debug::values_owned(1) <= values; }, 30s),
-       std::to_string(muster::debug::values_owned(1)) + " values are still kept, " + std::to_string(values) + " at the start");
-  must(resident_memory() < settled_memory * 1.2 + 16,
-       std::to_string(resident_memory()) + " MiB of memory, after " + std::to_string(settled_memory) + " MiB at a quarter of the time");
+       std::to_string(muster::debug::values_owned(1)) + " values are still kept, " + std::to_string(values) +
+           " at the start");
+  must(resident_memory() < settled_memory * 1.2 + 16, std::to_string(resident_memory()) + " MiB of memory, after " +
+                                                          std::to_string(settled_memory) +
+                                                          " MiB at a quarter of the time");
   std::printf("soak: %s\n", failures == 0 ? "all results right, nothing left" : "failed");
   return failures == 0 ? 0 : 1;
 }

@@ -69,7 +69,8 @@ class CallsTest : public testing::Test {
 
   PieceOfProcess& at(Pid pid) { return *all.at(pid); }
   Calls& calls(Pid pid) { return at(pid).calls(); }
-  CorePointer start(Pid from, Pid to, const Body& body, Returns returns = Returns::small, std::vector<CorePointer> handles = {}) {
+  CorePointer start(Pid from, Pid to, const Body& body, Returns returns = Returns::small,
+                    std::vector<CorePointer> handles = {}) {
     Payload payload = naming(body);
     for (auto& core : handles) {
       (void)core->prepare_to_send();
@@ -90,7 +91,8 @@ class CallsTest : public testing::Test {
   std::map<Pid, std::unique_ptr<PieceOfProcess>> all;
 };
 
-// -- calls -------------------------------------------------------------------------------------------------------------------------
+// -- calls
+// -------------------------------------------------------------------------------------------------------------------------
 
 TEST_F(CallsTest, ACallIsAnsweredWithItsValue) {
   const Body body = [](TaskRun& run) { run.complete(bytes(3, 7)); };
@@ -205,7 +207,8 @@ TEST_F(CallsTest, SpawnPassesOverAProcessThatJustDied) {
   death.join();
 }
 
-// -- values filled by hand ----------------------------------------------------------------------------------------------------------
+// -- values filled by hand
+// ----------------------------------------------------------------------------------------------------------
 
 TEST_F(CallsTest, PromisesAreFilledOnce) {
   for (const Pid where : {1, 2}) {
@@ -219,7 +222,8 @@ TEST_F(CallsTest, PromisesAreFilledOnce) {
 }
 
 TEST_F(CallsTest, HandlesInARefusedValueAreDestroyedWithoutHarm) {
-  // A second put is refused by the owner, who then drops what came with it: handles, whose release needs the owner's lock.
+  // A second put is refused by the owner, who then drops what came with it: handles, whose release needs the owner's
+  // lock.
   const auto inner = calls(1).make_promise(2);
   const auto promise = calls(1).make_promise(2);
   const Body fill = [&](TaskRun& run) {
@@ -245,10 +249,11 @@ TEST_F(CallsTest, WhoGivesUpWaitingLeavesNothing) {
   }
 }
 
-// -- handles sent before the answer came: every order ---------------------------------------------------------------------------------
+// -- handles sent before the answer came: every order
+// ---------------------------------------------------------------------------------
 
-/// Process 1 starts a task on 2 and, while it is pending, sends its future to 3, which fetches it. What travels is held back and let
-/// in in one order out of all.
+/// Process 1 starts a task on 2 and, while it is pending, sends its future to 3, which fetches it. What travels is held
+/// back and let in in one order out of all.
 class Orders : public CallsTest {
  protected:
   void one_order(const std::vector<int>& order, std::size_t size, bool fails, bool dropped) {
@@ -357,7 +362,8 @@ TEST_F(CallsTest, TheCreatorDiesBeforeItsTaskEnds) {
   EXPECT_TRUE(eventually([&] { return calls(2).values_owned() == 0 && calls(3).values_owned() == 0; }));
 }
 
-// -- hostile messages ------------------------------------------------------------------------------------------------------------------
+// -- hostile messages
+// ------------------------------------------------------------------------------------------------------------------
 
 TEST_F(CallsTest, MessagesThatMakeNoSenseCloseTheirPeer) {
   struct Nonsense {
@@ -376,7 +382,8 @@ TEST_F(CallsTest, MessagesThatMakeNoSenseCloseTheirPeer) {
   all_nonsense.push_back({"a function out of turn", {.kind = MessageKind::define_code, .code = 5}, bytes(16, 0)});
   all_nonsense.push_back({"half a function", {.kind = MessageKind::define_code, .code = 0}, bytes(3, 0)});
   all_nonsense.push_back({"a failure of no bytes", {.kind = MessageKind::reply_failure, .number = 1}, {}});
-  all_nonsense.push_back({"an unknown request", {.kind = MessageKind::reference_request, .code = 99}, reference({1, 1})});
+  all_nonsense.push_back(
+      {"an unknown request", {.kind = MessageKind::reference_request, .code = 99}, reference({1, 1})});
   all_nonsense.push_back({"a request about nothing", {.kind = MessageKind::reference_request, .code = 1}, {}});
   all_nonsense.push_back({"more notes than bytes", {.kind = MessageKind::reference_notes, .code = 1000}, bytes(25, 0)});
   all_nonsense.push_back({"an unknown note", {.kind = MessageKind::reference_notes, .code = 1}, bytes(25, 9)});
@@ -385,10 +392,14 @@ TEST_F(CallsTest, MessagesThatMakeNoSenseCloseTheirPeer) {
   all_nonsense.push_back({"a value of somebody else's task", {.kind = MessageKind::fill}, reference({3, 1})});
   all_nonsense.push_back({"a fill of nothing", {.kind = MessageKind::fill}, {}});
   all_nonsense.push_back({"a request about no channel", {.kind = MessageKind::channel_request, .code = 3}, {}});
-  all_nonsense.push_back({"an unknown operation", {.kind = MessageKind::channel_request, .code = 9}, reference({8, 1})});
-  all_nonsense.push_back({"unknown flags", {.kind = MessageKind::channel_request, .flags = 2, .code = 3}, reference({8, 1})});
-  all_nonsense.push_back({"a channel in another's name", {.kind = MessageKind::channel_request, .code = 1}, reference({1, 1})});
-  all_nonsense.push_back({"a channel without a capacity", {.kind = MessageKind::channel_request, .code = 1}, reference({8, 1})});
+  all_nonsense.push_back(
+      {"an unknown operation", {.kind = MessageKind::channel_request, .code = 9}, reference({8, 1})});
+  all_nonsense.push_back(
+      {"unknown flags", {.kind = MessageKind::channel_request, .flags = 2, .code = 3}, reference({8, 1})});
+  all_nonsense.push_back(
+      {"a channel in another's name", {.kind = MessageKind::channel_request, .code = 1}, reference({1, 1})});
+  all_nonsense.push_back(
+      {"a channel without a capacity", {.kind = MessageKind::channel_request, .code = 1}, reference({8, 1})});
   all_nonsense.push_back({"an unknown word", {.kind = MessageKind::channel_word, .code = 4}, reference({8, 1})});
   all_nonsense.push_back({"a word about nothing", {.kind = MessageKind::channel_word, .code = 1}, {}});
   for (auto& one : all_nonsense) {
@@ -417,7 +428,8 @@ TEST_F(CallsTest, AnswersFromSomebodyElseCloseTheirPeer) {
   const auto core = start(1, 2, task);
   PieceOfProcess hostile(hub, 8);
   hostile.connect(at(1));
-  hostile.transport().send(*hostile.link_with(1), {.kind = MessageKind::reply_value, .number = core->id().number}, bytes(1, 66));
+  hostile.transport().send(*hostile.link_with(1), {.kind = MessageKind::reply_value, .number = core->id().number},
+                           bytes(1, 66));
   EXPECT_NE(at(1).reason_of_loss(8).find("answers a call"), std::string::npos);
   EXPECT_EQ(core->state(), FutureCore::State::pending);
   go.set_value();

@@ -1,6 +1,6 @@
 /// @file
-/// Several processes of a cluster in one program, as far as calls need them: real transports and executors over the memory lane,
-/// with a router that only knows who is there.
+/// Several processes of a cluster in one program, as far as calls need them: real transports and executors over the
+/// memory lane, with a router that only knows who is there.
 #pragma once
 
 #include "runtime/base/failure.hpp"

@@ -1,8 +1,8 @@
 #include "runtime/exec/executor.hpp"
 
-#include <muster/errors.hpp>
-
 #include "tests/runtime/exec/scripted_source.hpp"
+
+#include <muster/errors.hpp>
 
 #include <gtest/gtest.h>
 
@@ -56,7 +56,8 @@ class ExecutorTest : public testing::Test {
   std::optional<Executor> executor;
 };
 
-// -- running --------------------------------------------------------------------------------------------------------------------
+// -- running
+// --------------------------------------------------------------------------------------------------------------------
 
 TEST_F(ExecutorTest, RunsJobsInOrderWithOneSlot) {
   start();
@@ -154,7 +155,8 @@ TEST_F(ExecutorTest, WithdrawTakesWhatHasNotStarted) {
   EXPECT_FALSE(ran);
 }
 
-// -- leading ----------------------------------------------------------------------------------------------------------------------
+// -- leading
+// ----------------------------------------------------------------------------------------------------------------------
 
 TEST_F(ExecutorTest, ABlockedThreadReceivesItsOwnAnswer) {
   start();
@@ -233,7 +235,8 @@ TEST_F(ExecutorTest, NoWakeUpIsLostAmongManyWhoBlock) {
   EXPECT_EQ(events, 1400);
 }
 
-// -- blocking -----------------------------------------------------------------------------------------------------------------------
+// -- blocking
+// -----------------------------------------------------------------------------------------------------------------------
 
 TEST_F(ExecutorTest, ABlockedJobLetsOthersRun) {
   start();
@@ -344,7 +347,8 @@ TEST_F(ExecutorTest, WithoutASlotOthersRun) {
   EXPECT_TRUE(done.raised_in_time());
 }
 
-// -- the end ---------------------------------------------------------------------------------------------------------------------------
+// -- the end
+// ---------------------------------------------------------------------------------------------------------------------------
 
 TEST_F(ExecutorTest, StopWakesTheBlockedAndDropsTheQueued) {
   start();
@@ -407,7 +411,8 @@ TEST_F(ExecutorTest, StopWhileManyBlock) {
   }
 }
 
-// -- deadlines of scopes -----------------------------------------------------------------------------------------------------------------
+// -- deadlines of scopes
+// -----------------------------------------------------------------------------------------------------------------
 
 TEST_F(ExecutorTest, AScopesDeadlineDoesNotOutliveItsJob) {
   start();
