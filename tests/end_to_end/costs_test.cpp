@@ -1,4 +1,5 @@
 // What a call costs in copies, moves and allocations; docs/costs.md prints the same numbers.
+// not under sanitizers: they bring an operator new of their own.
 
 #include "support.hpp"
 
