@@ -34,20 +34,32 @@ std::string write_record(const StartRecord& record) {
   return json.dump();
 }
 
+namespace {
+
+/// The library casts fractions and numbers of any size as they are, which is undefined where they don't fit.
+template <class Number>
+Number whole_number(const nlohmann::json& json, const char* name) {
+  const auto& value = json.at(name);
+  if (!value.is_number_integer()) throw std::invalid_argument(name);
+  return value.get<Number>();
+}
+
+}  // namespace
+
 StartRecord read_record(const std::string& line) {
   try {
     const auto json = nlohmann::json::parse(line);
-    if (json.at("muster").get<int>() != record_version)
+    if (whole_number<int>(json, "muster") != record_version)
       throw VersionMismatch(
           "The start record is of another version of muster. Build master and workers with the same one.");
     StartRecord record;
     record.cookie = json.at("cookie").get<std::string>();
     record.bind_address = json.at("bind").get<std::string>();
-    record.timeout = std::clamp(std::chrono::milliseconds(json.at("timeout_ms").get<std::int64_t>()),
+    record.timeout = std::clamp(std::chrono::milliseconds(whole_number<std::int64_t>(json, "timeout_ms")),
                                 std::chrono::milliseconds(1), longest_timeout);
-    record.max_message = json.at("max_message").get<std::uint64_t>();
+    record.max_message = whole_number<std::uint64_t>(json, "max_message");
     record.log_level = json.at("log").get<std::string>();
-    record.master_os_pid = json.at("master_os_pid").get<long>();
+    record.master_os_pid = whole_number<long>(json, "master_os_pid");
     record.master_host = json.at("master_host").get<std::string>();
     (void)log::level_named(record.log_level);
     return record;
