@@ -149,7 +149,7 @@ TEST(ZmqLane, DialingWithNoDescriptorLeftFailsAtOnce) {
   const auto endpoint = [&](int i) { return "127.0.0." + std::to_string(1 + i) + ":" + std::to_string(far.port()); };
   LaneEvent none;
   EXPECT_FALSE(next(lane, none, {}));  // a sanitizer needs descriptors to look at the class of the lane, once
-  for (const int left : {0, 1}) {  // with one, libzmq finds too late that there is none for the second
+  for (const int left : {0, 1}) {      // with one, libzmq finds too late that there is none for the second
     SCOPED_TRACE(left);
     std::set<LinkId> links;
     {
