@@ -266,19 +266,15 @@ void Calls::on_value(std::uint64_t number, Pid from, Payload&& value) {
   if (const auto call = take_answered(number, from)) {
     call->core->set_value(std::move(value));
     let_go(*call->core);
+  } else {
+    abandoned_answered(number);
   }
 }
 
 void Calls::on_stored(std::uint64_t number, Pid from) {
   const auto call = take_answered(number, from);
-  if (!call) {  // cancelled meanwhile: nobody wants what is kept there
-    const std::lock_guard lock(references_mutex_);
-    const RemoteRefId ref{self_, number};
-    if (!held_.holds(ref)) {
-      held_.created(ref, from);
-      held_.dropped(ref);
-      note_waiting();
-    }
+  if (!call) {
+    abandoned_answered(number);
     return;
   }
   if (!call->reference) touch(*call->core);
@@ -289,9 +285,41 @@ void Calls::on_stored(std::uint64_t number, Pid from) {
 void Calls::on_failure(std::uint64_t number, Pid from, std::vector<std::byte> encoded) {
   auto failure = decode_failure(encoded);
   const auto call = take_answered(number, from);
-  if (!call) return;
+  if (!call) {
+    abandoned_answered(number);
+    return;
+  }
   call->core->set_failure(std::move(encoded), std::move(failure));
   let_go(*call->core);
+}
+
+bool Calls::abandon(const CorePointer& core, PendingCall& call) {
+  const auto number = core->id().number;
+  {
+    // Its owner may come to keep the result, held by this process: until the answer it stays counted here.
+    const std::lock_guard lock(references_mutex_);
+    if (!abandoned_.emplace(number, core).second) return false;
+    ++core->questions;
+    count(*core);
+  }
+  if (auto taken = take_pending(number)) {
+    call = std::move(*taken);
+    return true;
+  }
+  abandoned_answered(number);
+  return false;
+}
+
+void Calls::abandoned_answered(std::uint64_t number) {
+  CorePointer core;
+  {
+    const std::lock_guard lock(references_mutex_);
+    if (const auto found = abandoned_.find(number); found != abandoned_.end()) {
+      core = std::move(found->second);
+      abandoned_.erase(found);
+    }
+  }
+  if (core) answered(*core);
 }
 
 bool Calls::cancel(const CorePointer& core) {
@@ -302,11 +330,11 @@ bool Calls::cancel(const CorePointer& core) {
     detail::require_value(answer, {});
     return answer->take_payload().bytes.size() == 1;
   }
-  if (const auto call = take_pending(core->id().number)) {
-    if (call->target == self_)
+  if (PendingCall call; abandon(core, call)) {
+    if (call.target == self_)
       (void)on_cancel(self_, core->id().number);
     else
-      send_control(call->target, Header{.kind = MessageKind::cancel, .number = core->id().number}, {});
+      send_control(call.target, Header{.kind = MessageKind::cancel, .number = core->id().number}, {});
   }
   const auto failure = std::make_exception_ptr(CancelledError("The task was cancelled"));
   return core->set_failure(encode_failure(failure, self_), failure);
@@ -393,6 +421,7 @@ void Calls::process_gone(const WorkerExit& exit) {
   std::vector<Answer> answers;
   ValueStore::Freed freed;
   std::vector<decltype(retaining_)::node_type> unanswered;
+  std::vector<decltype(abandoned_)::node_type> abandoned;
   std::vector<std::shared_ptr<OwnedChannel>> channels;
   {
     const std::lock_guard lock(references_mutex_);
@@ -403,6 +432,10 @@ void Calls::process_gone(const WorkerExit& exit) {
     for (auto retaining = retaining_.begin(); retaining != retaining_.end();) {
       const auto current = retaining++;
       if (current->second->owner() == exit.pid) unanswered.push_back(retaining_.extract(current));
+    }
+    for (auto next = abandoned_.begin(); next != abandoned_.end();) {
+      const auto current = next++;
+      if (current->second->owner() == exit.pid) abandoned.push_back(abandoned_.extract(current));
     }
     note_waiting();
   }

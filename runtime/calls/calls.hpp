@@ -159,6 +159,9 @@ class Calls {
   void on_value(std::uint64_t number, Pid from, detail::Payload&& value);
   void on_stored(std::uint64_t number, Pid from);
   void on_failure(std::uint64_t number, Pid from, std::vector<std::byte> encoded);
+  /// The answer will find nobody who waits for it. @returns false when it was here first
+  bool abandon(const detail::CorePointer& core, PendingCall& call);
+  void abandoned_answered(std::uint64_t number);
 
   // calls of others
   void on_call(Incoming& message, Pid caller);
@@ -220,6 +223,7 @@ class Calls {
   void discard(ValueStore::Freed& freed);
 
   void touch(detail::FutureCore& core);
+  void count(detail::FutureCore& core);
   void let_go(detail::FutureCore& core);
   void answered(detail::FutureCore& core);
   void drop_count(detail::FutureCore& core);
@@ -240,13 +244,15 @@ class Calls {
 
   std::mutex flush_mutex_;  ///< held while notes are taken and sent, so that they leave in order; taken before
                             ///< references_mutex_
-  /// Guards the four below. Whatever may hold handles is destroyed without it.
+  /// Guards the five below. Whatever may hold handles is destroyed without it.
   mutable std::mutex references_mutex_;
   ValueStore store_;
   HeldRefs held_;
   std::unordered_map<RemoteRefId, std::weak_ptr<detail::Handle>> handles_;  ///< sent or received
   std::unordered_map<RemoteRefId, detail::CorePointer>
       retaining_;  ///< sent before their answer came: until the owner has them
+  /// Cancelled, until their answer comes. Whether there is a value then is for this process to release, once.
+  std::unordered_map<std::uint64_t, detail::CorePointer> abandoned_;
   std::atomic<bool> notes_waiting_{false};
 
   SerialThread stores_thread_{"muster-stores"};  ///< runs users' stores for other processes; ends before all else goes

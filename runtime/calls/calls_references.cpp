@@ -43,6 +43,11 @@ CorePointer Calls::make_promise(Pid where) {
 
 void Calls::touch(FutureCore& core) {
   const std::lock_guard lock(references_mutex_);
+  count(core);
+}
+
+/// With references_mutex_.
+void Calls::count(FutureCore& core) {
   if (core.counted) return;
   core.counted = true;
   held_.created(core.id(), core.owner());

@@ -16,7 +16,7 @@ std::vector<LinkInfo> links_here() {
   std::vector<LinkInfo> all;
   for (const auto& link : transport.links()) {
     if (link->peer == 0) continue;
-    all.push_back({link->peer, transport.lane().name(), false, link->messages_sent, link->messages_received,
+    all.push_back({link->peer, transport.lane().name(link->id), false, link->messages_sent, link->messages_received,
                    link->bytes_sent, link->bytes_received});
   }
   return all;

@@ -6,7 +6,7 @@
 #include "runtime/session/process.hpp"
 #include "runtime/session/start_record.hpp"
 #include "runtime/session/worker_main.hpp"
-#include "runtime/transport/zmq/zmq_lane.hpp"
+#include "runtime/transport/host_lane.hpp"
 
 #include <muster/session.hpp>
 
@@ -92,7 +92,7 @@ runtime::ProcessSettings master_settings(const SessionOptions& options, const Fl
   }
   runtime::ProcessSettings settings;
   const std::string bind = options.bind_address.empty() ? "127.0.0.1" : options.bind_address;
-  settings.lane = std::make_unique<runtime::ZmqLane>(bind);
+  settings.lane = runtime::make_host_lane(std::make_unique<runtime::ZmqLane>(bind));
   settings.cookie = options.cookie.empty() ? runtime::random_token(32) : options.cookie;
   settings.heartbeat_interval = options.heartbeat_interval;
   settings.heartbeat_timeout = options.heartbeat_timeout;
@@ -126,6 +126,7 @@ Session::Session(int& argc, char**& argv, SessionOptions options) {
     if (flags.log) runtime::log::set_level(runtime::log::level_named(*flags.log));
     if (flags.procs) procs = count_of(*flags.procs);
     if (flags.machine_file) machines = machines_in(*flags.machine_file);
+    (void)runtime::shared_memory_wanted();
   } catch (const std::invalid_argument& error) {
     end_with_usage(error.what());
   }

@@ -4,7 +4,7 @@
 #include "runtime/cluster/host_identity.hpp"
 #include "runtime/session/process.hpp"
 #include "runtime/session/start_record.hpp"
-#include "runtime/transport/zmq/zmq_lane.hpp"
+#include "runtime/transport/host_lane.hpp"
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -88,7 +88,7 @@ int serve(const StartRecord& record) {
   auto lane = std::make_unique<ZmqLane>(record.bind_address);
   const int port = lane->port();
   const std::string address = lane->address();
-  settings.lane = std::move(lane);
+  settings.lane = make_host_lane(std::move(lane));
   settings.cookie = record.cookie;
   settings.master = false;
   settings.transport.max_message = record.max_message;

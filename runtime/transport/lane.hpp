@@ -39,8 +39,8 @@ struct LaneEvent {
 class Lane {
  public:
   virtual ~Lane() = default;
-  /// Name as debug::links shows it.
-  virtual const char* name() const = 0;
+  /// What carries that link, as debug::links shows it.
+  virtual const char* name(LinkId link) const = 0;
   /// How long it pays to look for messages, yielding the processor, before sleeping for them.
   virtual std::chrono::nanoseconds spin() const { return {}; }
   /// Where this process can be dialed, as `host:port` or the lane's own form.
@@ -48,9 +48,13 @@ class Lane {
   /// Puts addresses in place of host names, for which dial() does not look; may wait for a name server for seconds.
   /// @returns the endpoint unchanged where it has none, or its name is not known (which dial() reports).
   virtual std::string resolve(const std::string& endpoint) { return endpoint; }
+  /// Larger parts of a message are to be cut in pieces, in bytes. Known for certain from the first message that came
+  /// over the link; both ends say the same.
+  virtual std::size_t largest_part(LinkId /*link*/) const { return piece_size; }
   /// Starts a connection; does not wait. Messages may be sent at once; a failure shows as a lost link.
   virtual LinkId dial(const std::string& endpoint) = 0;
-  /// Hands a message to the lane, whole. Copies the small part and borrowed parts; owned parts are kept until sent.
+  /// Hands a message to the lane, whole. Copies the small part and borrowed parts; owned parts are kept until sent, or
+  /// copied too.
   /// A lost link swallows it.
   virtual void send(LinkId link, const Header& header, const detail::Payload& payload) = 0;
   /// Takes one event, without waiting.
@@ -63,8 +67,9 @@ class Lane {
   /// Drops a connection at this side and, where the lane can, at the other. receive() hands out nothing more of it, but
   /// what it is handing out just then.
   virtual void close(LinkId link) = 0;
-  /// Drops connections that others made before that time and over which no message has come: they are no links yet.
-  virtual void close_silent(Clock::time_point /*since*/) {}
+  /// To be called now and then. Drops connections that others made before that time and over which no message has
+  /// come: they are no links yet.
+  virtual void upkeep(Clock::time_point /*silent_since*/) {}
 };
 
 }  // namespace muster::runtime

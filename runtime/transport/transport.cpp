@@ -16,15 +16,20 @@ using detail::Payload;
 /// Set where the message's small part came as the first of its pieces.
 constexpr std::uint8_t inline_in_pieces = 0x80;
 
-bool by_pieces(std::size_t size) { return size > piece_size; }
+bool by_pieces(const Link& link, std::size_t size) { return size > link.largest_part.load(std::memory_order_relaxed); }
+
+/// No frame of that link is longer.
+std::size_t longest_frame_on(const Link& link) {
+  return link.largest_part.load(std::memory_order_relaxed) + (longest_frame - piece_size);
+}
 
 /// What of a payload travels in pieces, in order: the small part where it is not small, then the large parts.
-Part piece_source(const Payload& payload, std::size_t index) {
-  const bool inline_first = by_pieces(payload.bytes.size());
+Part piece_source(const Link& link, const Payload& payload, std::size_t index) {
+  const bool inline_first = by_pieces(link, payload.bytes.size());
   if (inline_first && index == 0) return {payload.bytes.data(), payload.bytes.size(), nullptr};
   std::size_t skip = inline_first ? index - 1 : index;
   for (const Part& part : payload.parts)
-    if (by_pieces(part.size) && skip-- == 0) return part;
+    if (by_pieces(link, part.size) && skip-- == 0) return part;
   return {};
 }
 
@@ -38,8 +43,8 @@ std::int64_t charge_of(std::size_t inline_bytes, const std::vector<Part>& parts,
 /// Credit could be given back only to who was admitted already.
 bool is_handshake(MessageKind kind) { return kind <= MessageKind::refuse; }
 
-std::int64_t charge_of(const Payload& payload) {
-  const std::size_t inline_bytes = by_pieces(payload.bytes.size()) ? 0 : payload.bytes.size();
+std::int64_t charge_of(const Link& link, const Payload& payload) {
+  const std::size_t inline_bytes = by_pieces(link, payload.bytes.size()) ? 0 : payload.bytes.size();
   return charge_of(inline_bytes, payload.parts, payload.handles.size());
 }
 
@@ -80,6 +85,7 @@ std::shared_ptr<Link> Transport::dial(const std::string& endpoint) {
 
 void Transport::admit(Link& link, Pid peer) {
   link.last_heard = now();
+  link.largest_part = lane_->largest_part(link.id);
   link.peer = peer;
 }
 
@@ -88,15 +94,15 @@ void Transport::close(const std::shared_ptr<Link>& link) {
   lost(link, {});
 }
 
-void Transport::check_size(const Header& header, const Payload& payload) const {
+void Transport::check_size(const Link& link, const Header& header, const Payload& payload) const {
   const std::size_t first = frame_size(payload);
   const std::size_t size = payload.total_size() - payload.bytes.size() + first;
   if (size > options_.max_message)
     throw SerializationError("A message of " + std::to_string(size) + " bytes exceeds the limit of " +
                              std::to_string(options_.max_message) +
                              " bytes. Send less at once, or raise SessionOptions::max_message.");
-  const bool whole = is_handshake(header.kind) || !by_pieces(payload.bytes.size());
-  if (first - (whole ? 0 : payload.bytes.size()) > longest_frame)
+  const bool whole = is_handshake(header.kind) || !by_pieces(link, payload.bytes.size());
+  if (first - (whole ? 0 : payload.bytes.size()) > longest_frame_on(link))
     throw SerializationError("A message holds " + std::to_string(payload.handles.size()) + " handles and " +
                              std::to_string(payload.parts.size()) + " large arrays: too many. Send fewer at once.");
 }
@@ -104,7 +110,7 @@ void Transport::check_size(const Header& header, const Payload& payload) const {
 bool Transport::try_send(Link& link, const Header& header, const Payload& payload, Progress& progress) {
   if (link.gone) return true;
   if (!progress.started) {
-    check_size(header, payload);
+    check_size(link, header, payload);
     if (window_used(link)) return false;
     {
       const std::lock_guard lock(link.mutex);
@@ -119,7 +125,7 @@ bool Transport::try_send(Link& link, const Header& header, const Payload& payloa
 
 void Transport::send(Link& link, const Header& header, Payload&& payload) {
   if (link.gone) return;
-  check_size(header, payload);
+  check_size(link, header, payload);
   {
     const std::lock_guard lock(link.mutex);
     if (window_used(link) || !link.held.empty()) {
@@ -136,7 +142,7 @@ void Transport::send(Link& link, const Header& header, Payload&& payload) {
 
 bool Transport::send_pieces(Link& link, const Payload& payload, Progress& progress, bool may_stop) {
   for (;; ++progress.part, progress.offset = 0) {
-    const Part source = piece_source(payload, progress.part);
+    const Part source = piece_source(link, payload, progress.part);
     if (source.size == 0) return true;
     while (progress.stream == 0) progress.stream = ++last_stream_;
     while (progress.offset < source.size) {
@@ -156,24 +162,24 @@ bool Transport::send_pieces(Link& link, const Payload& payload, Progress& progre
 void Transport::send_main(Link& link, Header header, const Payload& payload, const Progress& progress) {
   header.stream = progress.stream;
   if (progress.stream == 0) {
-    transmit(link, header, payload, is_handshake(header.kind) ? 0 : charge_of(payload));
+    transmit(link, header, payload, is_handshake(header.kind) ? 0 : charge_of(link, payload));
     return;
   }
   Payload rest;
   rest.handles = payload.handles;
-  if (by_pieces(payload.bytes.size()))
+  if (by_pieces(link, payload.bytes.size()))
     header.flags |= inline_in_pieces;
   else
     rest.bytes = payload.bytes;
   // A part of no bytes marks the place of one that came in pieces.
-  for (const Part& part : payload.parts) rest.parts.push_back(by_pieces(part.size) ? Part{} : part);
-  transmit(link, header, rest, charge_of(payload));
+  for (const Part& part : payload.parts) rest.parts.push_back(by_pieces(link, part.size) ? Part{} : part);
+  transmit(link, header, rest, charge_of(link, payload));
 }
 
 void Transport::transmit(Link& link, const Header& header, const Payload& payload, std::int64_t charged) {
   link.outstanding.fetch_add(charged, std::memory_order_relaxed);
   link.messages_sent.fetch_add(1, std::memory_order_relaxed);
-  link.bytes_sent.fetch_add(static_cast<std::uint64_t>(charge_of(payload)), std::memory_order_relaxed);
+  link.bytes_sent.fetch_add(static_cast<std::uint64_t>(charge_of(link, payload)), std::memory_order_relaxed);
   link.last_sent.store(now(), std::memory_order_relaxed);
   lane_->send(link.id, header, payload);
 }
@@ -227,9 +233,9 @@ void Transport::consumed(Link& link, std::int64_t bytes) {
 }
 
 bool Transport::receive_some(int most) {
-  LaneEvent event;
   int count = 0;
-  for (; count < most && lane_->receive(event); ++count) take(event);
+  for (; count < most && lane_->receive(event_); ++count) take(event_);
+  event_.frames.clear();  // what was not taken over is not kept until the next message
   return count != 0;
 }
 
@@ -278,7 +284,7 @@ void Transport::take_message(const std::shared_ptr<Link>& link, LaneEvent& event
   link->messages_received.fetch_add(1, std::memory_order_relaxed);
   std::size_t arrived = 0;
   for (std::size_t i = 0; i < event.frames.size(); ++i) {
-    if (event.frames[i].size > longest_frame || (i != 0 && event.frames[i].size != view.part_sizes[i - 1]))
+    if (event.frames[i].size > longest_frame_on(*link) || (i != 0 && event.frames[i].size != view.part_sizes[i - 1]))
       throw SerializationError("A message's part does not have the size it names");
     arrived += event.frames[i].size;
   }
@@ -353,7 +359,7 @@ void Transport::take_piece(Link& link, const FrameView& view, const LaneEvent& e
   if ((view.header.flags & 1) != 0) {
     if (!assembly.parts.empty() && assembly.filled != assembly.parts.back().size)
       throw SerializationError("A piece of another part came before the last one's end");
-    if (!by_pieces(view.header.number)) throw SerializationError("A small part came in pieces");
+    if (!by_pieces(link, view.header.number)) throw SerializationError("A small part came in pieces");
     if (view.header.number > options_.max_message - assembly.total)
       throw SerializationError("A message of more than " + std::to_string(options_.max_message) +
                                " bytes, the limit set by SessionOptions::max_message");
@@ -425,7 +431,7 @@ void Transport::keep_alive(std::chrono::nanoseconds interval, std::chrono::nanos
     link->last_sent.store(time, std::memory_order_relaxed);
     lane_->send(link->id, Header{.kind = MessageKind::heartbeat}, {});
   }
-  if (!late) lane_->close_silent(Clock::now() - options_.hello_timeout);
+  if (!late) lane_->upkeep(Clock::now() - options_.hello_timeout);
 }
 
 std::vector<std::shared_ptr<Link>> Transport::links() const {

@@ -39,8 +39,9 @@ struct Link {
   const bool dialed;         ///< by us; else by the peer
   std::atomic<Pid> peer{0};  ///< 0 until admitted
   std::atomic<bool> gone{false};
-  std::atomic<std::int64_t> outstanding{0};  ///< sent and not yet said to be consumed, in bytes
-  std::atomic<std::int64_t> consumed{0};     ///< by us, not yet told
+  std::atomic<std::size_t> largest_part{piece_size};  ///< what is larger comes in pieces; settled when admitted
+  std::atomic<std::int64_t> outstanding{0};           ///< sent and not yet said to be consumed, in bytes
+  std::atomic<std::int64_t> consumed{0};              ///< by us, not yet told
   std::atomic<Clock::rep> last_heard{0}, last_sent{0};
   std::atomic<std::uint64_t> messages_sent{0}, messages_received{0}, bytes_sent{0}, bytes_received{0};
 
@@ -166,7 +167,7 @@ class Transport {
   bool window_used(const Link& link) const {
     return link.outstanding.load(std::memory_order_relaxed) >= options_.credit_window;
   }
-  void check_size(const Header& header, const detail::Payload& payload) const;
+  void check_size(const Link& link, const Header& header, const detail::Payload& payload) const;
   bool send_pieces(Link& link, const detail::Payload& payload, Progress& progress, bool may_stop);
   void send_main(Link& link, Header header, const detail::Payload& payload, const Progress& progress);
   void transmit(Link& link, const Header& header, const detail::Payload& payload, std::int64_t charged);
@@ -189,7 +190,9 @@ class Transport {
   std::atomic<std::uint32_t> last_stream_{0};
   mutable std::shared_mutex mutex_;  ///< guards links_
   std::unordered_map<LinkId, std::shared_ptr<Link>> links_;
-  std::shared_ptr<Link> recent_;  ///< of the message before; the receiving thread's alone
+  // The receiving thread's alone.
+  std::shared_ptr<Link> recent_;  ///< of the message before
+  LaneEvent event_;               ///< whose memory is used again
   std::atomic<Clock::rep> last_check_{0};
 };
 

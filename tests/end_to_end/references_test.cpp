@@ -40,6 +40,13 @@ class Owned {
         },
         10s);
   }
+  std::string difference() const {
+    std::string text;
+    for (const auto& [pid, count] : before_)
+      text +=
+          " " + std::to_string(pid) + ": " + std::to_string(count) + " -> " + std::to_string(debug::values_owned(pid));
+    return text;
+  }
 
  private:
   std::map<Pid, std::size_t> before_;
@@ -52,7 +59,7 @@ std::vector<Future<int>> kept_numbers;  // NOLINT
 class References : public testing::Test {
  protected:
   References() : pids(at_least(3)) {}
-  ~References() override { EXPECT_TRUE(owned.as_before()) << "something is left"; }
+  ~References() override { EXPECT_TRUE(owned.as_before()) << "something is left: " << owned.difference(); }
   const std::vector<Pid> pids;
   const Owned owned;
 };

@@ -31,7 +31,7 @@ class MemoryLane final : public Lane {
   explicit MemoryLane(MemoryHub& hub);
   ~MemoryLane() override;
 
-  const char* name() const override { return "memory"; }
+  const char* name(LinkId /*link*/) const override { return "memory"; }
   std::string endpoint() const override { return endpoint_; }
   LinkId dial(const std::string& endpoint) override;
   void send(LinkId link, const Header& header, const detail::Payload& payload) override;

@@ -149,6 +149,7 @@ ZmqLane::ZmqLane(const std::string& address, int port)
         "Cannot listen on " + address + ":" + std::to_string(port) + ": " + error.what() +
         ". Give an address of this host (SessionOptions::bind_address), and see that files may be opened (ulimit -n).");
   }
+  descriptors_ = {socket_.get(zmq::sockopt::fd), monitor_.get(zmq::sockopt::fd), kick_.get()};
   const std::string bound = socket_.get(zmq::sockopt::last_endpoint);
   port_ = std::stoi(bound.substr(bound.rfind(':') + 1));
 }
@@ -409,28 +410,35 @@ void ZmqLane::touched() {
   if (sleeping_ && readable()) kick();
 }
 
-void ZmqLane::wait(Clock::time_point until) {
-  pollfd watched[3] = {};
-  {
-    const std::lock_guard lock(mutex_);
-    if ((!drained_ && readable()) || !lost_.empty() || look_at_monitor_) return;
-    sleeping_ = true;
-    watched[0] = {socket_.get(zmq::sockopt::fd), POLLIN, 0};
-    watched[1] = {monitor_.get(zmq::sockopt::fd), POLLIN, 0};
-    watched[2] = {kick_.get(), POLLIN, 0};
+bool ZmqLane::begin_sleep() {
+  const std::lock_guard lock(mutex_);
+  if ((!drained_ && readable()) || !lost_.empty() || look_at_monitor_) return false;
+  sleeping_ = true;
+  return true;
+}
+
+void ZmqLane::end_sleep(bool readable) {
+  if (readable) {
+    std::uint64_t kicks = 0;
+    (void)!::read(kick_.get(), &kicks, sizeof kicks);
+    // The monitor's descriptor is edge-triggered: what it may have said is remembered until the monitor was drained.
+    look_at_monitor_ = true;
   }
+  const std::lock_guard lock(mutex_);
+  sleeping_ = false;
+}
+
+void ZmqLane::wait(Clock::time_point until) {
+  if (!begin_sleep()) return;
+  std::array<pollfd, 3> watched{};
+  std::transform(descriptors_.begin(), descriptors_.end(), watched.begin(),
+                 [](int fd) { return pollfd{fd, POLLIN, 0}; });
   const auto left = std::chrono::duration_cast<std::chrono::nanoseconds>(until - Clock::now()).count();
   timespec limit{};
   if (left > 0) limit = {left / 1'000'000'000, left % 1'000'000'000};
-  (void)ppoll(watched, 3, until == Clock::time_point::max() ? nullptr : &limit, nullptr);
-  if (watched[2].revents != 0) {
-    std::uint64_t kicks = 0;
-    (void)!::read(kick_.get(), &kicks, sizeof kicks);
-  }
-  // Its descriptor is edge-triggered too: what it says is remembered until the monitor was drained.
-  if (watched[1].revents != 0) look_at_monitor_ = true;
-  const std::lock_guard lock(mutex_);
-  sleeping_ = false;
+  const int readable =
+      ppoll(watched.data(), watched.size(), until == Clock::time_point::max() ? nullptr : &limit, nullptr);
+  end_sleep(readable > 0);
 }
 
 void ZmqLane::kick() {
@@ -453,12 +461,12 @@ void ZmqLane::close(LinkId link) {
   if (fd >= 0) shut_down(fd, [&] { return !peer.lost && peer.fd == fd; });
 }
 
-void ZmqLane::close_silent(Clock::time_point since) {
+void ZmqLane::upkeep(Clock::time_point silent_since) {
   const std::lock_guard lock(mutex_);
   drain_monitor();
-  const auto is_silent = [since](const Connection& connection) {
+  const auto is_silent = [silent_since](const Connection& connection) {
     return connection.open && connection.peer == nullptr && !connection.spoke && !connection.doubtful &&
-           connection.since < since;
+           connection.since < silent_since;
   };
   std::vector<int> silent;
   for (const auto& [fd, connection] : by_fd_)

@@ -18,6 +18,7 @@
 
 #include <zmq.hpp>
 
+#include <array>
 #include <atomic>
 #include <deque>
 #include <mutex>
@@ -36,7 +37,7 @@ class ZmqLane final : public Lane {
   explicit ZmqLane(const std::string& address, int port = 0);
   ~ZmqLane() override;
 
-  const char* name() const override { return "zmq-tcp"; }
+  const char* name(LinkId /*link*/) const override { return "zmq-tcp"; }
   std::string endpoint() const override { return address_ + ":" + std::to_string(port_); }
   LinkId dial(const std::string& endpoint) override;
   void send(LinkId link, const Header& header, const detail::Payload& payload) override;
@@ -45,7 +46,14 @@ class ZmqLane final : public Lane {
   void kick() override;
   void close(LinkId link) override;
   std::string resolve(const std::string& endpoint) override;
-  void close_silent(Clock::time_point since) override;
+  void upkeep(Clock::time_point silent_since) override;
+
+  // A wait for this lane and something else, in place of wait().
+  /// @returns false: something may be there, do not sleep. Else one of descriptors() becomes readable when there is.
+  bool begin_sleep();
+  /// @param readable whether any of them did
+  void end_sleep(bool readable);
+  const std::array<int, 3>& descriptors() const { return descriptors_; }
 
   int port() const { return port_; }
   const std::string& address() const { return address_; }
@@ -91,6 +99,7 @@ class ZmqLane final : public Lane {
   std::string token_, address_;
   int port_ = 0;
   UniqueFd kick_;
+  std::array<int, 3> descriptors_{};  ///< of the socket, the monitor and kick_
   UniqueFd spare_;  ///< for duplicates, which must work where no descriptor is left; of kick_ when not in use
   zmq::context_t context_;
 

@@ -2,9 +2,9 @@
 /// Transports that talk to each other, for tests.
 #pragma once
 
+#include "runtime/transport/host_lane.hpp"
 #include "runtime/transport/memory/memory_lane.hpp"
 #include "runtime/transport/transport.hpp"
-#include "runtime/transport/zmq/zmq_lane.hpp"
 
 #include <muster/errors.hpp>
 
@@ -70,11 +70,24 @@ bool pump_until(std::initializer_list<Side*> sides, Condition condition) {
   return true;
 }
 
-enum class LaneKind { memory, zmq };
+enum class LaneKind { memory, zmq, shm, host };
 
 inline std::unique_ptr<Lane> make_lane(LaneKind kind, MemoryHub& hub) {
   if (kind == LaneKind::memory) return std::make_unique<MemoryLane>(hub);
-  return std::make_unique<ZmqLane>("127.0.0.1");
+  if (kind == LaneKind::zmq) return std::make_unique<ZmqLane>("127.0.0.1");
+  if (kind == LaneKind::host) return std::make_unique<HostLane>(std::make_unique<ZmqLane>("127.0.0.1"));
+  static std::atomic<int> last{0};
+  return std::make_unique<ShmLane>("test-" + std::to_string(getpid()) + "-" + std::to_string(++last));
+}
+
+inline std::string name_of(const testing::TestParamInfo<LaneKind>& lane) {
+  switch (lane.param) {
+    case LaneKind::memory: return "Memory";
+    case LaneKind::zmq: return "Zmq";
+    case LaneKind::shm: return "Shm";
+    case LaneKind::host: return "Host";
+  }
+  return {};
 }
 
 /// Contents that tell their place.

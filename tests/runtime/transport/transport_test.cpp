@@ -17,8 +17,12 @@ Header call(std::uint64_t number) { return {.kind = MessageKind::call, .number =
 
 class TransportOver : public testing::TestWithParam<LaneKind> {};
 
-INSTANTIATE_TEST_SUITE_P(Lanes, TransportOver, testing::Values(LaneKind::memory, LaneKind::zmq),
-                         [](const auto& lane) { return lane.param == LaneKind::memory ? "Memory" : "Zmq"; });
+/// Over lanes that take no large part whole.
+class TransportInPieces : public TransportOver {};
+
+INSTANTIATE_TEST_SUITE_P(Lanes, TransportInPieces, testing::Values(LaneKind::memory, LaneKind::zmq), name_of);
+INSTANTIATE_TEST_SUITE_P(Lanes, TransportOver,
+                         testing::Values(LaneKind::memory, LaneKind::zmq, LaneKind::shm, LaneKind::host), name_of);
 
 // -- contents and order
 // -----------------------------------------------------------------------------------------------------
@@ -98,7 +102,7 @@ TEST_P(TransportOver, HandlesStandBesidePieces) {
   EXPECT_EQ(pair.b.recorder.messages.front().handles.front().id, (RemoteRefId{1, 7}));
 }
 
-TEST_P(TransportOver, PiecesOfTwoMessagesMixWithSmallOnes) {
+TEST_P(TransportInPieces, PiecesOfTwoMessagesMixWithSmallOnes) {
   Pair pair(GetParam(), {.credit_window = 2 * mib});
   const Payload one = payload_of(1, 2 * mib, {9 * mib}), other = payload_of(2, 10, {8 * mib, 3 * mib});
   Transport::Progress one_at, other_at;
@@ -165,7 +169,7 @@ TEST_P(TransportOver, BothSidesCountTheLimitAlike) {
   }
 }
 
-TEST_P(TransportOver, TooManyHandlesAreTheSendersError) {
+TEST_P(TransportInPieces, TooManyHandlesAreTheSendersError) {
   class PlainHandle final : public detail::Handle {
     using Handle::Handle;
   };
@@ -359,7 +363,7 @@ TEST_P(TransportOver, OnesOwnCloseWakesWhoWaits) {
   EXPECT_TRUE(pair.a.recorder.lost.empty());
 }
 
-TEST_P(TransportOver, ClosingInTheMiddleOfAMessageFreesItsPieces) {
+TEST_P(TransportInPieces, ClosingInTheMiddleOfAMessageFreesItsPieces) {
   Pair pair(GetParam(), {.credit_window = 2 * mib});
   Transport::Progress progress;
   const Payload big = payload_of(1, 0, {50 * mib});

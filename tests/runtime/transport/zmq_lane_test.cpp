@@ -304,13 +304,13 @@ TEST(ZmqLane, WhoSaysNothingIsClosed) {
   slow.send(RawPeer::long_head(0, 1000) + "begun");
   thief.shake_hands("speaker");
   thief.frame(frame_text(heartbeat));
-  lane.close_silent(Clock::now() - std::chrono::hours(1));
+  lane.upkeep(Clock::now() - std::chrono::hours(1));
   EXPECT_FALSE(silent.ended(milliseconds(20))) << "its time was not over";
   const auto deadline = Clock::now() + patience;
   for (RawPeer* peer : {&silent, &slow, &thief}) {
     bool ended = false;
     while (!ended && Clock::now() < deadline) {
-      lane.close_silent(Clock::now());
+      lane.upkeep(Clock::now());
       ended = peer->ended(milliseconds(20));
     }
     EXPECT_TRUE(ended);

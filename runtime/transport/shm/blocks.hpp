@@ -1,0 +1,86 @@
+/// @file
+/// Large messages of a shared-memory link: written once into a block, read in place.
+///
+/// Blocks lie in segments of shared memory, which the writer makes, passes to the reader once, and uses again: a fresh
+/// page costs more than to fill it. Segments of small blocks hold several, of one size.
+#pragma once
+
+#include "runtime/transport/lane.hpp"
+#include "runtime/transport/shm/shared_memory.hpp"
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <unordered_map>
+#include <vector>
+
+namespace muster::runtime {
+
+/// Where a body lies; as it stands in a ring.
+struct BlockPlace {
+  std::uint32_t segment = 0, reserved = 0;
+  std::uint64_t offset = 0;
+  std::uint64_t size = 0;  ///< bytes of the body
+};
+
+/// The writer's side. Not thread-safe.
+class BlockPool {
+ public:
+  struct Block {
+    BlockPlace place;
+    std::byte* data = nullptr;
+  };
+  /// Passes a new segment to the reader. @returns false when it can't be
+  using Pass = std::function<bool(std::uint32_t segment, std::uint64_t size, const UniqueFd& memory)>;
+
+  explicit BlockPool(Pass pass) : pass_(std::move(pass)) {}
+
+  /// A block for so many bytes; none where memory or descriptors are short.
+  std::optional<Block> take(std::uint64_t size);
+  /// The reader is done with it, or it was never sent.
+  /// @throws SerializationError when it was not lent
+  void give_back(const BlockPlace& place);
+  /// Frees segments that were not used since, and others while more than `most_idle` bytes lie idle.
+  /// @returns their numbers, for the reader to forget
+  std::vector<std::uint32_t> trim(Clock::time_point since);
+
+  /// Bytes kept though nothing is in them.
+  static constexpr std::uint64_t most_idle = std::uint64_t{256} << 20;
+
+ private:
+  struct Segment {
+    SharedMemory memory;
+    std::uint64_t block_size = 0;
+    std::vector<bool> lent;
+    std::size_t lent_count = 0;
+    Clock::time_point used;
+  };
+  using Segments = std::unordered_map<std::uint32_t, Segment>;
+
+  Segments::iterator make_segment(std::uint64_t block_size, std::size_t blocks);
+  void drop(Segments::iterator segment);
+
+  Pass pass_;
+  std::uint32_t last_number_ = 0;
+  std::uint64_t idle_ = 0;  ///< bytes of segments of which nothing is lent
+  Segments segments_;
+  std::multimap<std::uint64_t, std::uint32_t> with_room_;  ///< segments by the size of their blocks
+};
+
+/// The reader's side: segments that were passed. Not thread-safe, but for what it returns.
+class BlockViews {
+ public:
+  /// @throws std::exception when it can't be mapped
+  void add(std::uint32_t segment, std::uint64_t size, const UniqueFd& memory);
+  bool knows(std::uint32_t segment) const { return segments_.contains(segment); }
+  void forget(std::uint32_t segment) { segments_.erase(segment); }
+  /// The block's bytes; `owner` keeps them mapped.
+  /// @throws SerializationError when there is no such place
+  std::span<const std::byte> view(const BlockPlace& place, std::shared_ptr<const void>& owner) const;
+
+ private:
+  std::unordered_map<std::uint32_t, std::shared_ptr<const SharedMemory>> segments_;
+};
+
+}  // namespace muster::runtime

@@ -1,0 +1,366 @@
+#include "runtime/transport/shm/shm_peer.hpp"
+
+#include "runtime/base/log.hpp"
+
+#include <muster/errors.hpp>
+
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <stdexcept>
+#include <system_error>
+
+namespace muster::runtime {
+
+namespace {
+
+/// Larger bodies go through blocks, which spares the copy out of the ring.
+constexpr std::size_t block_from = std::size_t{16} << 10;
+static_assert(block_from <= longest_record);
+
+constexpr std::uint32_t layout_version = 1;
+constexpr std::array<char, 8> magic{'m', 'u', 's', 't', 'e', 'r', 's', 'm'};
+
+enum class WordKind : std::uint32_t { hello = 1, welcome = 2, segment = 3 };
+
+/// What is said over the socket.
+struct Word {
+  std::array<char, 8> magic{};
+  std::uint32_t version = layout_version;
+  WordKind kind{};
+  std::uint32_t number = 0;  ///< of the link at the sender's door, or of a segment
+  std::uint32_t reserved = 0;
+  std::uint64_t size = 0;  ///< of a ring, or of a segment
+};
+
+Word word(WordKind kind, std::uint32_t number, std::uint64_t size) {
+  return {.magic = magic, .kind = kind, .number = number, .size = size};
+}
+
+template <class T>
+std::span<const std::byte> bytes_of(const T& value) {
+  return std::as_bytes(std::span(&value, 1));
+}
+
+/// @throws SerializationError when there are not that many bytes
+template <class T>
+T value_in(std::span<const std::byte> bytes) {
+  T value;
+  if (bytes.size() != sizeof value) throw SerializationError("A record of a ring does not have its size");
+  std::memcpy(&value, bytes.data(), sizeof value);
+  return value;
+}
+
+constexpr std::size_t controls_size = 4096;
+constexpr std::size_t rings_size = controls_size + 2 * ring_capacity;
+static_assert(2 * sizeof(RingControl) <= controls_size);
+
+}  // namespace
+
+/// A block that is read here; its writer hears when nobody does any more.
+struct ShmPeer::Lease {
+  Lease(std::weak_ptr<ShmPeer> lender, const BlockPlace& where) : peer(std::move(lender)), place(where) {}
+  ~Lease() {
+    if (const auto lender = peer.lock()) lender->release(place);
+  }
+  Lease(const Lease&) = delete;
+  Lease& operator=(const Lease&) = delete;
+
+  std::weak_ptr<ShmPeer> peer;
+  BlockPlace place;
+  std::shared_ptr<const void> memory;
+};
+
+ShmPeer::ShmPeer(LinkId id, const Door& own, std::uint32_t slot, UniqueFd socket, std::string endpoint)
+    : id_(id),
+      own_(own),
+      slot_(slot),
+      socket_(std::move(socket)),
+      endpoint_(std::move(endpoint)),
+      pool_([this](std::uint32_t segment, std::uint64_t size, const UniqueFd& memory) {
+        return pass_segment(segment, size, memory);
+      }) {}
+
+// -- opening ----------------------------------------------------------------------------------------------------------
+
+void ShmPeer::greet() {
+  UniqueFd memory;
+  rings_ = SharedMemory::create(rings_size, memory);
+  const Word hello = word(WordKind::hello, slot_, ring_capacity);
+  const std::array descriptors{memory.get(), own_.memory_fd(), own_.bell_fd()};
+  if (!send_packet(socket_, bytes_of(hello), descriptors))
+    throw std::system_error(errno, std::generic_category(), "its greeting can't be sent");
+}
+
+void ShmPeer::open_rings(SharedMemory memory, bool dialer) {
+  rings_ = std::move(memory);
+  auto* const controls = reinterpret_cast<RingControl*>(rings_.data());
+  std::byte* const data = rings_.data() + controls_size;
+  const std::size_t out = dialer ? 0 : 1;
+  writer_ = RingWriter(controls + out, data + out * ring_capacity);
+  reader_ = RingReader(controls + 1 - out, data + (1 - out) * ring_capacity);
+  open_ = true;
+}
+
+bool ShmPeer::take_packets() {
+  Packet packet;
+  for (;;) {
+    switch (receive_packet(socket_, packet)) {
+      case Arrival::packet: take_packet(packet); break;
+      case Arrival::nothing: return true;
+      case Arrival::end: return false;
+    }
+  }
+}
+
+void ShmPeer::take_packet(Packet& packet) {
+  const auto said = value_in<Word>(packet.bytes);
+  if (said.magic != magic || said.version != layout_version)
+    throw std::runtime_error("it speaks another version of the shared-memory lane");
+  const auto expect = [&](bool now, std::size_t descriptors) {
+    if (!now || packet.descriptors.size() != descriptors) throw std::runtime_error("it said something out of turn");
+  };
+  const bool dialer = !endpoint_.empty();
+  switch (said.kind) {
+    case WordKind::hello:
+      expect(!dialer && !is_open() && said.size == ring_capacity, 3);
+      take_hello(packet, said.number);
+      break;
+    case WordKind::welcome:
+      expect(dialer && !is_open(), 2);
+      take_welcome(packet, said.number);
+      break;
+    case WordKind::segment:
+      expect(is_open(), 1);
+      views_.add(said.number, said.size, packet.descriptors[0]);
+      break;
+    default: throw std::runtime_error("it said something unknown");
+  }
+}
+
+void ShmPeer::take_hello(Packet& packet, std::uint32_t slot) {
+  auto memory = SharedMemory::map(packet.descriptors[0], rings_size, SharedMemory::Access::write);
+  const std::lock_guard lock(mutex_);
+  door_ = PeerDoor(packet.descriptors[1], std::move(packet.descriptors[2]), slot);
+  open_rings(std::move(memory), false);
+  const std::array descriptors{own_.memory_fd(), own_.bell_fd()};
+  if (!send_packet(socket_, bytes_of(word(WordKind::welcome, slot_, 0)), descriptors))
+    throw std::system_error(errno, std::generic_category(), "its greeting can't be answered");
+}
+
+void ShmPeer::take_welcome(Packet& packet, std::uint32_t slot) {
+  std::deque<UnsentMessage> unsent;  // destroyed without the lock
+  {
+    const std::lock_guard lock(mutex_);
+    door_ = PeerDoor(packet.descriptors[0], std::move(packet.descriptors[1]), slot);
+    open_rings(std::move(rings_), true);
+    unsent.swap(unsent_);
+    for (const auto& message : unsent) put_or_keep(MessageBody(message.header, message.payload));
+  }
+  door_.knock();
+}
+
+bool ShmPeer::is_open() const {
+  const std::lock_guard lock(mutex_);
+  return open_;
+}
+
+std::deque<UnsentMessage> ShmPeer::give_up() {
+  const std::lock_guard lock(mutex_);
+  closed_ = true;
+  return std::move(unsent_);
+}
+
+// -- writing ----------------------------------------------------------------------------------------------------------
+
+bool ShmPeer::pass_segment(std::uint32_t segment, std::uint64_t size, const UniqueFd& memory) {
+  const std::array descriptors{memory.get()};
+  return send_packet(socket_, bytes_of(word(WordKind::segment, segment, size)), descriptors);
+}
+
+/// Does something to the ring, under the lock, and tells the reader. @returns false where it is closed
+template <class F>
+bool ShmPeer::writing(F f, bool wake) {
+  try {
+    {
+      const std::lock_guard lock(mutex_);
+      if (is_closed()) return false;
+      f();
+      if (!open_) return true;
+    }
+    door_.knock(wake);
+  } catch (const SerializationError& error) {
+    log::warning(std::string("A connection of this host is closed: ") + error.what());
+    (void)::shutdown(socket_.get(), SHUT_RDWR);  // the receiving thread hears of it
+  }
+  return true;
+}
+
+bool ShmPeer::put_now(const MessageBody& body) {
+  if (!waiting_.empty() || body.size() > longest_record) return false;
+  std::byte* const room = writer_.reserve(body.size());
+  if (room == nullptr) return false;
+  body.write(room);
+  writer_.publish(RecordKind::message);
+  return true;
+}
+
+void ShmPeer::put(RecordKind kind, std::span<const std::byte> contents) {
+  waiting_.push_back({kind, {contents.begin(), contents.end()}});
+  write_waiting();
+}
+
+void ShmPeer::put_or_keep(const MessageBody& body) {
+  if (put_now(body)) return;
+  std::vector<std::byte> bytes(body.size());
+  body.write(bytes.data());
+  waiting_.push_back({RecordKind::message, std::move(bytes)});
+  write_waiting();
+}
+
+/// A message too large for a record goes in fragments: there was no block for it.
+void ShmPeer::write_waiting() {
+  while (!waiting_.empty()) {
+    Waiting& next = waiting_.front();
+    const bool fragments = next.bytes.size() > longest_record;
+    const std::uint64_t total = next.bytes.size();
+    const std::size_t head = fragments && next.done == 0 ? sizeof total : 0;
+    const std::size_t bytes = std::min(next.bytes.size() - next.done, longest_record - head);
+    std::byte* const room = writer_.reserve(head + bytes);
+    if (room == nullptr) {
+      if (writer_.ask_for_room(head + bytes)) continue;
+      return;
+    }
+    std::memcpy(room, &total, head);
+    std::memcpy(room + head, next.bytes.data() + next.done, bytes);
+    writer_.publish(fragments ? RecordKind::fragment : next.kind);
+    next.done += bytes;
+    if (next.done == next.bytes.size()) waiting_.pop_front();
+  }
+}
+
+bool ShmPeer::send(const Header& header, const detail::Payload& payload) {
+  const MessageBody body(header, payload);
+  std::optional<BlockPool::Block> block;
+  if (body.size() > block_from) {
+    {
+      const std::lock_guard lock(mutex_);
+      if (open_ && !is_closed()) block = pool_.take(body.size());
+    }
+    if (block) body.write(block->data);
+  }
+  return writing([&] {
+    if (!open_) {
+      UnsentMessage message{header, payload};
+      message.payload.own();
+      unsent_.push_back(std::move(message));
+    } else if (block) {
+      put(RecordKind::block, bytes_of(block->place));
+    } else {
+      put_or_keep(body);
+    }
+  });
+}
+
+bool ShmPeer::flush() {
+  bool done = true;
+  (void)writing([&] {
+    if (!open_ || waiting_.empty()) return;
+    write_waiting();
+    done = waiting_.empty();
+  });
+  return done;
+}
+
+void ShmPeer::trim(Clock::time_point since) {
+  (void)writing(
+      [&] {
+        if (!open_) return;
+        for (const std::uint32_t segment : pool_.trim(since)) put(RecordKind::forget, bytes_of(segment));
+      },
+      false);
+}
+
+void ShmPeer::release(const BlockPlace& place) noexcept {
+  try {
+    (void)writing([&] { put(RecordKind::release, bytes_of(place)); }, false);
+  } catch (const std::exception& error) {
+    log::error(std::string("A shared block can't be given back: ") + error.what());
+  }
+}
+
+void ShmPeer::close() {
+  const std::lock_guard lock(mutex_);
+  if (closed_.exchange(true)) return;
+  waiting_.clear();
+  (void)::shutdown(socket_.get(), SHUT_RDWR);
+}
+
+// -- reading ----------------------------------------------------------------------------------------------------------
+
+bool ShmPeer::read(LaneEvent& event, std::vector<std::byte>& first_frame) {
+  if (!reader_) return false;  // it has not opened yet
+  RingReader::Record record;
+  while (!is_closed() && reader_.front(record)) {
+    const bool message = take_record(record, event, first_frame);
+    reader_.pop();
+    if (!message) continue;
+    event.kind = LaneEvent::Kind::message;
+    event.link = id_;
+    return true;
+  }
+  if (reader_.take_writer_waits()) door_.knock();
+  return false;
+}
+
+bool ShmPeer::take_record(const RingReader::Record& record, LaneEvent& event, std::vector<std::byte>& first_frame) {
+  const auto contents = record.contents;
+  switch (record.kind) {
+    case RecordKind::message: {
+      if (parts_in(contents) == 0) {
+        read_body(contents, nullptr, first_frame, event);
+      } else {
+        const auto copy = std::make_shared<std::vector<std::byte>>(contents.begin(), contents.end());
+        read_body(*copy, copy, first_frame, event);
+      }
+      return true;
+    }
+    case RecordKind::block: take_block(value_in<BlockPlace>(contents), event, first_frame); return true;
+    case RecordKind::fragment: return take_fragment(contents, event, first_frame);
+    case RecordKind::release: {
+      const auto place = value_in<BlockPlace>(contents);
+      const std::lock_guard lock(mutex_);
+      pool_.give_back(place);
+      return false;
+    }
+    case RecordKind::forget: views_.forget(value_in<std::uint32_t>(contents)); return false;
+    default: throw SerializationError("A record of a ring has an unknown kind");
+  }
+}
+
+void ShmPeer::take_block(const BlockPlace& place, LaneEvent& event, std::vector<std::byte>& first_frame) {
+  if (!views_.knows(place.segment)) (void)take_packets();  // it was passed before the record was written
+  const auto lease = std::make_shared<Lease>(weak_from_this(), place);
+  read_body(views_.view(place, lease->memory), lease, first_frame, event);
+}
+
+bool ShmPeer::take_fragment(std::span<const std::byte> bytes, LaneEvent& event, std::vector<std::byte>& first_frame) {
+  if (!assembly_.bytes) {
+    if (bytes.size() < sizeof assembly_.size) throw SerializationError("A message in fragments does not say its size");
+    std::memcpy(&assembly_.size, bytes.data(), sizeof assembly_.size);
+    bytes = bytes.subspan(sizeof assembly_.size);
+    assembly_.bytes = std::make_shared<std::vector<std::byte>>();
+  }
+  auto& whole = *assembly_.bytes;
+  if (bytes.empty() || bytes.size() > assembly_.size - whole.size())
+    throw SerializationError("A message in fragments has another size than it said");
+  whole.insert(whole.end(), bytes.begin(), bytes.end());
+  if (whole.size() < assembly_.size) return false;
+  const auto body = std::move(assembly_.bytes);
+  read_body(*body, body, first_frame, event);
+  return true;
+}
+
+}  // namespace muster::runtime

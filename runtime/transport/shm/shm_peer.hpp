@@ -1,0 +1,114 @@
+/// @file
+/// One connection of the shared-memory lane: a ring each way, blocks for large messages, and a socket.
+///
+/// The one who dials makes the rings. Both pass each other their doors. What is sent before the other has answered
+/// waits, since it may have to be sent over another lane.
+#pragma once
+
+#include "runtime/transport/shm/blocks.hpp"
+#include "runtime/transport/shm/body.hpp"
+#include "runtime/transport/shm/door.hpp"
+#include "runtime/transport/shm/ring.hpp"
+#include "runtime/transport/shm/unix_socket.hpp"
+
+#include <deque>
+#include <memory>
+#include <mutex>
+
+namespace muster::runtime {
+
+/// A message that was not encoded yet.
+struct UnsentMessage {
+  Header header;
+  detail::Payload payload;
+};
+
+/// Threads: send, release, flush, trim and close from any; the rest is the receiving thread's.
+class ShmPeer : public std::enable_shared_from_this<ShmPeer> {
+ public:
+  /// @param own this process's door, which outlives the lane's use of this
+  /// @param slot of the link at that door
+  ShmPeer(LinkId id, const Door& own, std::uint32_t slot, UniqueFd socket, std::string endpoint);
+
+  LinkId id() const { return id_; }
+  std::uint32_t slot() const { return slot_; }
+  /// Where it was dialed; empty: it dialed us.
+  const std::string& endpoint() const { return endpoint_; }
+  const UniqueFd& socket() const { return socket_; }
+
+  /// Sends the dialer's greeting. @throws std::system_error
+  void greet();
+  /// Reads what came over the socket. @returns false at its end
+  /// @throws std::exception for what is no word of this lane
+  bool take_packets();
+  /// Messages may pass.
+  bool is_open() const;
+  Clock::time_point since() const { return since_; }
+
+  /// @returns false where it is closed: the message was not taken
+  bool send(const Header& header, const detail::Payload& payload);
+  /// Closes a connection that never opened. @returns what was to be sent over it
+  std::deque<UnsentMessage> give_up();
+  /// Writes what waits for room. @returns whether nothing waits now
+  bool flush();
+  /// Frees memory that was not used since.
+  void trim(Clock::time_point since);
+  /// The next message. @returns false when none is there
+  /// @throws SerializationError for anything that is not one
+  bool read(LaneEvent& event, std::vector<std::byte>& first_frame);
+  /// Ends the connection at both sides.
+  void close();
+  bool is_closed() const { return closed_.load(std::memory_order_acquire); }
+
+  bool ended = false;  ///< the receiving thread's: the other end is gone; the ring may still hold something
+
+ private:
+  struct Waiting {
+    RecordKind kind{};
+    std::vector<std::byte> bytes;
+    std::size_t done = 0;
+  };
+  struct Lease;
+
+  void open_rings(SharedMemory memory, bool dialer);
+  void take_packet(Packet& packet);
+  void take_hello(Packet& packet, std::uint32_t slot);
+  void take_welcome(Packet& packet, std::uint32_t slot);
+  bool pass_segment(std::uint32_t segment, std::uint64_t size, const UniqueFd& memory);
+  void write_waiting();
+  void put(RecordKind kind, std::span<const std::byte> contents);
+  bool put_now(const MessageBody& body);
+  void put_or_keep(const MessageBody& body);
+  template <class F>
+  bool writing(F f, bool wake = true);
+  void release(const BlockPlace& place) noexcept;
+  bool take_record(const RingReader::Record& record, LaneEvent& event, std::vector<std::byte>& first_frame);
+  void take_block(const BlockPlace& place, LaneEvent& event, std::vector<std::byte>& first_frame);
+  bool take_fragment(std::span<const std::byte> bytes, LaneEvent& event, std::vector<std::byte>& first_frame);
+
+  const LinkId id_;
+  const Door& own_;
+  const std::uint32_t slot_;
+  const UniqueFd socket_;
+  const std::string endpoint_;
+  const Clock::time_point since_ = Clock::now();
+  std::atomic<bool> closed_{false};
+
+  SharedMemory rings_;
+  PeerDoor door_;
+  RingReader reader_;
+  BlockViews views_;
+  struct Assembly {
+    std::shared_ptr<std::vector<std::byte>> bytes;
+    std::uint64_t size = 0;
+  } assembly_;
+
+  mutable std::mutex mutex_;  ///< guards the following, and opening
+  bool open_ = false;
+  RingWriter writer_;
+  BlockPool pool_;
+  std::deque<Waiting> waiting_;
+  std::deque<UnsentMessage> unsent_;
+};
+
+}  // namespace muster::runtime

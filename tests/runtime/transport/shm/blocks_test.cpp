@@ -1,0 +1,123 @@
+// Shared blocks: used again, given back with the bytes they took, and mapped only where they are.
+
+#include "runtime/transport/shm/blocks.hpp"
+
+#include <muster/errors.hpp>
+
+#include <gtest/gtest.h>
+
+#include <sys/mman.h>
+
+#include <cstring>
+#include <set>
+
+namespace muster::runtime {
+namespace {
+
+constexpr std::uint64_t kib = 1024, mib = kib * kib;
+
+struct Pair {
+  BlockViews views;
+  int passed = 0;
+  bool passes = true;
+  BlockPool pool{[this](std::uint32_t segment, std::uint64_t size, const UniqueFd& memory) {
+    if (!passes) return false;
+    ++passed;
+    views.add(segment, size, memory);
+    return true;
+  }};
+};
+
+TEST(Blocks, WhatIsWrittenIsSeen) {
+  Pair pair;
+  for (const std::uint64_t size : {std::uint64_t{1}, 32 * kib, 32 * kib + 1, mib, mib + 1, 5 * mib}) {
+    SCOPED_TRACE(size);
+    const auto block = pair.pool.take(size);
+    ASSERT_TRUE(block);
+    std::memset(block->data, static_cast<int>(size % 251), size);
+    std::shared_ptr<const void> owner;
+    const auto seen = pair.views.view(block->place, owner);
+    ASSERT_EQ(seen.size(), size);
+    EXPECT_EQ(std::memcmp(seen.data(), block->data, size), 0);
+  }
+}
+
+TEST(Blocks, BlocksGivenBackAreUsedAgain) {
+  Pair pair;
+  for (int round = 0; round < 100; ++round) {
+    const auto large = pair.pool.take(3 * mib), small = pair.pool.take(100 * kib);
+    pair.pool.give_back(large->place);
+    pair.pool.give_back(small->place);
+  }
+  EXPECT_EQ(pair.passed, 2);
+}
+
+TEST(Blocks, ThoseLentAreApart) {
+  Pair pair;
+  std::set<std::pair<std::uint32_t, std::uint64_t>> places;
+  for (int i = 0; i < 50; ++i) {
+    const auto block = pair.pool.take(64 * kib);
+    EXPECT_TRUE(places.emplace(block->place.segment, block->place.offset).second);
+  }
+}
+
+TEST(Blocks, IdleSegmentsAreTrimmedAndLentOnesStay) {
+  Pair pair;
+  const auto kept = pair.pool.take(2 * mib), returned = pair.pool.take(2 * mib);
+  pair.pool.give_back(returned->place);
+  EXPECT_TRUE(pair.pool.trim(Clock::now() - std::chrono::hours(1)).empty());
+  const auto dropped = pair.pool.trim(Clock::now());
+  EXPECT_EQ(dropped, std::vector<std::uint32_t>{returned->place.segment});
+  pair.pool.give_back(kept->place);
+  EXPECT_THROW(pair.pool.give_back(returned->place), SerializationError);
+}
+
+TEST(Blocks, MoreThanEnoughIdleMemoryIsGivenBackSoon) {
+  Pair pair;
+  const auto first = pair.pool.take(BlockPool::most_idle - mib), second = pair.pool.take(2 * mib);
+  pair.pool.give_back(first->place);
+  pair.pool.give_back(second->place);
+  EXPECT_EQ(pair.pool.trim(Clock::now() - std::chrono::hours(1)).size(), 1u);
+}
+
+TEST(Blocks, ALyingPeerIsFound) {
+  Pair pair;
+  const auto block = pair.pool.take(40 * kib);
+  const auto changed = [&](auto change) {
+    BlockPlace place = block->place;
+    change(place);
+    return place;
+  };
+  std::shared_ptr<const void> owner;
+  EXPECT_THROW(pair.pool.give_back(changed([](auto& place) { ++place.segment; })), SerializationError);
+  EXPECT_THROW(pair.pool.give_back(changed([](auto& place) { ++place.offset; })), SerializationError);
+  EXPECT_THROW(pair.pool.give_back(changed([](auto& place) { place.offset += 64 * kib; })), SerializationError);
+  EXPECT_THROW((void)pair.views.view(changed([](auto& place) { place.offset = ~std::uint64_t{0}; }), owner),
+               SerializationError);
+  EXPECT_THROW((void)pair.views.view(changed([](auto& place) { place.size = ~std::uint64_t{0}; }), owner),
+               SerializationError);
+  EXPECT_THROW((void)pair.views.view(changed([](auto& place) { ++place.segment; }), owner), SerializationError);
+  pair.pool.give_back(block->place);
+  EXPECT_THROW(pair.pool.give_back(block->place), SerializationError);
+}
+
+TEST(Blocks, MemoryThatCouldBecomeShorterIsNotMapped) {
+  const UniqueFd unsealed(memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  ASSERT_EQ(ftruncate(unsealed.get(), 4096), 0);
+  EXPECT_THROW((void)SharedMemory::map(unsealed, 4096, SharedMemory::Access::read), std::runtime_error);
+  UniqueFd sealed;
+  const SharedMemory memory = SharedMemory::create(4096, sealed);
+  EXPECT_THROW((void)SharedMemory::map(sealed, 8192, SharedMemory::Access::read), std::runtime_error);
+  EXPECT_NE(ftruncate(sealed.get(), 0), 0) << "a peer can make it shorter";
+}
+
+TEST(Blocks, WhereNoneCanBePassedThereIsNone) {
+  Pair pair;
+  pair.passes = false;
+  EXPECT_FALSE(pair.pool.take(mib));
+  pair.passes = true;
+  EXPECT_TRUE(pair.pool.take(mib));
+}
+
+}  // namespace
+}  // namespace muster::runtime
