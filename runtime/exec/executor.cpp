@@ -65,7 +65,7 @@ TaskScope::~TaskScope() {
   scope_deadline = scope_deadline_before_;
 }
 
-Executor::Executor(int slots, std::chrono::nanoseconds spin) : spin_(spin), free_slots_(slots), slots_(slots) {}
+Executor::Executor(int slots, std::chrono::nanoseconds spin) : spinning_(spin), free_slots_(slots), slots_(slots) {}
 
 Executor::~Executor() { stop(); }
 
@@ -262,19 +262,33 @@ void Executor::leave_lead(Lock& /*lock*/) {
   arm_watchdog();
 }
 
+/// What a leader does where nothing came: it looks again soon, or sleeps.
+/// @param quiet since when nothing came; none: something did just now
+void Executor::rest(std::optional<Clock::time_point>& quiet, Clock::time_point deadline) {
+  const auto now = Clock::now();
+  if (!quiet) quiet = now;
+  if (now - *quiet < spinning_.budget())
+    sched_yield();
+  else
+    source_->wait(deadline);
+}
+
+/// Something came.
+void Executor::end_rest(std::optional<Clock::time_point>& quiet) {
+  if (quiet) spinning_.waited(Clock::now() - *quiet);
+  quiet.reset();
+}
+
 void Executor::lead_as_pool(Lock& lock) {
   leader_ = Leader::pool;
   this_thread.leads_for = this;
-  auto spin_until = Clock::now() + spin_;
+  std::optional<Clock::time_point> quiet;
   while (!stopping_ && !runnable() && !lead_wanted_) {
     lock.unlock();
-    if (drain(messages_at_once)) {
-      spin_until = Clock::now() + spin_;
-    } else if (Clock::now() < spin_until) {
-      sched_yield();
-    } else {
-      source_->wait(Clock::time_point::max());
-    }
+    if (drain(messages_at_once))
+      end_rest(quiet);
+    else
+      rest(quiet, Clock::time_point::max());
     lock.lock();
   }
   this_thread.leads_for = nullptr;
@@ -289,20 +303,15 @@ void Executor::lead_as_blocked(Lock& lock, Wakeup& wakeup, Clock::time_point dea
   const Wakeup* const before = std::exchange(this_thread.leads_until, &wakeup);
   const auto done = [&] {
     return wakeup.happened() || stopping_.load(std::memory_order_relaxed) ||
-           (task != nullptr && task->stop_reason() != StopReason::none);
+           (task != nullptr && task->stop_reason() != StopReason::none) ||
+           (deadline != Clock::time_point::max() && Clock::now() >= deadline);
   };
-  auto spin_until = Clock::now() + spin_;
+  std::optional<Clock::time_point> quiet;
   for (;;) {
     const bool any = drain(1);  // the first may be what it waits for
+    if (any) end_rest(quiet);
     if (done()) break;
-    const auto now = Clock::now();
-    if (now >= deadline) break;
-    if (any)
-      spin_until = now + spin_;
-    else if (now < spin_until)
-      sched_yield();
-    else
-      source_->wait(deadline);
+    if (!any) rest(quiet, deadline);
   }
   this_thread.leads_until = before;
   lock.lock();

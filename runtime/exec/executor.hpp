@@ -8,6 +8,7 @@
 /// arrive then go to other threads, since running them on its stack could deadlock.
 #pragma once
 
+#include "runtime/exec/spinning.hpp"
 #include "runtime/exec/task_state.hpp"
 
 #include <atomic>
@@ -65,7 +66,7 @@ class Wakeup {
 class Executor {
  public:
   /// @param slots how many jobs run at once
-  /// @param spin how long a leader looks for messages, yielding, before it sleeps
+  /// @param spin how long a leader may look for messages, yielding, before it sleeps
   Executor(int slots, std::chrono::nanoseconds spin);
   ~Executor();
 
@@ -130,6 +131,8 @@ class Executor {
   void run(Lock& lock, std::shared_ptr<Job> job);
   void lead_as_pool(Lock& lock);
   void lead_as_blocked(Lock& lock, Wakeup& wakeup, Clock::time_point deadline, const TaskState* task);
+  void rest(std::optional<Clock::time_point>& quiet, Clock::time_point deadline);
+  void end_rest(std::optional<Clock::time_point>& quiet);
   void leave_lead(Lock& lock);
   bool runnable() const { return free_slots_ > 0 && resuming_.empty() && !queue_.empty(); }
   void ensure_runner();
@@ -141,7 +144,7 @@ class Executor {
   bool give_slot_up();
   void arm_watchdog();
 
-  const std::chrono::nanoseconds spin_;
+  Spinning spinning_;  ///< the leader's
   MessageSource* source_ = nullptr;
   std::atomic<bool> stopping_{false};
 

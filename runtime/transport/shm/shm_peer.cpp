@@ -180,15 +180,15 @@ bool ShmPeer::pass_segment(std::uint32_t segment, std::uint64_t size, const Uniq
   return send_packet(socket_, bytes_of(word(WordKind::segment, segment, size)), descriptors);
 }
 
-/// Does something to the ring, under the lock, and tells the reader. @returns false where it is closed
+/// Does something to the ring, under the lock, and tells the reader where f says that there is news for it.
+/// @returns false where it is closed
 template <class F>
 bool ShmPeer::writing(F f, bool wake) {
   try {
     {
       const std::lock_guard lock(mutex_);
       if (is_closed()) return false;
-      f();
-      if (!open_) return true;
+      if (!f()) return true;
     }
     door_.knock(wake);
   } catch (const SerializationError& error) {
@@ -256,20 +256,23 @@ bool ShmPeer::send(const Header& header, const detail::Payload& payload) {
       UnsentMessage message{header, payload};
       message.payload.own();
       unsent_.push_back(std::move(message));
-    } else if (block) {
-      put(RecordKind::block, bytes_of(block->place));
-    } else {
-      put_or_keep(body);
+      return false;
     }
+    if (block)
+      put(RecordKind::block, bytes_of(block->place));
+    else
+      put_or_keep(body);
+    return true;
   });
 }
 
 bool ShmPeer::flush() {
   bool done = true;
   (void)writing([&] {
-    if (!open_ || waiting_.empty()) return;
+    if (!open_ || waiting_.empty()) return false;
     write_waiting();
     done = waiting_.empty();
+    return true;
   });
   return done;
 }
@@ -277,15 +280,20 @@ bool ShmPeer::flush() {
 void ShmPeer::trim(Clock::time_point since) {
   (void)writing(
       [&] {
-        if (!open_) return;
+        if (!open_) return false;
         for (const std::uint32_t segment : pool_.trim(since)) put(RecordKind::forget, bytes_of(segment));
+        return true;
       },
       false);
 }
 
 void ShmPeer::release(const BlockPlace& place) noexcept {
   try {
-    (void)writing([&] { put(RecordKind::release, bytes_of(place)); }, false);
+    const auto put_release = [&] {
+      put(RecordKind::release, bytes_of(place));
+      return true;
+    };
+    (void)writing(put_release, false);
   } catch (const std::exception& error) {
     log::error(std::string("A shared block can't be given back: ") + error.what());
   }

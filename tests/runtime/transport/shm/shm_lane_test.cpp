@@ -173,6 +173,26 @@ TEST(ShmLane, AKickEndsAWait) {
   lane.wait(Clock::time_point::max());
 }
 
+TEST(ShmLane, WhoHasNothingToDoSleeps) {
+  Pair pair(LaneKind::shm);
+  pair.a.transport.send(*pair.to_b, Header{.kind = MessageKind::call}, payload_of(1, 10, {100'000}));
+  ASSERT_TRUE(pair.pump([&] { return pair.b.recorder.messages.size() == 1; }));
+  pair.b.recorder.messages.clear();  // whose block goes back
+  // Neither wakes the other any more: both see their deadline, soon and then always.
+  int both = 0;
+  for (int i = 0; both < 3; ++i) {
+    ASSERT_LT(i, 100) << "they wake each other for ever";
+    bool quiet = true;
+    for (Side* side : {&pair.a, &pair.b}) {
+      const auto until = Clock::now() + milliseconds(5);
+      if (side->transport.receive_some(16)) quiet = false;
+      side->transport.wait(until);
+      if (Clock::now() < until) quiet = false;
+    }
+    both = quiet ? both + 1 : 0;
+  }
+}
+
 // -- strangers at the socket ------------------------------------------------------------------------------------------
 
 class ShmStranger : public testing::Test {
