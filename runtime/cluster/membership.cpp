@@ -35,8 +35,13 @@ bool Membership::add(Member member) {            // NOLINT(performance-unnecessa
 
 bool Membership::remove(const WorkerExit& exit) {
   const bool was_there = members_.erase(exit.pid) != 0;
+  leaving_.erase(exit.pid);
   gone_.try_emplace(exit.pid, exit);
   return was_there;
+}
+
+void Membership::set_leaving(Pid pid) {
+  if (members_.contains(pid)) leaving_.insert(pid);
 }
 
 const Member* Membership::find(Pid pid) const {
@@ -53,6 +58,12 @@ std::vector<Pid> Membership::pids() const {
   std::vector<Pid> all;
   all.reserve(members_.size());
   for (const auto& [pid, member] : members_) all.push_back(pid);
+  return all;
+}
+
+std::vector<Pid> Membership::pids_staying() const {
+  std::vector<Pid> all = pids();
+  std::erase_if(all, [this](Pid pid) { return leaving_.contains(pid); });
   return all;
 }
 

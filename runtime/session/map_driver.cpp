@@ -157,7 +157,7 @@ void MapMembers::refresh(const std::function<void()>& tell) {
 std::vector<Pid> MapMembers::now() {
   if (!distributed_) return {process_.pid()};
   if (pool_ && !elsewhere()) return pool_->workers();
-  auto procs = process_.cluster().procs();
+  auto procs = process_.cluster().procs_staying();
   if (elsewhere()) {
     if (answer_ && answer_->state() == FutureCore::State::here)
       known_ = detail::take_value<std::vector<Pid>>(std::exchange(answer_, nullptr));
@@ -470,7 +470,7 @@ void MapDriver::unit_failed(Units::iterator found) {
     }
   } catch (const NoSession&) {
     throw;
-  } catch (...) {
+  } catch (...) {  // NOLINT(bugprone-empty-catch): any other is a failure of its elements, as said below
   }
   for (std::size_t element = unit.first; element < unit.first + unit.count; ++element)
     element_failed(id, element, failure);

@@ -33,9 +33,10 @@ PoolState::PoolState(std::uint64_t number, const std::vector<Pid>& members, bool
   free_.assign(members_.begin(), members_.end());
 }
 
-/// Drops members that are gone, takes in new workers (default pool), and takes back what the dead had borrowed.
+/// Drops members that are gone or leave, takes in new workers (default pool), and takes back what the dead had
+/// borrowed.
 void PoolState::refresh() {
-  const auto procs = current_process().cluster().procs();
+  const auto procs = current_process().cluster().procs_staying();
   const auto gone = [&](Pid pid) { return !std::binary_search(procs.begin(), procs.end(), pid); };
   std::erase_if(members_, gone);
   std::erase_if(free_, gone);
