@@ -37,16 +37,6 @@ void define_code(const Incoming& message) {
   received.push_back(std::move(code));
 }
 
-std::string message_of(const std::exception_ptr& failure) {
-  try {
-    std::rethrow_exception(failure);
-  } catch (const std::exception& error) {
-    return error.what();
-  } catch (...) {
-    return "an exception that is no std::exception";
-  }
-}
-
 }  // namespace
 
 void Calls::on_message(Incoming message) {
