@@ -157,6 +157,42 @@ CorePointer load_future_handle(Archive& archive, FutureForm form) {
   return core;
 }
 
+/// Writes a future of T: its value or failure where that is to travel with it, else the handle.
+template <class T, class Archive>
+void save_future(Archive& archive, const CorePointer& core) {
+  const auto state = core->prepare_to_send();
+  if (state == FutureCore::State::here) {
+    save_future_head(archive, FutureForm::value, core);
+    if constexpr (!std::is_void_v<T>) encode(archive, value_of<T>(core));
+  } else if (state == FutureCore::State::failed) {
+    save_future_head(archive, FutureForm::failure, core);
+    archive(core->encoded_failure());
+  } else {
+    save_future_handle(archive, core);
+  }
+}
+
+/// Reads what save_future wrote.
+template <class T, class Archive>
+CorePointer load_future(Archive& archive) {
+  std::uint8_t written_form = 0;
+  RemoteRefId id;
+  Pid owner = 0;
+  archive(written_form, id.creator, id.number, owner);
+  const auto form = static_cast<FutureForm>(written_form);
+  if (form == FutureForm::value) {
+    Payload value;
+    if constexpr (!std::is_void_v<T>) value = to_payload(decode<T>(archive));
+    return make_settled_core(id, owner, std::move(value));
+  }
+  if (form == FutureForm::failure) {
+    std::vector<std::byte> failure;
+    archive(failure);
+    return make_failed_core(id, owner, std::move(failure));
+  }
+  return load_future_handle(archive, form);
+}
+
 }  // namespace detail
 
 /// A handle to one value to come. Copies name the same value; it can be sent anywhere as an argument, result, captured
@@ -208,33 +244,11 @@ class Future : public detail::FutureBase {
   /// @cond
   template <class Archive>
   void save(Archive& archive) const {
-    using State = detail::FutureCore::State;
-    const State state = core_->prepare_to_send();
-    if (state == State::here) {
-      detail::save_future_head(archive, detail::FutureForm::value, core_);
-      detail::encode(archive, detail::value_of<T>(core_));
-    } else if (state == State::failed) {
-      detail::save_future_head(archive, detail::FutureForm::failure, core_);
-      archive(core_->encoded_failure());
-    } else {
-      detail::save_future_handle(archive, core_);
-    }
+    detail::save_future<T>(archive, core_);
   }
   template <class Archive>
   void load(Archive& archive) {
-    std::uint8_t form = 0;
-    RemoteRefId id;
-    Pid owner = 0;
-    archive(form, id.creator, id.number, owner);
-    if (form == static_cast<std::uint8_t>(detail::FutureForm::value)) {
-      core_ = detail::make_settled_core(id, owner, detail::to_payload(detail::decode<T>(archive)));
-    } else if (form == static_cast<std::uint8_t>(detail::FutureForm::failure)) {
-      std::vector<std::byte> failure;
-      archive(failure);
-      core_ = detail::make_failed_core(id, owner, std::move(failure));
-    } else {
-      core_ = detail::load_future_handle(archive, static_cast<detail::FutureForm>(form));
-    }
+    core_ = detail::load_future<T>(archive);
   }
   /// @endcond
 
@@ -297,32 +311,11 @@ class Future<void> : public detail::FutureBase {
   /// @cond
   template <class Archive>
   void save(Archive& archive) const {
-    using State = detail::FutureCore::State;
-    const State state = core_->prepare_to_send();
-    if (state == State::here) {
-      detail::save_future_head(archive, detail::FutureForm::value, core_);
-    } else if (state == State::failed) {
-      detail::save_future_head(archive, detail::FutureForm::failure, core_);
-      archive(core_->encoded_failure());
-    } else {
-      detail::save_future_handle(archive, core_);
-    }
+    detail::save_future<void>(archive, core_);
   }
   template <class Archive>
   void load(Archive& archive) {
-    std::uint8_t form = 0;
-    RemoteRefId id;
-    Pid owner = 0;
-    archive(form, id.creator, id.number, owner);
-    if (form == static_cast<std::uint8_t>(detail::FutureForm::value)) {
-      core_ = detail::make_settled_core(id, owner, {});
-    } else if (form == static_cast<std::uint8_t>(detail::FutureForm::failure)) {
-      std::vector<std::byte> failure;
-      archive(failure);
-      core_ = detail::make_failed_core(id, owner, std::move(failure));
-    } else {
-      core_ = detail::load_future_handle(archive, static_cast<detail::FutureForm>(form));
-    }
+    core_ = detail::load_future<void>(archive);
   }
   /// @endcond
 };
