@@ -109,12 +109,13 @@ void complete_with(const CorePointer& core, F&& f) {
 template <class F>
 void chain(const CorePointer& source, const CorePointer& result, F&& continue_with) {
   on_settled(source, true, [source, result, next = std::make_shared<std::decay_t<F>>(std::forward<F>(continue_with))] {
-    if (source->state() == FutureCore::State::failed)
+    if (source->state() == FutureCore::State::failed) {
       pass_failure_of(result, *source);
-    else
+    } else {
       run_here([source, result, next] {
         if (!result->settled(false)) complete_with(result, [&] { return (*next)(source); });
       });
+    }
   });
 }
 
@@ -286,8 +287,9 @@ class Future<void> : public detail::FutureBase {
   /// @throws TimeoutError when it has not come after the duration.
   void fetch(std::chrono::nanoseconds timeout) const { detail::require_value(core_, timeout); }
   /// As fetch.
-  void take() && { fetch(); }
+  void take() && { fetch(); }  // NOLINT(readability-make-member-function-const): as of any other future
   /// As fetch with a duration.
+  // NOLINTNEXTLINE(readability-make-member-function-const): as of any other future
   void take(std::chrono::nanoseconds timeout) && { fetch(timeout); }
   /// Fulfils a future made empty. @throws std::future_error(promise_already_satisfied) where it is fulfilled already,
   /// or is a task's.
@@ -378,7 +380,7 @@ void when_all_settled(const std::vector<CorePointer>& cores, const CorePointer& 
     F collect;
   };
   const auto all = std::make_shared<All>(cores, result, std::move(collect));
-  for (const auto& core : cores)
+  for (const auto& core : cores) {
     on_settled(core, true, [all] {
       if (!all->countdown.one_less()) return;
       for (const auto& one : all->cores) {
@@ -388,6 +390,7 @@ void when_all_settled(const std::vector<CorePointer>& cores, const CorePointer& 
       }
       run_here([all] { complete_with(all->result, all->collect); });
     });
+  }
 }
 
 /// Futures in their order of completion, for as_completed.
@@ -434,10 +437,11 @@ Future<std::size_t> when_any(std::vector<Future<T>> futures) {
   if (futures.empty()) throw std::invalid_argument("muster: when_any needs at least one future");
   auto result = detail::make_local_core();
   auto taken = std::make_shared<std::atomic<bool>>(false);
-  for (std::size_t i = 0; i < futures.size(); ++i)
+  for (std::size_t i = 0; i < futures.size(); ++i) {
     detail::on_settled(futures[i].core(), false, [result, taken, i, core = futures[i].core()] {
       if (!taken->exchange(true)) detail::complete_local(result, detail::to_payload(i));
     });
+  }
   return Future<std::size_t>(std::move(result));
 }
 

@@ -17,7 +17,7 @@ namespace {
 std::string signal_meaning(int signal) {
   const char* name = sigabbrev_np(signal);
   if (name == nullptr) return {};
-  std::string text = std::string("SIG") + name + ": ";
+  const std::string text = std::string("SIG") + name + ": ";
   switch (signal) {
     case SIGKILL: return text + "killed, perhaps by the out-of-memory killer";
     case SIGTERM: return text + "asked to end, by somebody other than muster";

@@ -15,14 +15,16 @@ const char* name_of(Topology topology) {
 }
 
 void Membership::set_topology(Topology topology, bool lazy) {
-  if (members_.size() > 1 && topology != topology_)
+  if (members_.size() > 1 && topology != topology_) {
     throw std::invalid_argument(std::string("muster: workers with topology ") + name_of(topology_) +
                                 " exist already; the requested topology " + name_of(topology) +
                                 " can't be set. Remove them first, or ask for the same topology.");
-  if (members_.size() > 1 && lazy != lazy_)
+  }
+  if (members_.size() > 1 && lazy != lazy_) {
     throw std::invalid_argument(std::string("muster: workers with lazy=") + (lazy_ ? "true" : "false") +
                                 " exist already; lazy=" + (lazy ? "true" : "false") +
                                 " can't be set. Remove them first, or ask for the same.");
+  }
   topology_ = topology;
   lazy_ = lazy;
 }
@@ -114,11 +116,12 @@ bool Membership::may_talk(Pid a, Pid b) const {
 }
 
 void Membership::check_may_talk(Pid a, Pid b) const {
-  if (!may_talk(a, b))
+  if (!may_talk(a, b)) {
     throw Error("Process " + std::to_string(a) + " can't call process " + std::to_string(b) + ": the topology " +
                 name_of(topology_) +
                 " does not connect them. Send the call by way of process 1, or add the workers with "
                 "Topology::all_to_all.");
+  }
 }
 
 }  // namespace muster::runtime

@@ -16,17 +16,8 @@
 
 namespace {
 
-using namespace std::chrono_literals;
-using muster::pmap;
-using muster::PmapOptions;
-using muster::test::add_line;
-using muster::test::eventually;
-using muster::test::numbers;
-using muster::test::odd_only;
-using muster::test::Pmap;
-using muster::test::run_until_stopped;
-using muster::test::thrown;
-using muster::test::Trace;
+using namespace muster;
+using namespace muster::test;
 
 // catalogue: 232
 TEST_F(Pmap, ThrowsTheFirstFailureAsFetchWould) {

@@ -23,19 +23,8 @@
 
 namespace {
 
-using namespace std::chrono_literals;
-using muster::pmap;
-using muster::pmap_unordered;
-using muster::PmapOptions;
-using muster::test::add_line;
-using muster::test::Counted;
-using muster::test::eventually;
-using muster::test::numbers;
-using muster::test::Pmap;
-using muster::test::run_until_stopped;
-using muster::test::Trace;
-using muster::test::twice;
-using muster::test::twice_all;
+using namespace muster;
+using namespace muster::test;
 
 // -- input and results ------------------------------------------------------------------------------------------------
 

@@ -20,18 +20,8 @@
 
 namespace {
 
-using namespace std::chrono_literals;
-using muster::pmap;
-using muster::pmap_unordered;
-using muster::PmapOptions;
-using muster::test::add_line;
-using muster::test::numbers;
-using muster::test::odd_only;
-using muster::test::Pmap;
-using muster::test::thrown;
-using muster::test::Trace;
-using muster::test::twice;
-using muster::test::twice_all;
+using namespace muster;
+using namespace muster::test;
 
 // -- where it runs ----------------------------------------------------------------------------------------------------
 
@@ -127,7 +117,7 @@ TEST_F(Pmap, WorkersThatJoinTakePart) {
 }
 
 TEST_F(Pmap, WorkersWithThreadsRunSeveralAtOnce) {
-  const muster::test::OwnWorkers own(1, {.threads = 4});
+  const OwnWorkers own(1, {.threads = 4});
   muster::WorkerPool pool(own.pids());
   const auto before = std::chrono::steady_clock::now();
   pmap([](int) { std::this_thread::sleep_for(100ms); }, numbers(16), PmapOptions{.pool = &pool});
@@ -151,7 +141,7 @@ TEST_F(Pmap, AMapOnAWorkerUsesAllWorkers) {
 
 class PmapDeaths : public testing::TestWithParam<int> {
  protected:
-  void SetUp() override { (void)muster::test::at_least(4); }
+  void SetUp() override { (void)at_least(4); }
 };
 
 /// Ends its process at the first run of that element, as the trace tells.
@@ -224,7 +214,7 @@ TEST_P(PmapDeaths, RetriesCountAfterRestarts) {
 INSTANTIATE_TEST_SUITE_P(Batches, PmapDeaths, testing::Values(1, 4));
 
 TEST_F(Pmap, WorkersKilledFromOutsideCostNothingButTime) {
-  (void)muster::test::at_least(4);
+  (void)at_least(4);
   const auto f = [](int x) {
     std::this_thread::sleep_for(5ms);
     return std::pair<int, int>(2 * x, muster::remotecall_fetch([] { return 0; }, muster::myid()));
@@ -240,7 +230,7 @@ TEST_F(Pmap, WorkersKilledFromOutsideCostNothingButTime) {
 }
 
 TEST_F(Pmap, RemovedWorkersLeaveQuietly) {
-  (void)muster::test::at_least(4);
+  (void)at_least(4);
   std::size_t seen = 0;
   const auto f = [](int x) {
     muster::this_task::sleep_for(10ms);
@@ -254,7 +244,7 @@ TEST_F(Pmap, RemovedWorkersLeaveQuietly) {
 }
 
 TEST_F(Pmap, WhenTheLastWorkerOfThePoolDiesItFails) {
-  const muster::test::OwnWorkers own(1);
+  const OwnWorkers own(1);
   muster::WorkerPool pool(own.pids());
   const auto error = thrown<muster::ProcessExitedException>([&] {
     pmap(
