@@ -10,19 +10,35 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <stdexcept>
+#include <string>
 #include <thread>
 
 namespace {
 
 int process_number() { return static_cast<int>(getpid()); }
 
-// Private MiB of a new worker after so many calls, once it has been idle for half a second.
+// Private MiB of a process once it is idle: the figure it showed ten times in a row, 20 ms apart.
+double settled_mib(int process) {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  double mib = bench::private_mib(process);
+  for (int same = 1; same < 10;) {
+    if (std::chrono::steady_clock::now() > deadline)
+      throw std::runtime_error("The memory of idle process " + std::to_string(process) + " still changes after 30 s");
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    const double now = bench::private_mib(process);
+    same = now == mib ? same + 1 : 1;
+    mib = now;
+  }
+  return mib;
+}
+
+// Private MiB of a new idle worker after so many calls.
 double worker_mib(int calls) {
   const muster::Pid worker = muster::addprocs(1).front();
   int process = 0;
   for (int i = 0; i < calls; ++i) process = muster::remotecall_fetch(&process_number, worker);
-  std::this_thread::sleep_for(std::chrono::milliseconds(500));
-  const double mib = bench::private_mib(process);
+  const double mib = settled_mib(process);
   muster::rmprocs(worker);
   return mib;
 }

@@ -80,10 +80,11 @@ void check_room(std::int64_t n) {
   constexpr std::int64_t descriptors_each = 4, descriptors_to_start = 8, threads_each = 5;
   const auto check = [n](std::int64_t needed, std::optional<std::int64_t> limit, const std::string& what,
                          const std::string& where) {
-    if (limit && needed > *limit)
+    if (limit && needed > *limit) {
       throw Error("can't start " + std::to_string(n) + " workers on this host: with them there would be " +
                   std::to_string(needed) + " " + what + ", and the limit is " + std::to_string(*limit) + " (" + where +
                   "). None was started; start fewer, or raise the limit.");
+    }
   };
   if (n == 0) return;
   check(open_descriptors() + descriptors_to_start + n * descriptors_each, limit_of(RLIMIT_NOFILE),

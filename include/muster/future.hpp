@@ -109,12 +109,13 @@ void complete_with(const CorePointer& core, F&& f) {
 template <class F>
 void chain(const CorePointer& source, const CorePointer& result, F&& continue_with) {
   on_settled(source, true, [source, result, next = std::make_shared<std::decay_t<F>>(std::forward<F>(continue_with))] {
-    if (source->state() == FutureCore::State::failed)
+    if (source->state() == FutureCore::State::failed) {
       pass_failure_of(result, *source);
-    else
+    } else {
       run_here([source, result, next] {
         if (!result->settled(false)) complete_with(result, [&] { return (*next)(source); });
       });
+    }
   });
 }
 
@@ -155,6 +156,42 @@ CorePointer load_future_handle(Archive& archive, FutureForm form) {
   if (!core) throw SerializationError("A future in a message names a handle of another kind");
   if (form == FutureForm::task_handle) core->task = true;
   return core;
+}
+
+/// Writes a future of T: its value or failure where that is to travel with it, else the handle.
+template <class T, class Archive>
+void save_future(Archive& archive, const CorePointer& core) {
+  const auto state = core->prepare_to_send();
+  if (state == FutureCore::State::here) {
+    save_future_head(archive, FutureForm::value, core);
+    if constexpr (!std::is_void_v<T>) encode(archive, value_of<T>(core));
+  } else if (state == FutureCore::State::failed) {
+    save_future_head(archive, FutureForm::failure, core);
+    archive(core->encoded_failure());
+  } else {
+    save_future_handle(archive, core);
+  }
+}
+
+/// Reads what save_future wrote.
+template <class T, class Archive>
+CorePointer load_future(Archive& archive) {
+  std::uint8_t written_form = 0;
+  RemoteRefId id;
+  Pid owner = 0;
+  archive(written_form, id.creator, id.number, owner);
+  const auto form = static_cast<FutureForm>(written_form);
+  if (form == FutureForm::value) {
+    Payload value;
+    if constexpr (!std::is_void_v<T>) value = to_payload(decode<T>(archive));
+    return make_settled_core(id, owner, std::move(value));
+  }
+  if (form == FutureForm::failure) {
+    std::vector<std::byte> failure;
+    archive(failure);
+    return make_failed_core(id, owner, std::move(failure));
+  }
+  return load_future_handle(archive, form);
 }
 
 }  // namespace detail
@@ -208,33 +245,11 @@ class Future : public detail::FutureBase {
   /// @cond
   template <class Archive>
   void save(Archive& archive) const {
-    using State = detail::FutureCore::State;
-    const State state = core_->prepare_to_send();
-    if (state == State::here) {
-      detail::save_future_head(archive, detail::FutureForm::value, core_);
-      detail::encode(archive, detail::value_of<T>(core_));
-    } else if (state == State::failed) {
-      detail::save_future_head(archive, detail::FutureForm::failure, core_);
-      archive(core_->encoded_failure());
-    } else {
-      detail::save_future_handle(archive, core_);
-    }
+    detail::save_future<T>(archive, core_);
   }
   template <class Archive>
   void load(Archive& archive) {
-    std::uint8_t form = 0;
-    RemoteRefId id;
-    Pid owner = 0;
-    archive(form, id.creator, id.number, owner);
-    if (form == static_cast<std::uint8_t>(detail::FutureForm::value)) {
-      core_ = detail::make_settled_core(id, owner, detail::to_payload(detail::decode<T>(archive)));
-    } else if (form == static_cast<std::uint8_t>(detail::FutureForm::failure)) {
-      std::vector<std::byte> failure;
-      archive(failure);
-      core_ = detail::make_failed_core(id, owner, std::move(failure));
-    } else {
-      core_ = detail::load_future_handle(archive, static_cast<detail::FutureForm>(form));
-    }
+    core_ = detail::load_future<T>(archive);
   }
   /// @endcond
 
@@ -272,8 +287,9 @@ class Future<void> : public detail::FutureBase {
   /// @throws TimeoutError when it has not come after the duration.
   void fetch(std::chrono::nanoseconds timeout) const { detail::require_value(core_, timeout); }
   /// As fetch.
-  void take() && { fetch(); }
+  void take() && { fetch(); }  // NOLINT(readability-make-member-function-const): as of any other future
   /// As fetch with a duration.
+  // NOLINTNEXTLINE(readability-make-member-function-const): as of any other future
   void take(std::chrono::nanoseconds timeout) && { fetch(timeout); }
   /// Fulfils a future made empty. @throws std::future_error(promise_already_satisfied) where it is fulfilled already,
   /// or is a task's.
@@ -297,32 +313,11 @@ class Future<void> : public detail::FutureBase {
   /// @cond
   template <class Archive>
   void save(Archive& archive) const {
-    using State = detail::FutureCore::State;
-    const State state = core_->prepare_to_send();
-    if (state == State::here) {
-      detail::save_future_head(archive, detail::FutureForm::value, core_);
-    } else if (state == State::failed) {
-      detail::save_future_head(archive, detail::FutureForm::failure, core_);
-      archive(core_->encoded_failure());
-    } else {
-      detail::save_future_handle(archive, core_);
-    }
+    detail::save_future<void>(archive, core_);
   }
   template <class Archive>
   void load(Archive& archive) {
-    std::uint8_t form = 0;
-    RemoteRefId id;
-    Pid owner = 0;
-    archive(form, id.creator, id.number, owner);
-    if (form == static_cast<std::uint8_t>(detail::FutureForm::value)) {
-      core_ = detail::make_settled_core(id, owner, {});
-    } else if (form == static_cast<std::uint8_t>(detail::FutureForm::failure)) {
-      std::vector<std::byte> failure;
-      archive(failure);
-      core_ = detail::make_failed_core(id, owner, std::move(failure));
-    } else {
-      core_ = detail::load_future_handle(archive, static_cast<detail::FutureForm>(form));
-    }
+    core_ = detail::load_future<void>(archive);
   }
   /// @endcond
 };
@@ -385,7 +380,7 @@ void when_all_settled(const std::vector<CorePointer>& cores, const CorePointer& 
     F collect;
   };
   const auto all = std::make_shared<All>(cores, result, std::move(collect));
-  for (const auto& core : cores)
+  for (const auto& core : cores) {
     on_settled(core, true, [all] {
       if (!all->countdown.one_less()) return;
       for (const auto& one : all->cores) {
@@ -395,6 +390,7 @@ void when_all_settled(const std::vector<CorePointer>& cores, const CorePointer& 
       }
       run_here([all] { complete_with(all->result, all->collect); });
     });
+  }
 }
 
 /// Futures in their order of completion, for as_completed.
@@ -441,10 +437,11 @@ Future<std::size_t> when_any(std::vector<Future<T>> futures) {
   if (futures.empty()) throw std::invalid_argument("muster: when_any needs at least one future");
   auto result = detail::make_local_core();
   auto taken = std::make_shared<std::atomic<bool>>(false);
-  for (std::size_t i = 0; i < futures.size(); ++i)
+  for (std::size_t i = 0; i < futures.size(); ++i) {
     detail::on_settled(futures[i].core(), false, [result, taken, i, core = futures[i].core()] {
       if (!taken->exchange(true)) detail::complete_local(result, detail::to_payload(i));
     });
+  }
   return Future<std::size_t>(std::move(result));
 }
 

@@ -83,7 +83,8 @@ auto fetchfrom(Pid pid, F f, A&&... arguments) -> detail::call_result_t<F, A...>
   return remotecall_fetch(std::move(f), pid, std::forward<A>(arguments)...);
 }
 
-/// Runs f on every process at once, this one included, and waits. @throws CompositeException of all failures
+/// Runs f on every process at once, this one included, and waits. A caller whose task must stop, or whose deadline
+/// ends, takes the tasks along. @throws CompositeException of all failures
 template <class F, class... A>
   requires(!std::is_same_v<std::remove_cvref_t<F>, std::vector<Pid>> && !std::is_same_v<F, std::initializer_list<Pid>>)
 void everywhere(F f, A&&... arguments) {

@@ -32,8 +32,8 @@ struct PoolName {
 /// sent to another process, is the same pool. It lives in the process that made it, as long as that keeps a handle, and
 /// once a handle was sent anywhere until the end of the session there; operations elsewhere are calls to that process.
 ///
-/// Members that have died are dropped by whatever is done next. A member that was lent to a process that died is free
-/// again.
+/// Members that have died are dropped by whatever is done next; by a pool of the master also those that were asked to
+/// leave, as soon as they were. A member that was lent to a process that died is free again.
 /// @par Thread safety
 /// Every member from any thread.
 /// @throws NoSession from every member; elsewhere than in the pool's process ProcessExitedException when that has died.

@@ -73,7 +73,7 @@ Thrown thrown_by(const std::exception_ptr& exception) {
   // libstdc++'s exception_ptr is one pointer to the object that was thrown, which __cxa_throw was given.
   static_assert(sizeof(std::exception_ptr) == sizeof(void*));
   const void* object = nullptr;
-  std::memcpy(&object, &exception, sizeof object);
+  std::memcpy(static_cast<void*>(&object), static_cast<const void*>(&exception), sizeof object);
   return {object, object != nullptr ? exception.__cxa_exception_type() : nullptr};
 }
 

@@ -1,12 +1,9 @@
 /// @file
 /// What the exceptions say.
-#include "runtime/base/demangle.hpp"
 #include "runtime/base/exception_types.hpp"
 #include "runtime/base/failure.hpp"
 
 #include <muster/errors.hpp>
-
-#include <cxxabi.h>
 
 #include <algorithm>
 #include <csignal>
@@ -20,7 +17,7 @@ namespace {
 std::string signal_meaning(int signal) {
   const char* name = sigabbrev_np(signal);
   if (name == nullptr) return {};
-  std::string text = std::string("SIG") + name + ": ";
+  const std::string text = std::string("SIG") + name + ": ";
   switch (signal) {
     case SIGKILL: return text + "killed, perhaps by the out-of-memory killer";
     case SIGTERM: return text + "asked to end, by somebody other than muster";
@@ -61,22 +58,9 @@ std::string quoted_output(std::string_view output) {
   return text;
 }
 
-/// what() of an exception, or its type where it has none.
-std::string text_of(const std::exception_ptr& exception) {
-  if (!exception) return "no exception";
-  try {
-    std::rethrow_exception(exception);
-  } catch (const std::exception& error) {
-    return error.what();
-  } catch (...) {
-    const std::type_info* type = abi::__cxa_current_exception_type();
-    return type != nullptr ? runtime::readable_name(*type) : "an exception of another language";
-  }
-}
-
 std::string composite_text(const std::vector<std::exception_ptr>& exceptions) {
   if (exceptions.empty()) return "no exceptions";
-  std::string text = text_of(exceptions.front());
+  std::string text = runtime::message_of(exceptions.front());
   if (exceptions.size() > 1) text += "\n...and " + std::to_string(exceptions.size() - 1) + " more exceptions.";
   return text;
 }
@@ -99,7 +83,7 @@ std::string failure_text(const LaunchFailure& failure) {
   if (!failure.message.empty()) {
     text += "; " + failure.message;
   } else if (failure.error) {
-    text += "; " + text_of(failure.error);
+    text += "; " + runtime::message_of(failure.error);
   }
   if (!trimmed(failure.output).empty()) text += "; its output:" + quoted_output(failure.output);
   return text;

@@ -305,6 +305,18 @@ std::vector<std::byte> encode_failure(const std::exception_ptr& exception, Pid h
   return out.take();
 }
 
+std::string message_of(const std::exception_ptr& exception) {
+  if (!exception) return "no exception";
+  try {
+    std::rethrow_exception(exception);
+  } catch (const std::exception& error) {
+    return error.what();
+  } catch (...) {
+    const std::type_info* type = abi::__cxa_current_exception_type();
+    return type != nullptr ? readable_name(*type) : "an exception of another language";
+  }
+}
+
 std::exception_ptr decode_failure(std::span<const std::byte> bytes) {
   ByteReader in(bytes);
   RemoteFailure failure = read_failure(in);

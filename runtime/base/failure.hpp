@@ -41,6 +41,9 @@ enum class FailureOrigin : unsigned char { runtime, task };
 std::vector<std::byte> encode_failure(const std::exception_ptr& exception, Pid here,
                                       FailureOrigin origin = FailureOrigin::runtime);
 
+/// what() of an exception, or its type where it has none.
+std::string message_of(const std::exception_ptr& exception);
+
 /// The exception that a fetcher of that failure throws.
 /// @throws SerializationError for bytes that are none.
 std::exception_ptr decode_failure(std::span<const std::byte> bytes);

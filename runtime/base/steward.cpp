@@ -137,7 +137,7 @@ class Steward::State {
   void arm(std::uint64_t id, Watch& watch);
   void timer_fired(std::uint64_t id);
   void readable(std::uint64_t id);
-  void poll_child(pid_t os_pid, std::shared_ptr<std::function<void(int)>> f);
+  void poll_child(pid_t os_pid, const std::shared_ptr<std::function<void(int)>>& f);
   void wait_until_not_running(std::uint64_t id, std::unique_lock<std::mutex>& lock);
 
   std::mutex mutex_;                     ///< guards all down to context_
@@ -311,7 +311,7 @@ void Steward::State::watch_child(pid_t os_pid, std::function<void(int)> f) {
   });
 }
 
-void Steward::State::poll_child(pid_t os_pid, std::shared_ptr<std::function<void(int)>> f) {
+void Steward::State::poll_child(pid_t os_pid, const std::shared_ptr<std::function<void(int)>>& f) {
   start_timer(child_poll_period, {}, [this, os_pid, f] {
     if (const std::optional<int> status = ended_status(os_pid, false)) {
       (*f)(*status);

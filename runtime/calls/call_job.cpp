@@ -23,7 +23,8 @@ void CallJob::run() noexcept {
   const BacktraceScope backtraces;
   try {
     check();
-    if (deadline() && Clock::now() >= *deadline()) throw TimeoutError("The task's deadline ended before it started");
+    if (const auto limit = deadline(); limit && Clock::now() >= *limit)
+      throw TimeoutError("The task's deadline ended before it started");
     std::bit_cast<detail::Thunk>(code_)(*this);
   } catch (...) {
     fail(std::current_exception());

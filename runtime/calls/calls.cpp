@@ -217,9 +217,8 @@ void Calls::send_control(Pid pid, const Header& header, Payload&& payload) {
     transmit(pid, header, nullptr, std::move(payload), Waits::no);
   } catch (const SerializationError&) {
     throw;
-  } catch (const Error&) {
-    // It is gone, and with it whatever this was about.
-  } catch (const std::invalid_argument&) {
+  } catch (const Error&) {                  // NOLINT(bugprone-empty-catch): it is gone, and with it what this was about
+  } catch (const std::invalid_argument&) {  // NOLINT(bugprone-empty-catch): likewise
   }
 }
 

@@ -40,6 +40,7 @@ std::string name_of(const ChannelCore& channel) {
 }
 
 Error gone(Pid owner) {
+  // NOLINTNEXTLINE(modernize-return-braced-init-list): the constructor is explicit
   return Error("Process " + std::to_string(owner) +
                " does not keep that channel any more: nobody holds a handle to it, as far as it knows");
 }

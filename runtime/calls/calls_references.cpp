@@ -373,7 +373,7 @@ void Calls::on_retained(RemoteRefId ref, Pid owner, bool kept) {
     retaining_.erase(found);
   }
   // Where it was not kept, the answer came before the owner heard that others want it: it is here, and goes back.
-  if (!kept)
+  if (!kept) {
     core->when_settled(false, [this, core, ref] {
       if (core->state() == FutureCore::State::failed)
         give_back(core->owner(), ref, failure_payload(core->encoded_failure()), true);
@@ -381,6 +381,7 @@ void Calls::on_retained(RemoteRefId ref, Pid owner, bool kept) {
         give_back(core->owner(), ref, core->encoded_value(), false);
       // Otherwise the owner was about to keep it.
     });
+  }
   answered(*core);
 }
 

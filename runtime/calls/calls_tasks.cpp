@@ -37,16 +37,6 @@ void define_code(const Incoming& message) {
   received.push_back(std::move(code));
 }
 
-std::string message_of(const std::exception_ptr& failure) {
-  try {
-    std::rethrow_exception(failure);
-  } catch (const std::exception& error) {
-    return error.what();
-  } catch (...) {
-    return "an exception that is no std::exception";
-  }
-}
-
 }  // namespace
 
 void Calls::on_message(Incoming message) {
@@ -95,11 +85,12 @@ void Calls::on_call(Incoming& message, Pid caller) {
   if (message.header.deadline > 0) deadline = Clock::now() + std::chrono::nanoseconds(message.header.deadline);
   auto job = std::make_shared<CallJob>(*this, caller, message.header.number, static_cast<Returns>(message.header.flags),
                                        code.address, std::move(message.payload), std::move(message.receipt), deadline);
-  if (code.address == nullptr)
+  if (code.address == nullptr) {
     job->fail(std::make_exception_ptr(
         Error("Process " + std::to_string(self_) + " does not have the function: " + code.missing)));
-  else
+  } else {
     submit_job(std::move(job));
+  }
 }
 
 void Calls::submit_job(std::shared_ptr<CallJob> job) {
@@ -121,7 +112,7 @@ void Calls::store_result(RemoteRefId ref, std::shared_ptr<const StoredResult> re
   ValueStore::Freed freed;  // at once, where all who wanted it are dead
   {
     const std::lock_guard lock(references_mutex_);
-    store_.store(ref, result, answers);
+    store_.store(ref, std::move(result), answers);
     freed = store_.collect(answers);
   }
   send_answers(answers);
@@ -138,10 +129,7 @@ void Calls::finish(CallJob& job, Payload&& result) {
   if (keep || stays) {
     result.own();
     auto stored = std::make_shared<StoredResult>();
-    if (stays)
-      stored->value = std::move(result);
-    else
-      stored->value = result;
+    stored->value = stays ? std::exchange(result, Payload{}) : result;
     store_result(job.reference(), std::move(stored));
   }
   if (local) {

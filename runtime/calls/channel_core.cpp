@@ -33,6 +33,7 @@ class LimitedTo {
 /// A question whose reply is yes or a failure.
 Payload ask(const ChannelPointer& channel, ChannelOperation operation, Timeout timeout, Payload&& item = {}) {
   const LimitedTo limit(timeout);
+  // NOLINTNEXTLINE(bugprone-unchecked-optional-access): nothing is the reply to what was asked at once only
   return *channel->anchor().get().ask_channel(channel, operation, false, std::move(item));
 }
 

@@ -28,10 +28,11 @@ std::string name_of(const FutureCore& core) {
 
 runtime::Calls& Anchor::get() const {
   const std::shared_lock lock(mutex_);
-  if (calls_ == nullptr)
+  if (calls_ == nullptr) {
     throw NoSession(
         "The session that this handle belongs to has ended: only values that were fetched before can be read. Keep the "
         "muster::Session alive as long as its futures are used.");
+  }
   return *calls_;
 }
 

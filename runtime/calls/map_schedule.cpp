@@ -176,7 +176,7 @@ void MapSchedule::fail(std::size_t element, MapFailure::Reason reason) {
   auto deaths = trouble.deaths;
   if (const auto death = unexplained_.find(trouble.suspected); death != unexplained_.end())
     deaths.push_back(death->second);
-  actions_.push_back(MapFailure{element, reason, std::move(deaths), attempt_to_ask(trouble)});
+  actions_.emplace_back(MapFailure{element, reason, std::move(deaths), attempt_to_ask(trouble)});
 }
 
 void MapSchedule::retry(std::size_t element, Time now) {
@@ -235,7 +235,7 @@ void MapSchedule::send(Worker& worker, Work work, Time now, bool alone) {
   worker.units.push_back(id);
   worker.window.sent(now);
   index(worker);
-  actions_.push_back(MapSend{id, worker.pid, work.first, work.count});
+  actions_.emplace_back(MapSend{id, worker.pid, work.first, work.count});
 }
 
 void MapSchedule::fail_without_workers() {
@@ -296,7 +296,7 @@ void MapSchedule::call_back(Worker& victim, Worker& thief) {
     ++victim.withdrawing;
     ++thief.expecting;
     --wanted;
-    actions_.push_back(MapWithdraw{*id, victim.pid});
+    actions_.emplace_back(MapWithdraw{*id, victim.pid});
   }
   index(victim);
   index(thief);

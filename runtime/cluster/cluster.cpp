@@ -377,6 +377,11 @@ std::vector<Pid> Cluster::procs() const {
   return membership_.pids();
 }
 
+std::vector<Pid> Cluster::procs_staying() const {
+  const std::lock_guard lock(mutex_);
+  return membership_.pids_staying();
+}
+
 std::vector<Pid> Cluster::procs_on_host_of(Pid pid) const {
   const std::lock_guard lock(mutex_);
   return membership_.pids_on_host_of(pid);
@@ -447,6 +452,14 @@ void Cluster::list(const Member& member) {
   calls_->worker_joined(member.pid);
   if (events_.changed) events_.changed(0);
   broadcast(MessageKind::member_added, encode(member), member.pid);
+}
+
+void Cluster::set_leaving(Pid pid) {
+  {
+    const std::lock_guard lock(mutex_);
+    membership_.set_leaving(pid);
+  }
+  if (events_.changed) events_.changed(0);
 }
 
 bool Cluster::remove(const WorkerExit& exit) {

@@ -35,7 +35,7 @@ class Cluster final : public Router {
     /// At the master: the link that a worker was greeted over is gone; reason.
     std::function<void(const std::shared_ptr<Link>&, const std::string&)> handshake_lost;
     std::function<void(Pid, const std::string&)> worker_lost;  ///< at the master: its link is gone; reason
-    std::function<void(Pid)> changed;  ///< the lists are others: that member is gone, or (0) one was added
+    std::function<void(Pid)> changed;  ///< the lists are others: that member is gone, or (0) one was added or leaves
   };
 
   Cluster(ClusterSettings settings, Transport& transport, Steward& steward, Events events);
@@ -60,6 +60,8 @@ class Cluster final : public Router {
   // -- lists
   // ------------------------------------------------------------------------------------------------------------
   std::vector<Pid> procs() const;
+  /// Those that may be given work: members but for those that were asked to leave, which only the master knows of.
+  std::vector<Pid> procs_staying() const;
   std::vector<Pid> procs_on_host_of(Pid pid) const;
   bool one_host(const std::vector<Pid>& pids) const;
   /// Host of a member, for people.
@@ -78,6 +80,8 @@ class Cluster final : public Router {
   void linked(Pid pid, const std::shared_ptr<Link>& link, const std::vector<Pid>& told);
   /// Lists it, and tells every other process.
   void list(const Member& member);
+  /// It was asked to leave; it is listed until it is gone.
+  void set_leaving(Pid pid);
   /// Takes it off the lists, fails what waits for it, and tells every other process. @returns false when it was not
   /// listed
   bool remove(const WorkerExit& exit);

@@ -120,18 +120,20 @@ std::string_view as_text(const std::array<std::byte, 32>& bytes) {
 }
 
 void check_version(FieldReader& in) {
-  if (const auto version = in.u32(); version != protocol_version)
+  if (const auto version = in.u32(); version != protocol_version) {
     throw VersionMismatch("This process speaks version " + std::to_string(protocol_version) +
                           " of muster's protocol, the other " + std::to_string(version) +
                           ". Build both with the same version of muster.");
+  }
 }
 
 void compare_builds(const std::string& build_id, const std::string& layout) {
-  if (build_id != program_build_id())
+  if (build_id != program_build_id()) {
     throw CodeMismatch(
         "Two different builds of the program met: this process runs build " + program_build_id() + " (" +
         program_path() + "), the other " + build_id +
         ". Start workers from the same file as the master, and start them again after building it anew.");
+  }
   if (layout != type_layout())
     throw CodeMismatch("Two machines met that lay types out differently: " + type_layout() + " here, " + layout +
                        " there");

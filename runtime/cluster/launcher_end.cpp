@@ -69,6 +69,7 @@ void Launcher::remove(const std::vector<Pid>& pids, std::chrono::nanoseconds gra
       record->stage = WorkerRecord::Stage::leaving;
       record->expected = true;
     }
+    cluster_.set_leaving(pid);
     cluster_.send(pid, MessageKind::exit);
     steward_.after(grace, [this, record] { kill(record); });
   }

@@ -15,14 +15,16 @@ const char* name_of(Topology topology) {
 }
 
 void Membership::set_topology(Topology topology, bool lazy) {
-  if (members_.size() > 1 && topology != topology_)
+  if (members_.size() > 1 && topology != topology_) {
     throw std::invalid_argument(std::string("muster: workers with topology ") + name_of(topology_) +
                                 " exist already; the requested topology " + name_of(topology) +
                                 " can't be set. Remove them first, or ask for the same topology.");
-  if (members_.size() > 1 && lazy != lazy_)
+  }
+  if (members_.size() > 1 && lazy != lazy_) {
     throw std::invalid_argument(std::string("muster: workers with lazy=") + (lazy_ ? "true" : "false") +
                                 " exist already; lazy=" + (lazy ? "true" : "false") +
                                 " can't be set. Remove them first, or ask for the same.");
+  }
   topology_ = topology;
   lazy_ = lazy;
 }
@@ -35,8 +37,13 @@ bool Membership::add(Member member) {            // NOLINT(performance-unnecessa
 
 bool Membership::remove(const WorkerExit& exit) {
   const bool was_there = members_.erase(exit.pid) != 0;
+  leaving_.erase(exit.pid);
   gone_.try_emplace(exit.pid, exit);
   return was_there;
+}
+
+void Membership::set_leaving(Pid pid) {
+  if (members_.contains(pid)) leaving_.insert(pid);
 }
 
 const Member* Membership::find(Pid pid) const {
@@ -53,6 +60,12 @@ std::vector<Pid> Membership::pids() const {
   std::vector<Pid> all;
   all.reserve(members_.size());
   for (const auto& [pid, member] : members_) all.push_back(pid);
+  return all;
+}
+
+std::vector<Pid> Membership::pids_staying() const {
+  std::vector<Pid> all = pids();
+  std::erase_if(all, [this](Pid pid) { return leaving_.contains(pid); });
   return all;
 }
 
@@ -103,11 +116,12 @@ bool Membership::may_talk(Pid a, Pid b) const {
 }
 
 void Membership::check_may_talk(Pid a, Pid b) const {
-  if (!may_talk(a, b))
+  if (!may_talk(a, b)) {
     throw Error("Process " + std::to_string(a) + " can't call process " + std::to_string(b) + ": the topology " +
                 name_of(topology_) +
                 " does not connect them. Send the call by way of process 1, or add the workers with "
                 "Topology::all_to_all.");
+  }
 }
 
 }  // namespace muster::runtime

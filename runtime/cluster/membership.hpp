@@ -7,6 +7,7 @@
 
 #include <map>
 #include <optional>
+#include <set>
 #include <unordered_map>
 #include <vector>
 
@@ -25,11 +26,15 @@ class Membership {
   bool add(Member member);
   /// It is gone for good; its exit is remembered. @returns false when it was gone already, or never there
   bool remove(const WorkerExit& exit);
+  /// It was asked to leave: a member until it is gone. Of no effect on others.
+  void set_leaving(Pid pid);
   const Member* find(Pid pid) const;
   /// How it ended, where it did.
   const WorkerExit* exit_of(Pid pid) const;
 
   std::vector<Pid> pids() const;
+  /// Members but for those that were asked to leave.
+  std::vector<Pid> pids_staying() const;
   std::vector<Pid> pids_on_host_of(Pid pid) const;
   bool one_host(const std::vector<Pid>& pids) const;
   std::vector<Member> members() const;
@@ -44,6 +49,7 @@ class Membership {
   Topology topology_;
   bool lazy_;
   std::map<Pid, Member> members_;
+  std::set<Pid> leaving_;
   std::unordered_map<Pid, WorkerExit> gone_;
 };
 

@@ -1,5 +1,6 @@
 // Reductions and loops over split ranges: what is the same for all types.
 
+#include "runtime/base/failure.hpp"
 #include "runtime/base/log.hpp"
 
 #include <muster/distributed.hpp>
@@ -7,16 +8,6 @@
 namespace muster::detail {
 
 namespace {
-
-std::string text_of(const std::exception_ptr& failure) {
-  try {
-    std::rethrow_exception(failure);
-  } catch (const std::exception& error) {
-    return error.what();
-  } catch (...) {
-    return "an exception that is no std::exception";
-  }
-}
 
 bool session_ended(const std::exception_ptr& failure) {
   try {
@@ -64,7 +55,7 @@ class Loop {
       if (calls_[k]->state() != FutureCore::State::failed || session_ended(calls_[k]->failure())) continue;
       runtime::log::error(std::string(name_) + ": the part with indexes " + std::to_string(parts_[k].first) + " to " +
                           std::to_string(parts_[k].last - 1) + " failed on process " + std::to_string(workers_[k]) +
-                          ", and nobody waited for it: " + text_of(calls_[k]->failure()));
+                          ", and nobody waited for it: " + runtime::message_of(calls_[k]->failure()));
     }
   }
 

@@ -49,9 +49,11 @@ void Everywhere::run_on(Calls& calls, const std::vector<Pid>& targets, detail::T
     });
   }
   for (std::size_t i = 0; i < targets.size(); ++i)
-    if (cores[i]) attempt(i, [&] { detail::require_value(cores[i], {}); });
+    if (cores[i]) attempt(i, [&] { detail::wait_or_cancel(cores[i], [&] { detail::require_value(cores[i], {}); }); });
   std::erase(failures, nullptr);
-  if (!failures.empty()) throw CompositeException(std::move(failures));
+  if (failures.empty()) return;
+  if (const TaskState* task = current_task()) task->check();  // what failed since is of its own making
+  throw CompositeException(std::move(failures));
 }
 
 void Everywhere::call(Calls& calls, Cluster& cluster, const std::vector<Pid>& pids, detail::Thunk thunk,

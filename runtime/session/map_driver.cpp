@@ -137,28 +137,31 @@ void MapEvents::wait(std::optional<Clock::time_point> until) {
 MapMembers::MapMembers(Process& process, const detail::MapSettings& settings)
     : process_(process), distributed_(settings.distributed) {
   if (!distributed_) return;
-  if (settings.pool != nullptr && settings.pool->name().number != 0) pool_.emplace(*settings.pool);
-  if (elsewhere())
-    known_ = pool_->workers();
-  else
-    alone_ = !pool_ && process_.cluster().procs().size() == 1;
+  if (settings.pool == nullptr || settings.pool->name().number == 0) {
+    alone_ = process_.cluster().procs().size() == 1;
+  } else if (settings.pool->state()) {
+    pool_.emplace(*settings.pool);
+  } else {
+    elsewhere_.emplace(*settings.pool);
+    known_ = elsewhere_->workers();
+  }
 }
 
 void MapMembers::refresh(const std::function<void()>& tell) {
-  if (!elsewhere()) {
+  if (!elsewhere_) {
     tell();
     return;
   }
   if (answer_ && !answer_->settled(true)) return;
-  answer_ = detail::ask_pool_members(*pool_);
+  answer_ = detail::ask_pool_members(*elsewhere_);
   answer_->when_settled(true, tell);
 }
 
 std::vector<Pid> MapMembers::now() {
   if (!distributed_) return {process_.pid()};
-  if (pool_ && !elsewhere()) return pool_->workers();
-  auto procs = process_.cluster().procs();
-  if (elsewhere()) {
+  if (pool_) return pool_->workers();
+  auto procs = process_.cluster().procs_staying();
+  if (elsewhere_) {
     if (answer_ && answer_->state() == FutureCore::State::here)
       known_ = detail::take_value<std::vector<Pid>>(std::exchange(answer_, nullptr));
     std::erase_if(known_, [&](Pid pid) { return !std::binary_search(procs.begin(), procs.end(), pid); });
@@ -470,7 +473,7 @@ void MapDriver::unit_failed(Units::iterator found) {
     }
   } catch (const NoSession&) {
     throw;
-  } catch (...) {
+  } catch (...) {  // NOLINT(bugprone-empty-catch): any other is a failure of its elements, as said below
   }
   for (std::size_t element = unit.first; element < unit.first + unit.count; ++element)
     element_failed(id, element, failure);
@@ -501,12 +504,13 @@ void MapDriver::fail(const MapFailure& failure) {
 
 std::exception_ptr MapDriver::death_of(const MapFailure& failure) const {
   std::string text;
-  if (failure.reason == MapFailure::Reason::no_worker)
+  if (failure.reason == MapFailure::Reason::no_worker) {
     text = "No active worker available in pool: element " + std::to_string(failure.element) +
            " of a pmap can't be run again after the end of the process that had it: ";
-  else
+  } else {
     text = "Element " + std::to_string(failure.element) + " of a pmap ended the process that ran it" +
            (failure.deaths.size() == 1 ? ": " : " each time: ");
+  }
   WorkerExit last;
   for (std::size_t i = 0; i < failure.deaths.size(); ++i) {
     const Pid pid = failure.deaths[i];

@@ -56,13 +56,13 @@ class MapMembers {
   /// As far as known.
   std::vector<Pid> now();
   /// Whether asking again tells of news that nobody sends.
-  bool elsewhere() const { return pool_ && !pool_->state() && pool_->name().number != 0; }
+  bool elsewhere() const { return elsewhere_.has_value(); }
 
  private:
   Process& process_;
   const bool distributed_;
-  std::optional<WorkerPool> pool_;  ///< none: all workers
-  bool alone_ = false;              ///< there were no workers: this process stands in
+  std::optional<WorkerPool> pool_, elsewhere_;  ///< of this process, of another; neither: all workers
+  bool alone_ = false;                          ///< there were no workers: this process stands in
   std::vector<Pid> known_;
   detail::CorePointer answer_;
 };

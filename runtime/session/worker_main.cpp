@@ -101,11 +101,12 @@ int serve(const StartRecord& record) {
   settings.on_joined = [&ending] { ending.joined(); };
   Process process(std::move(settings));
   set_session_process(&process);
-  if (record.master_os_pid > 0 && record.master_host == host_identity())
+  if (record.master_os_pid > 0 && record.master_host == host_identity()) {
     process.steward().watch_child(static_cast<pid_t>(record.master_os_pid), [](int) {
       log::warning("The master's process is gone: this worker exits");
       end_now(1);
     });
+  }
 
   std::printf("muster_worker:%d#%s\n", port, address.c_str());
   std::fflush(stdout);

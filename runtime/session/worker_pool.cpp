@@ -33,9 +33,10 @@ PoolState::PoolState(std::uint64_t number, const std::vector<Pid>& members, bool
   free_.assign(members_.begin(), members_.end());
 }
 
-/// Drops members that are gone, takes in new workers (default pool), and takes back what the dead had borrowed.
+/// Drops members that are gone or leave, takes in new workers (default pool), and takes back what the dead had
+/// borrowed.
 void PoolState::refresh() {
-  const auto procs = current_process().cluster().procs();
+  const auto procs = current_process().cluster().procs_staying();
   const auto gone = [&](Pid pid) { return !std::binary_search(procs.begin(), procs.end(), pid); };
   std::erase_if(members_, gone);
   std::erase_if(free_, gone);
@@ -162,11 +163,11 @@ namespace runtime {
 
 using detail::PoolState;
 
-std::shared_ptr<PoolState> WorkerPools::make(std::vector<Pid> members) {
+std::shared_ptr<PoolState> WorkerPools::make(const std::vector<Pid>& members) {
   // A random number: a handle that outlives its session does not name another pool in the next.
   std::uint64_t number = 0;
   random_bytes(std::as_writable_bytes(std::span(&number, 1)));
-  auto pool = std::make_shared<PoolState>(number, std::move(members), false);
+  auto pool = std::make_shared<PoolState>(number, members, false);
   const std::lock_guard lock(mutex_);
   std::erase_if(pools_, [](const auto& entry) { return entry.second.expired(); });
   pools_.emplace(number, pool);
@@ -182,10 +183,11 @@ std::shared_ptr<PoolState> WorkerPools::find(std::uint64_t number) {
   const std::lock_guard lock(mutex_);
   if (const auto found = pools_.find(number); found != pools_.end())
     if (auto pool = found->second.lock()) return pool;
-  if (number != 0)
+  if (number != 0) {
     throw Error(
         "The pool that this handle names is gone: the process that made it dropped its last handle before another one "
         "arrived, or the handle is of another session.");
+  }
   auto pool = std::make_shared<PoolState>(0, std::vector<Pid>{}, true);
   pools_[0] = pool;
   pinned_.push_back(pool);
@@ -266,9 +268,10 @@ void check_timeout(std::chrono::nanoseconds& timeout) {
 
 }  // namespace
 
+// NOLINTNEXTLINE(performance-unnecessary-value-param): the interface says so
 WorkerPool::WorkerPool(std::vector<Pid> pids) {
   auto& process = current_process();
-  state_ = process.pools().make(std::move(pids));
+  state_ = process.pools().make(pids);
   name_ = {process.pid(), state_->number()};
 }
 

@@ -77,7 +77,7 @@ namespace muster::runtime {
 /// The pools that live in this process. Any thread.
 class WorkerPools {
  public:
-  std::shared_ptr<detail::PoolState> make(std::vector<Pid> members);
+  std::shared_ptr<detail::PoolState> make(const std::vector<Pid>& members);
   /// Keeps it until the end of the session.
   void pin(const std::shared_ptr<detail::PoolState>& pool);
   /// Number 0, at the master only: the default pool. @throws Error where there is none of that number

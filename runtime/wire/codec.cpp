@@ -39,11 +39,12 @@ std::size_t frame_size(const detail::Payload& payload) {
 }
 
 void write_frame(std::byte* out, const Header& header, const detail::Payload& payload) {
-  if (payload.bytes.size() > std::numeric_limits<std::uint32_t>::max())
+  if (payload.bytes.size() > std::numeric_limits<std::uint32_t>::max()) {
     throw SerializationError(
         "A message's small part has " + std::to_string(payload.bytes.size()) +
         " bytes; at most 4 GiB can be sent that way. Send large data as vectors of plain elements, "
         "which travel beside it.");
+  }
   out = put(out, static_cast<std::uint8_t>(header.kind));
   out = put(out, header.flags);
   out = put(out, std::uint16_t{0});

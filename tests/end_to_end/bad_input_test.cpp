@@ -1,6 +1,7 @@
 // What must not hurt: strangers at the ports, launches that can't work, limits, messages that can't be.
 
 #include "child_program.hpp"
+#include "values.hpp"
 
 #include <muster/cluster_manager.hpp>
 #include <muster/muster.hpp>
@@ -20,6 +21,8 @@
 namespace muster::testing {
 namespace {
 
+using test::Unreadable;
+using test::Unwritable;
 using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
@@ -204,26 +207,10 @@ class TamperingManager : public ClusterManager {
  public:
   explicit TamperingManager(std::function<std::string(std::string)> tamper) : tamper_(std::move(tamper)) {}
   void launch(LaunchContext& context) override {
-    auto command = context.worker_command();
-    std::vector<char*> arguments;
-    for (auto& word : command) arguments.push_back(word.data());
-    arguments.push_back(nullptr);
-    int input[2], output[2];
-    if (::pipe2(input, O_CLOEXEC) != 0 || ::pipe2(output, O_CLOEXEC) != 0) throw std::runtime_error("no pipes");
-    const pid_t started = ::fork();
-    if (started == 0) {
-      ::dup2(input[0], STDIN_FILENO);
-      ::dup2(output[1], STDOUT_FILENO);
-      ::dup2(output[1], STDERR_FILENO);
-      ::execv(arguments[0], arguments.data());
-      ::_exit(127);
-    }
-    const auto record = tamper_(context.start_record()) + "\n";
-    EXPECT_EQ(::write(input[1], record.data(), record.size()), static_cast<ssize_t>(record.size()));
-    for (const int fd : {input[0], input[1], output[1]}) ::close(fd);
+    const auto started = start_worker(context, tamper_(context.start_record()));
     WorkerConfig config;
-    config.os_pid = started;
-    config.output_fd = output[0];
+    config.os_pid = started.os_pid;
+    config.output_fd = started.output_fd;
     context.launched(std::move(config));
   }
 
@@ -427,28 +414,6 @@ TEST_F(BadInput, TooFewDescriptorsAreAClearError) {
 
 // -- messages
 // ----------------------------------------------------------------------------------------------------------------------------
-
-/// Can't be written, and says so at run time only.
-struct Unwritable {
-  template <class Archive>
-  void save(Archive&) const {
-    throw std::domain_error("this can't be written");
-  }
-  template <class Archive>
-  void load(Archive&) {}
-};
-
-/// Can be written, not read.
-struct Unreadable {
-  template <class Archive>
-  void save(Archive& archive) const {
-    archive(1);
-  }
-  template <class Archive>
-  void load(Archive&) {
-    throw std::domain_error("this can't be read");
-  }
-};
 
 struct Strange {
   int number = 7;

@@ -1,4 +1,4 @@
-// Remote calls: forms, functions, arguments, results, order, failures.
+// Remote calls: forms, functions, processes, order, failures.
 
 #include "support.hpp"
 
@@ -6,22 +6,11 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <atomic>
-#include <bitset>
-#include <complex>
-#include <deque>
 #include <functional>
-#include <list>
 #include <map>
-#include <memory>
 #include <numeric>
-#include <optional>
 #include <set>
-#include <tuple>
-#include <unordered_map>
-#include <unordered_set>
-#include <variant>
 
 namespace {
 
@@ -40,32 +29,6 @@ struct Point {
   bool operator==(const Point&) const = default;
 };
 
-struct Base {
-  int id = 0;
-  bool operator==(const Base&) const = default;
-};
-
-struct Body : Base {
-  std::string name;
-  std::vector<Point> points;
-  std::array<double, 3> centre{};
-  std::optional<Point> anchor;
-  bool operator==(const Body&) const = default;
-};
-
-struct WithSerialize {
-  WithSerialize() = default;
-  explicit WithSerialize(int value) : value_(value) {}
-  template <class Archive>
-  void serialize(Archive& archive) {
-    archive(value_);
-  }
-  int value() const { return value_; }
-
- private:
-  int value_ = 0;
-};
-
 /// A closure with a serialize of its own.
 struct Scaler {
   std::vector<int> factors;
@@ -75,26 +38,6 @@ struct Scaler {
     archive(factors);
   }
 };
-
-class ThrowsWhenSaved {
- public:
-  template <class Archive>
-  void save(Archive&) const {
-    throw std::runtime_error("no way to write this");
-  }
-  template <class Archive>
-  void load(Archive&) {}
-};
-
-template <class T>
-T echo(T value) {
-  return value;
-}
-
-template <class T>
-void echoes(const T& value) {
-  for (const Pid pid : {1, 2}) EXPECT_EQ(remotecall_fetch(&echo<T>, pid, value), value) << "pid " << pid;
-}
 
 class Calls : public testing::Test {
  protected:
@@ -171,152 +114,6 @@ TEST_F(Calls, ClosuresThatHoldAddressesAreRefusedUnlessTrusted) {
   EXPECT_THROW((void)spawnat(2, object.closure()), UnsafeCapture);
   EXPECT_THROW(remote_do(object.closure(), 2), UnsafeCapture);
   EXPECT_EQ(remotecall_fetch(&square, 2, 2), 4);  // the link still works
-}
-
-// -- arguments and results
-// ---------------------------------------------------------------------------------------------------
-
-// catalogue: 111
-TEST_F(Calls, ArgumentsOfEveryKindComeBackEqual) {
-  echoes(true);
-  echoes('x');
-  echoes(std::int64_t{-1} << 40);
-  echoes(2.5);
-  echoes(std::string("text"));
-  echoes(std::string(100'000, 'y'));
-  echoes(std::vector<int>{1, 2, 3});
-  echoes(std::vector<bool>{true, false, true});
-  echoes(std::vector<std::string>{"a", std::string(5000, 'b'), ""});
-  echoes(std::vector<std::vector<double>>{{1, 2}, {}, std::vector<double>(10'000, 3)});
-  echoes(std::array<int, 4>{1, 2, 3, 4});
-  echoes(std::deque<int>{1, 2});
-  echoes(std::list<std::string>{"x", "y"});
-  echoes(std::map<std::string, int>{{"one", 1}, {"two", 2}});
-  echoes(std::multimap<int, int>{{1, 1}, {1, 2}});
-  echoes(std::set<int>{3, 1, 2});
-  echoes(std::unordered_map<int, std::string>{{1, "a"}});
-  echoes(std::unordered_set<std::string>{"p", "q"});
-  echoes(std::optional<int>());
-  echoes(std::optional<std::string>("there"));
-  echoes(std::variant<int, std::string>("word"));
-  echoes(std::tuple<int, std::string, double>(1, "two", 3.0));
-  echoes(std::pair<int, std::string>(1, "b"));
-  echoes(std::complex<double>(1, -1));
-  echoes(std::bitset<70>(12345));
-  echoes(std::chrono::nanoseconds(17));
-  echoes(Point{1, -2});
-  Body body;
-  body.id = 9;
-  body.name = "body";
-  body.points = {{1, 2}, {3, 4}};
-  body.centre = {0.5, 1.5, 2.5};
-  body.anchor = Point{7, 8};
-  echoes(body);
-  echoes(std::vector<Body>(3, body));
-}
-
-// catalogue: 83
-TEST_F(Calls, SmartPointersAndSerializableClasses) {
-  const auto shared = remotecall_fetch([](std::shared_ptr<int> p) { return std::make_shared<int>(p ? *p + 1 : -1); }, 2,
-                                       std::make_shared<int>(4));
-  EXPECT_EQ(*shared, 5);
-  EXPECT_EQ(remotecall_fetch([](std::shared_ptr<int> p) { return p == nullptr; }, 2, std::shared_ptr<int>()), true);
-  EXPECT_EQ(remotecall_fetch([](const WithSerialize& w) { return WithSerialize(w.value() * 2); }, 2, WithSerialize(21))
-                .value(),
-            42);
-}
-
-TEST_F(Calls, MoveOnlyArgumentsAndResults) {
-  for (const Pid pid : {1, 2}) {
-    auto result = remotecall_fetch([](std::unique_ptr<int> p) { return std::make_unique<int>(*p * 2); }, pid,
-                                   std::make_unique<int>(8));
-    EXPECT_EQ(*result, 16);
-  }
-}
-
-TEST_F(Calls, StringLiteralsArriveAsStrings) {
-  EXPECT_EQ(remotecall_fetch([](auto text) { return text + "!"; }, 2, "hello"), "hello!");
-  EXPECT_EQ(remotecall_fetch([](const std::string& text) { return text.size(); }, 1, "four"), 4U);
-}
-
-// catalogue: 93
-TEST_F(Calls, OwnProcessGetsCopies) {
-  std::vector<int> values{1, 2, 3};
-  const int* const data = values.data();
-  (void)remotecall_fetch(
-      [](std::vector<int> mine) {
-        mine[0] = 99;
-        return mine.size();
-      },
-      1, values);
-  EXPECT_EQ(values[0], 1);
-  EXPECT_EQ(values.data(), data);
-}
-
-// catalogue: 85
-TEST_F(Calls, LargeArraysBothWays) {
-  std::vector<std::uint32_t> numbers(16U << 20U);  // 64 MiB
-  std::iota(numbers.begin(), numbers.end(), 7U);
-  const auto reversed = remotecall_fetch(
-      [](std::vector<std::uint32_t> mine) {
-        std::reverse(mine.begin(), mine.end());
-        return mine;
-      },
-      2, numbers);
-  std::reverse(numbers.begin(), numbers.end());
-  EXPECT_TRUE(reversed == numbers);
-  // A value that stayed there, fetched by another worker.
-  const auto stays = spawnat(2, [](std::uint32_t n) { return std::vector<std::uint32_t>(n, n); }, 16U << 20U);
-  EXPECT_EQ(remotecall_fetch(
-                [](const Future<std::vector<std::uint32_t>>& f) {
-                  const auto mine = f.fetch();
-                  return mine.size() == mine.front() && mine.front() == mine.back();
-                },
-                3, stays),
-            true);
-}
-
-// catalogue: 87
-TEST_F(Calls, SeveralLargeArraysThroughOneLinkKeepTheirContents) {
-  std::vector<std::thread> threads;
-  std::atomic<int> wrong = 0;
-  for (int t = 0; t < 4; ++t)
-    threads.emplace_back([t, &wrong] {
-      for (int i = 0; i < 5; ++i) {
-        const std::vector<double> sent(200'000, t * 10.0 + i);
-        if (remotecall_fetch(&echo<std::vector<double>>, 2, sent) != sent) ++wrong;
-      }
-    });
-  for (auto& thread : threads) thread.join();
-  EXPECT_EQ(wrong, 0);
-}
-
-// catalogue: 86
-TEST_F(Calls, ManyStrings) {
-  std::vector<std::string> strings;
-  for (int i = 0; i < 100'000; ++i) strings.push_back(std::to_string(i * 7919));
-  EXPECT_TRUE(remotecall_fetch(&echo<std::vector<std::string>>, 3, strings) == strings);
-}
-
-// catalogue: 100
-TEST_F(Calls, ArgumentThatDoesNotSerializeIsThrownByTheCallAndTheNextCallWorks) {
-  for (const Pid pid : {1, 2}) {
-    EXPECT_THROW((void)spawnat(pid, [](const ThrowsWhenSaved&) {}, ThrowsWhenSaved()), std::exception);
-    EXPECT_THROW(remotecall_fetch([](const ThrowsWhenSaved&) {}, pid, ThrowsWhenSaved()), std::exception);
-    EXPECT_EQ(remotecall_fetch(&square, pid, 2), 4);
-  }
-}
-
-// catalogue: 101
-TEST_F(Calls, ResultThatDoesNotSerializeIsARemoteExceptionAndTheNextCallWorks) {
-  for (const Pid pid : {1, 2}) {
-    const auto error =
-        thrown<RemoteException>([pid] { (void)remotecall_fetch([] { return ThrowsWhenSaved(); }, pid); });
-    ASSERT_TRUE(error);
-    EXPECT_EQ(error->pid(), pid);
-    EXPECT_THROW((void)spawnat(pid, [] { return ThrowsWhenSaved(); }).fetch(), RemoteException);
-    EXPECT_EQ(remotecall_fetch(&square, pid, 2), 4);
-  }
 }
 
 // -- pids
@@ -523,92 +320,6 @@ TEST_F(Calls, FreshWorkersThatCallEachOtherAtOnceMakeOneConnection) {
     for (const Pid other : fresh.pids())
       EXPECT_EQ(peers.count(other), other == pid ? 0U : 1U) << pid << " and " << other;
   }
-}
-
-// -- everywhere
-// --------------------------------------------------------------------------------------------------------------------
-
-int mark = 0;  // NOLINT
-
-TEST_F(Calls, EverywhereRunsOnAllProcessesAndWaits) {
-  everywhere([](int n) { mark = n; }, 5);
-  for (const Pid pid : procs()) EXPECT_EQ(remotecall_fetch([] { return mark; }, pid), 5) << pid;
-}
-
-// catalogue: 275, 276
-TEST_F(Calls, EverywhereOnAListRunsOncePerMention) {
-  everywhere([] { mark = 0; });
-  everywhere({2, 2, 1, 2}, [] { ++mark; });
-  EXPECT_EQ(mark, 1);
-  EXPECT_EQ(remotecall_fetch([] { return mark; }, 2), 3);
-  EXPECT_EQ(remotecall_fetch([] { return mark; }, 3), 0);
-  everywhere(std::vector<Pid>{}, [] { ++mark; });
-  EXPECT_EQ(mark, 1);
-}
-
-TEST_F(Calls, EverywhereRefusesUnknownPidsBeforeAnythingRuns) {
-  everywhere([] { mark = 0; });
-  EXPECT_THROW(everywhere({1, 2, 77}, [] { ++mark; }), std::invalid_argument);
-  EXPECT_EQ(mark, 0);
-  EXPECT_EQ(remotecall_fetch([] { return mark; }, 2), 0);
-}
-
-// catalogue: 279
-TEST_F(Calls, EverywhereCollectsAllFailures) {
-  const auto error = thrown<CompositeException>([] {
-    everywhere([] {
-      if (myid() != 2) throw std::runtime_error("not on " + std::to_string(myid()));
-    });
-  });
-  ASSERT_TRUE(error);
-  EXPECT_EQ(error->exceptions().size(), procs().size() - 1);
-  for (const auto& one : error->exceptions()) EXPECT_THROW(std::rethrow_exception(one), RemoteException);
-  EXPECT_NE(std::string(error->what()).find("more exceptions"), std::string::npos) << error->what();
-}
-
-TEST_F(Calls, EverywhereFromAWorker) {
-  everywhere([] { mark = 0; });
-  remotecall_fetch([] { everywhere([] { ++mark; }); }, 3);
-  for (const Pid pid : procs()) EXPECT_EQ(remotecall_fetch([] { return mark; }, pid), 1) << pid;
-}
-
-std::vector<std::string> story;  // NOLINT
-
-// catalogue: 190
-TEST_F(Calls, EverywhereAlwaysReachesLateWorkersInOrder) {
-  everywhere_always([](const std::string& word) { story.push_back(word); }, "first");
-  remotecall_fetch(
-      [] {
-        everywhere_always([](const std::vector<int>& n) { story.push_back(std::to_string(n.size())); },
-                          std::vector<int>(5000));
-      },
-      2);
-  const std::vector<std::string> expected{"first", "5000"};
-  EXPECT_EQ(story, expected);
-  EXPECT_EQ(remotecall_fetch([] { return story; }, 3), expected);
-  const OwnWorkers late(2);
-  for (const Pid pid : late.pids()) EXPECT_EQ(remotecall_fetch([] { return story; }, pid), expected);
-}
-
-TEST_F(Calls, EverywhereAlwaysThatThrowsOnALateWorkerFailsItsStart) {
-  // Pids of this test's workers are not known before: everyone from here on, until the session says otherwise.
-  static bool refuse = false;
-  remotecall_fetch([] { refuse = false; }, 1);
-  everywhere_always(
-      [](Pid last) {
-        if (myid() > last && remotecall_fetch([] { return refuse; }, 1)) throw std::runtime_error("not welcome");
-      },
-      procs().back());
-  refuse = true;
-  const auto before = procs();
-  const auto error = thrown<LaunchError>([] { (void)addprocs(1); });
-  refuse = false;
-  ASSERT_TRUE(error);
-  ASSERT_EQ(error->failures().size(), 1U);
-  EXPECT_NE(error->failures()[0].message.find("not welcome"), std::string::npos) << error->failures()[0].message;
-  EXPECT_EQ(procs(), before);
-  const OwnWorkers again(1);
-  EXPECT_EQ(remotecall_fetch(&myid, again[0]), again[0]);
 }
 
 // -- failures of remote_do

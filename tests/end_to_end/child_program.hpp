@@ -2,6 +2,7 @@
 /// For tests of whole programs: starts this very program again, in a role, and sees what it prints and how it ends.
 #pragma once
 
+#include <muster/cluster_manager.hpp>
 #include <muster/session.hpp>
 
 #include <gtest/gtest.h>
@@ -177,6 +178,34 @@ class ChildProgram {
   int fds_[2] = {-1, -1};
   std::string text_[2];
 };
+
+/// A worker just started, and where its output is read.
+struct StartedWorker {
+  pid_t os_pid;
+  int output_fd;
+};
+
+/// Starts a worker as a manager does, with that start record on its standard input.
+inline StartedWorker start_worker(const LaunchContext& context, const std::string& start_record) {
+  auto command = context.worker_command();
+  std::vector<char*> arguments;
+  for (auto& word : command) arguments.push_back(word.data());
+  arguments.push_back(nullptr);
+  int input[2], output[2];
+  if (::pipe2(input, O_CLOEXEC) != 0 || ::pipe2(output, O_CLOEXEC) != 0) throw std::runtime_error("no pipes");
+  const pid_t os_pid = ::fork();
+  if (os_pid == 0) {
+    ::dup2(input[0], STDIN_FILENO);
+    ::dup2(output[1], STDOUT_FILENO);
+    ::dup2(output[1], STDERR_FILENO);
+    ::execv(arguments[0], arguments.data());
+    ::_exit(127);
+  }
+  const std::string record = start_record + "\n";
+  EXPECT_EQ(::write(input[1], record.data(), record.size()), static_cast<ssize_t>(record.size()));
+  for (const int fd : {input[0], input[1], output[1]}) ::close(fd);
+  return {os_pid, output[0]};
+}
 
 /// The main function of a program with roles. Role `name` runs where the first argument is `role:name`.
 inline int main_with_roles(int argc, char** argv,

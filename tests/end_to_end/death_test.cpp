@@ -130,7 +130,7 @@ TEST_F(Death, FailsWorkersThatWaitForIt) {
       },
       pids[1]);
   const pid_t victim = fetchfrom(pids[1], os_pid);
-  std::this_thread::sleep_for(20ms);
+  ASSERT_TRUE(eventually([&] { return debug::calls_in_flight(pids[0]) == 1; })) << "it asks the other one";
   const auto begin = Clock::now();
   ::kill(victim, SIGKILL);
   try {

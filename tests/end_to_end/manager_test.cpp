@@ -19,40 +19,15 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using namespace std::chrono_literals;
 using muster::testing::eventually;
-
-struct Started {
-  pid_t os_pid;
-  int output_fd;
-};
-
-/// Starts a worker, with its start record on its standard input.
-Started start(const LaunchContext& context) {
-  auto command = context.worker_command();
-  std::vector<char*> arguments;
-  for (auto& word : command) arguments.push_back(word.data());
-  arguments.push_back(nullptr);
-  int input[2], output[2];
-  if (::pipe2(input, O_CLOEXEC) != 0 || ::pipe2(output, O_CLOEXEC) != 0) throw std::runtime_error("no pipes");
-  const pid_t os_pid = ::fork();
-  if (os_pid == 0) {
-    ::dup2(input[0], STDIN_FILENO);
-    ::dup2(output[1], STDOUT_FILENO);
-    ::dup2(output[1], STDERR_FILENO);
-    ::execv(arguments[0], arguments.data());
-    ::_exit(127);
-  }
-  const auto record = context.start_record() + "\n";
-  EXPECT_EQ(::write(input[1], record.data(), record.size()), static_cast<ssize_t>(record.size()));
-  for (const int fd : {input[0], input[1], output[1]}) ::close(fd);
-  return {os_pid, output[0]};
-}
+using muster::testing::start_worker;
+using muster::testing::StartedWorker;
 
 class PlainManager : public ClusterManager {
  public:
   explicit PlainManager(int n) : n_(n) {}
   void launch(LaunchContext& context) override {
     for (int i = 0; i < n_; ++i) {
-      const auto [os_pid, output_fd] = start(context);
+      const auto [os_pid, output_fd] = start_worker(context, context.start_record());
       WorkerConfig config;
       config.output_fd = output_fd;
       config.os_pid = os_pid;
@@ -127,7 +102,7 @@ TEST_F(Manager, OutputOfItsWorkersIsOnStandardOutput) {
 class ReadingManager : public ClusterManager {
  public:
   void launch(LaunchContext& context) override {
-    started_ = start(context);
+    started_ = start_worker(context, context.start_record());
     std::string line;
     for (char c = 0; ::read(started_.output_fd, &c, 1) == 1 && c != '\n';) line += c;
     WorkerConfig config;
@@ -144,7 +119,7 @@ class ReadingManager : public ClusterManager {
     ::close(started_.output_fd);
     ::waitpid(started_.os_pid, nullptr, 0);
   }
-  Started started_{};
+  StartedWorker started_{};
   std::atomic<int> kills_{0};
 };
 
@@ -183,7 +158,7 @@ class LineManager : public ClusterManager {
  public:
   void launch(LaunchContext& context) override {
     for (int i = 0; i < 3; ++i) {
-      const auto [os_pid, output_fd] = start(context);
+      const auto [os_pid, output_fd] = start_worker(context, context.start_record());
       WorkerConfig config;
       config.output_fd = output_fd;
       config.os_pid = os_pid;

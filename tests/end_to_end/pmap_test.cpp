@@ -1,70 +1,32 @@
-// pmap and pmap_unordered, with real workers.
+// pmap and pmap_unordered with real workers: input, results, batches, captured values, time.
 
-#include "support.hpp"
-#include "trace.hpp"
+#include "maps.hpp"
+#include "values.hpp"
 
-#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <signal.h>
-
+#include <chrono>
+#include <complex>
+#include <cstdint>
 #include <forward_list>
-#include <functional>
 #include <map>
 #include <memory>
 #include <numeric>
+#include <ranges>
 #include <set>
 #include <span>
 #include <sstream>
 #include <string>
+#include <thread>
+#include <utility>
+#include <vector>
 
 namespace {
 
-using namespace std::chrono_literals;
-using muster::pmap;
-using muster::pmap_unordered;
-using muster::PmapOptions;
-using muster::test::add_line;
-using muster::test::eventually;
-using muster::test::thrown;
-using muster::test::Trace;
+using namespace muster;
+using namespace muster::test;
 
-class Pmap : public testing::Test {
- protected:
-  void SetUp() override { (void)muster::test::at_least(3); }
-};
-
-std::vector<int> numbers(int n) {
-  std::vector<int> all(static_cast<std::size_t>(n));
-  std::iota(all.begin(), all.end(), 0);
-  return all;
-}
-
-int twice(int x) { return 2 * x; }
-
-std::vector<int> twice_all(int n) {
-  auto all = numbers(n);
-  for (int& x : all) x *= 2;
-  return all;
-}
-
-/// Counts how often it was read from a message in this process.
-struct Counted {
-  int value = 0;
-  static inline int reads = 0;
-  template <class Archive>
-  void save(Archive& archive) const {
-    archive(value);
-  }
-  template <class Archive>
-  void load(Archive& archive) {
-    archive(value);
-    ++reads;
-  }
-};
-
-// -- input and results
-// -----------------------------------------------------------------------------------------------------------
+// -- input and results ------------------------------------------------------------------------------------------------
 
 // catalogue: 235
 TEST_F(Pmap, GivesResultsInOrder) {
@@ -231,8 +193,48 @@ TEST_F(Pmap, AFailingInputEndsIt) {
   EXPECT_THROW(pmap(twice, input), std::domain_error);
 }
 
-// -- batches
-// ---------------------------------------------------------------------------------------------------------------------
+template <class T>
+void maps_numbers() {
+  std::vector<T> numbers, expected;
+  for (float x = 0; x < 10; ++x) {
+    numbers.push_back(static_cast<T>(x));
+    expected.push_back(static_cast<T>(2 * x));
+  }
+  EXPECT_EQ(pmap([](T x) { return static_cast<T>(x + x); }, numbers), expected);
+}
+
+// catalogue: 228
+TEST_F(Pmap, MapsNumbersOfAllTypes) {
+  maps_numbers<std::int8_t>();
+  maps_numbers<std::uint8_t>();
+  maps_numbers<std::int16_t>();
+  maps_numbers<std::uint16_t>();
+  maps_numbers<std::int32_t>();
+  maps_numbers<std::uint32_t>();
+  maps_numbers<std::int64_t>();
+  maps_numbers<std::uint64_t>();
+  maps_numbers<float>();
+  maps_numbers<double>();
+  maps_numbers<long double>();
+  maps_numbers<std::complex<float>>();
+  maps_numbers<std::complex<double>>();
+}
+
+// catalogue: 235
+TEST_F(Pmap, ResultsStandInTheOrderOfTheInputHoweverLongEachTook) {
+  using Matrix = std::vector<std::vector<int>>;
+  std::vector<Matrix> matrices;
+  for (int i = 0; i < 10; ++i) matrices.push_back(Matrix(5, std::vector<int>(5, i)));
+  const auto results = pmap(
+      [](Matrix matrix) {
+        muster::this_task::sleep_for(std::chrono::milliseconds(matrix[0][0] * 7 % 10 * 5));
+        return matrix;
+      },
+      matrices);
+  EXPECT_EQ(results, matrices);
+}
+
+// -- batches ----------------------------------------------------------------------------------------------------------
 
 // catalogue: 255
 TEST_F(Pmap, Batches) {
@@ -257,8 +259,7 @@ TEST_F(Pmap, ABatchIsOneCall) {
   EXPECT_LE(messages() - before, 10U + 5U);
 }
 
-// -- captured values
-// -------------------------------------------------------------------------------------------------------------
+// -- captured values --------------------------------------------------------------------------------------------------
 
 TEST_F(Pmap, CapturedValuesGoToAWorkerOnce) {
   const auto f = muster::bind_front(
@@ -302,255 +303,13 @@ TEST_F(Pmap, CapturedFuturesWork) {
   EXPECT_EQ(pmap(f, numbers(2)), (std::vector<std::string>{"there0", "there1"}));
 }
 
-// -- failures
-// --------------------------------------------------------------------------------------------------------------------
-
-int odd_only(int x) {
-  if (x % 2 == 0) throw std::runtime_error("even: " + std::to_string(x));
-  return x;
-}
-
-// catalogue: 232
-TEST_F(Pmap, ThrowsTheFirstFailureAsFetchWould) {
-  for (const int batch : {1, 3}) {
-    const auto error = thrown<muster::RemoteException>([&] {
-      pmap(
-          [](int x) {
-            if (x == 4) throw std::out_of_range("foobar");
-            return x;
-          },
-          numbers(100), PmapOptions{.batch_size = batch});
-    });
-    ASSERT_TRUE(error);
-    EXPECT_TRUE(error->is<std::out_of_range>());
-    EXPECT_EQ(error->message(), "foobar");
-    EXPECT_NE(error->pid(), 1);
-  }
-}
-
-// catalogue: 233, 256
-TEST_F(Pmap, ElementsNotStartedNeverStartAfterAFailure) {
-  const Trace trace;
-  const auto f = muster::bind_front(
-      [](const std::string& path, int x) {
-        add_line(path, "started");
-        if (x == 2) throw std::runtime_error("early");
-        try {
-          muster::this_task::sleep_for(1min);
-        } catch (const muster::CancelledError&) {
-          add_line(path, "cancelled");
-          throw;
-        }
-        return x;
-      },
-      trace.path());
-  const auto before = std::chrono::steady_clock::now();
-  EXPECT_THROW(pmap(f, numbers(100)), muster::RemoteException);
-  EXPECT_LT(std::chrono::steady_clock::now() - before, 30s);
-  // A task that sleeps lets the next ones start, so the window of each worker may have: 4 elements, not 100.
-  EXPECT_TRUE(eventually([&] { return trace.count("cancelled") + 1 == trace.count("started"); }));
-  EXPECT_LE(trace.count("started"), 12U);
-}
-
-TEST_F(Pmap, ABatchStopsBetweenElements) {
-  const Trace trace;
-  const auto f = muster::bind_front(
-      [](const std::string& path, int x) {
-        if (x == 0) throw std::runtime_error("early");
-        add_line(path, "started");
-        std::this_thread::sleep_for(50ms);  // hears of nothing
-      },
-      trace.path());
-  muster::WorkerPool pool({muster::workers()[0], muster::workers()[1]});
-  EXPECT_THROW(pmap(f, numbers(40), PmapOptions{.pool = &pool, .batch_size = 20}), muster::RemoteException);
-  pmap([](int) {}, numbers(8), PmapOptions{.pool = &pool});
-  EXPECT_LT(trace.count("started"), 39U);
-}
-
-// catalogue: 236
-TEST_F(Pmap, RetriesAfterEachDelay) {
-  for (const int batch : {1, 4}) {
-    const Trace trace;
-    const auto f = muster::bind_front(
-        [](const std::string& path, int x) {
-          add_line(path, std::to_string(x));
-          if (x == 3) throw std::runtime_error("always");
-          return x;
-        },
-        trace.path());
-    const auto before = std::chrono::steady_clock::now();
-    const auto error = thrown<muster::RemoteException>(
-        [&] { pmap(f, numbers(8), PmapOptions{.batch_size = batch, .retry_delays = {20ms, 30ms}}); });
-    EXPECT_EQ(error->message(), "always");
-    EXPECT_GE(std::chrono::steady_clock::now() - before, 50ms);
-    EXPECT_EQ(trace.count("3"), 3U);
-    for (const int x : {0, 1, 2}) EXPECT_EQ(trace.count(std::to_string(x)), 1U);
-  }
-}
-
-// catalogue: 224
-TEST_F(Pmap, ARetryGoesToWhicheverWorkerIsFree) {
-  const auto f = [](int x) {
-    if (muster::myid() % 2 == 0) throw std::runtime_error("an even pid");
-    return std::pair<int, int>(x, muster::myid());
-  };
-  const std::vector<std::chrono::nanoseconds> delays(1000, 1ms);
-  for (const int batch : {1, 2}) {
-    const auto results = pmap(f, numbers(100), PmapOptions{.batch_size = batch, .retry_delays = delays});
-    for (int i = 0; i < 100; ++i) {
-      EXPECT_EQ(results[static_cast<std::size_t>(i)].first, i);
-      EXPECT_EQ(results[static_cast<std::size_t>(i)].second % 2, 1);
-    }
-  }
-}
-
-// catalogue: 227, 257
-TEST_F(Pmap, RetryCheckSeesAttemptAndFailureOnTheCaller) {
-  std::vector<int> attempts;
-  const auto check = [&](int attempt, const std::exception_ptr& failure) {
-    attempts.push_back(attempt);
-    try {
-      std::rethrow_exception(failure);
-    } catch (const muster::RemoteException& error) {
-      EXPECT_EQ(error.message(), "even: 0");
-    }
-    return attempt < 2;
-  };
-  EXPECT_THROW(
-      pmap(odd_only, std::vector<int>{0}, PmapOptions{.retry_delays = {0ms, 0ms, 0ms, 0ms}, .retry_check = check}),
-      muster::RemoteException);
-  EXPECT_EQ(attempts, (std::vector<int>{1, 2}));
-}
-
-// catalogue: 226, 238
-TEST_F(Pmap, OnErrorReplacesOnTheCaller) {
-  for (const int batch : {1, 2, 100}) {
-    int handled = 0;
-    const auto handler = [&](const std::exception_ptr&) {
-      ++handled;
-      return -1;
-    };
-    const auto results = pmap(odd_only, numbers(100), PmapOptions{.batch_size = batch, .on_error = handler});
-    for (int i = 0; i < 100; ++i) EXPECT_EQ(results[static_cast<std::size_t>(i)], i % 2 == 0 ? -1 : i);
-    EXPECT_EQ(handled, 50);
-  }
-}
-
-// catalogue: 237
-TEST_F(Pmap, OnErrorComesAfterTheRetries) {
-  const Trace trace;
-  const auto f = muster::bind_front(
-      [](const std::string& path, int) -> std::string {
-        add_line(path, "ran");
-        throw std::runtime_error("no");
-      },
-      trace.path());
-  const auto all =
-      pmap(f, numbers(2),
-           PmapOptions{.on_error = [](const std::exception_ptr&) { return "replaced"; }, .retry_delays = {1ms, 1ms}});
-  EXPECT_EQ(all, (std::vector<std::string>{"replaced", "replaced"}));
-  EXPECT_EQ(trace.lines().size(), 6U);
-}
-
-TEST_F(Pmap, AHandlerThatThrowsEndsIt) {
-  const auto handler = [](const std::exception_ptr&) -> int { throw std::logic_error("enough"); };
-  for (int i = 0; i < 20; ++i)  // others of the map end at the same time, or not
-    EXPECT_THROW(pmap(odd_only, numbers(100), PmapOptions{.on_error = handler}), std::logic_error);
-  const auto check = [](int, const std::exception_ptr&) -> bool { throw std::domain_error("enough"); };
-  EXPECT_THROW(pmap(odd_only, numbers(100), PmapOptions{.retry_delays = {1ms}, .retry_check = check}),
-               std::domain_error);
-}
-
-TEST_F(Pmap, EmptyHandlersAreAsIfAbsent) {
-  const std::function<int(std::exception_ptr)> none;
-  const std::function<bool(int, std::exception_ptr)> no_check;
-  EXPECT_THROW(pmap(odd_only, numbers(10), PmapOptions{.on_error = none}), muster::RemoteException);
-  const auto f = [](int x) {
-    if (muster::myid() % 2 == 0) throw std::runtime_error("an even pid");
-    return x;
-  };
-  EXPECT_EQ(pmap(f, numbers(10),
-                 PmapOptions{.on_error = none,
-                             .retry_delays = std::vector<std::chrono::nanoseconds>(1000, 1ms),
-                             .retry_check = no_check}),
-            numbers(10));
-}
-
-// catalogue: 223
-TEST_F(Pmap, AllOptionsTogether) {
-  const std::vector<std::chrono::nanoseconds> delays(1000, 1ms);
-  for (const bool distributed : {true, false}) {
-    for (const int batch : {1, 2}) {
-      const auto check = [](int, const std::exception_ptr&) { return false; };
-      const auto handler = [](const std::exception_ptr&) { return -1; };
-      const auto results = pmap(odd_only, numbers(20),
-                                PmapOptions{.batch_size = batch,
-                                            .distributed = distributed,
-                                            .on_error = handler,
-                                            .retry_delays = delays,
-                                            .retry_check = check});
-      for (int i = 0; i < 20; ++i) EXPECT_EQ(results[static_cast<std::size_t>(i)], i % 2 == 0 ? -1 : i);
-    }
-  }
-}
-
-TEST_F(Pmap, ExponentialBackOffGivesTheDelays) {
-  const Trace trace;
-  const auto f = muster::bind_front(
-      [](const std::string& path, int) {
-        add_line(path, "ran");
-        throw std::runtime_error("no");
-      },
-      trace.path());
-  EXPECT_THROW(pmap(f, numbers(1), PmapOptions{.retry_delays = muster::ExponentialBackOff{.n = 3, .first_delay = 1ms}}),
-               muster::RemoteException);
-  EXPECT_EQ(trace.lines().size(), 4U);
-}
-
-struct Unwritable {
-  int value = 0;
-  template <class Archive>
-  void save(Archive& archive) const {
-    if (value == 3) throw std::runtime_error("not this one");
-    archive(value);
-  }
-  template <class Archive>
-  void load(Archive& archive) {
-    archive(value);
-  }
-};
-
-TEST_F(Pmap, AResultThatDoesNotSerializeIsItsElementsFailure) {
-  for (const int batch : {1, 5}) {
-    const auto results =
-        pmap([](int x) { return Unwritable{x}; }, numbers(10),
-             PmapOptions{.batch_size = batch, .on_error = [](const std::exception_ptr&) { return Unwritable{-1}; }});
-    for (int i = 0; i < 10; ++i) EXPECT_EQ(results[static_cast<std::size_t>(i)].value, i == 3 ? -1 : i);
-  }
-}
-
-TEST_F(Pmap, AnElementThatDoesNotSerializeIsAFailure) {
-  std::vector<Unwritable> elements;
-  for (int i = 0; i < 5; ++i) elements.push_back({i});
-  EXPECT_THROW(pmap([](const Unwritable& x) { return x.value; }, elements), muster::SerializationError);
-  EXPECT_EQ(pmap([](const Unwritable& x) { return x.value; }, elements,
-                 PmapOptions{.on_error = [](const std::exception_ptr&) { return -1; }}),
-            (std::vector<int>{0, 1, 2, -1, 4}));
-}
-
-// -- time
-// ------------------------------------------------------------------------------------------------------------------------
+// -- time -------------------------------------------------------------------------------------------------------------
 
 TEST_F(Pmap, TheTimeoutIsOfTheWholeCall) {
   const Trace trace;
   const auto f = muster::bind_front(
       [](const std::string& path, int x) {
-        try {
-          muster::this_task::sleep_for(1min);
-        } catch (const muster::Error&) {
-          add_line(path, "stopped");
-          throw;
-        }
+        run_until_stopped(path);
         return x;
       },
       trace.path());
@@ -559,7 +318,7 @@ TEST_F(Pmap, TheTimeoutIsOfTheWholeCall) {
       pmap(f, numbers(3), PmapOptions{.on_error = [](const std::exception_ptr&) { return 0; }, .timeout = 100ms}),
       muster::TimeoutError);
   EXPECT_LT(std::chrono::steady_clock::now() - before, 20s);
-  EXPECT_TRUE(eventually([&] { return trace.lines().size() == 3; }));
+  EXPECT_TRUE(eventually([&] { return trace.count("cancelled") + trace.count("timed out") == 3; }));
   EXPECT_EQ(pmap(twice, numbers(10), PmapOptions{.timeout = 1min}), twice_all(10));
 }
 
@@ -607,13 +366,7 @@ TEST_F(Pmap, AnUnorderedRangeIsMovableAndCancelsWhenDestroyed) {
   const auto f = muster::bind_front(
       [](const std::string& path, int x) {
         if (x < 2) return x;
-        add_line(path, "started");
-        try {
-          muster::this_task::sleep_for(1min);
-        } catch (const muster::CancelledError&) {
-          add_line(path, "cancelled");
-          throw;
-        }
+        run_until_stopped(path);
         return x;
       },
       trace.path());
@@ -650,80 +403,6 @@ TEST_F(Pmap, UnorderedThrowsWhileWalked) {
   EXPECT_GE(seen, 1);
 }
 
-// -- where it runs
-// ---------------------------------------------------------------------------------------------------------------
-
-TEST_F(Pmap, NotDistributedRunsHere) {
-  const auto pids = pmap([](int) { return muster::myid(); }, numbers(20), PmapOptions{.distributed = false});
-  EXPECT_EQ(pids, std::vector<int>(20, 1));
-  EXPECT_EQ(pmap(twice, numbers(20), PmapOptions{.batch_size = 3, .distributed = false}), twice_all(20));
-}
-
-// catalogue: 205
-TEST_F(Pmap, RunsOnThePoolOnly) {
-  const auto workers = muster::workers();
-  muster::WorkerPool pool({workers[0], workers[2]});
-  const auto pids = pmap(
-      [](int) {
-        muster::this_task::sleep_for(2ms);
-        return muster::myid();
-      },
-      numbers(20), PmapOptions{.pool = &pool});
-  EXPECT_EQ(std::set<int>(pids.begin(), pids.end()), (std::set<int>{workers[0], workers[2]}));
-  muster::WorkerPool self({1});
-  EXPECT_EQ(pmap([](int) { return muster::myid(); }, numbers(3), PmapOptions{.pool = &self}), std::vector<int>(3, 1));
-}
-
-// catalogue: 247
-TEST_F(Pmap, AnEmptyPoolHasNoActiveWorker) {
-  muster::WorkerPool nobody({9999});
-  const auto error = thrown<muster::Error>([&] { pmap(twice, numbers(3), PmapOptions{.pool = &nobody}); });
-  EXPECT_THAT(error->what(), testing::HasSubstr("No active worker available in pool"));
-  EXPECT_EQ(
-      pmap(twice, numbers(3), PmapOptions{.pool = &nobody, .on_error = [](const std::exception_ptr&) { return -1; }}),
-      std::vector<int>(3, -1));
-  EXPECT_TRUE(pmap(twice, numbers(0), PmapOptions{.pool = &nobody}).empty());
-}
-
-TEST_F(Pmap, Nests) {
-  const auto inner = [](int x) {
-    const auto sums = pmap([](int y) { return y + 1; }, std::vector<int>{x, x});
-    return sums[0] + sums[1];
-  };
-  EXPECT_EQ(pmap(inner, numbers(50)), pmap([](int x) { return 2 * x + 2; }, numbers(50)));
-  EXPECT_EQ(pmap(inner, numbers(50), PmapOptions{.batch_size = 5}), pmap([](int x) { return 2 * x + 2; }, numbers(50)));
-}
-
-// catalogue: 243
-TEST_F(Pmap, NestsOnOnePoolWithAllMembersInUse) {
-  muster::WorkerPool pool(muster::workers());
-  const auto outer = muster::bind_front(
-      [](muster::WorkerPool shared, int x) {
-        const auto inner = pmap([](int y) { return 2 * y; }, std::vector<int>{x, x + 1}, PmapOptions{.pool = &shared});
-        return inner[0] + inner[1];
-      },
-      pool);
-  const auto results = pmap(outer, numbers(20), PmapOptions{.pool = &pool});
-  for (int i = 0; i < 20; ++i) EXPECT_EQ(results[static_cast<std::size_t>(i)], 4 * i + 2);
-}
-
-// catalogue: 206, 207, 234
-TEST_F(Pmap, RunsFromAWorkerOnAPoolThatWasSent) {
-  muster::WorkerPool pool(muster::workers());
-  const auto pids = muster::remotecall_fetch(
-      [](muster::WorkerPool sent) {
-        return pmap(
-            [](int) {
-              muster::this_task::sleep_for(2ms);
-              return muster::myid();
-            },
-            std::views::iota(0, 30), PmapOptions{.pool = &sent});
-      },
-      muster::workers().front(), pool);
-  const auto workers = muster::workers();
-  EXPECT_EQ(std::set<int>(pids.begin(), pids.end()), std::set<int>(workers.begin(), workers.end()));
-}
-
 TEST_F(Pmap, SeveralThreadsAtOnce) {
   std::vector<std::thread> threads;
   for (int t = 0; t < 4; ++t)
@@ -733,49 +412,11 @@ TEST_F(Pmap, SeveralThreadsAtOnce) {
   for (auto& thread : threads) thread.join();
 }
 
-// catalogue: 240
-TEST_F(Pmap, WorkersThatJoinTakePart) {
-  const Trace trace;
-  const auto f = muster::bind_front(
-      [](const std::string& path, int) {
-        add_line(path, "started");
-        muster::this_task::sleep_for(20ms);
-        return muster::myid();
-      },
-      trace.path());
-  std::vector<int> pids;
-  int joined = 0;
-  for (const auto& [index, pid] : pmap_unordered(f, std::views::iota(0))) {
-    if (joined == 0) joined = muster::addprocs(1).front();
-    if (pid == joined) break;
-    ASSERT_LT(index, 5000U);
-  }
-  muster::rmprocs(joined);
-}
-
-TEST_F(Pmap, WorkersWithThreadsRunSeveralAtOnce) {
-  const muster::test::OwnWorkers own(1, {.threads = 4});
-  muster::WorkerPool pool(own.pids());
-  const auto before = std::chrono::steady_clock::now();
-  pmap([](int) { std::this_thread::sleep_for(100ms); }, numbers(16), PmapOptions{.pool = &pool});
-  EXPECT_LT(std::chrono::steady_clock::now() - before, 1200ms);
-}
-
 TEST_F(Pmap, ACancelledTaskCancelsItsMap) {
   const Trace trace;
   const auto task = muster::bind_front(
       [](const std::string& path) {
-        pmap(muster::bind_front(
-                 [](const std::string& to, int) {
-                   add_line(to, "started");
-                   try {
-                     muster::this_task::sleep_for(1min);
-                   } catch (const muster::CancelledError&) {
-                     add_line(to, "cancelled");
-                     throw;
-                   }
-                 },
-                 path),
+        pmap(muster::bind_front([](const std::string& to, int) { run_until_stopped(to); }, path),
              std::views::iota(0, 3));
       },
       trace.path());
@@ -793,129 +434,6 @@ TEST_F(Pmap, ShowsProgress) {
   EXPECT_EQ(testing::internal::GetCapturedStderr(), "") << "a short map writes nothing where there is no terminal";
 }
 
-// -- deaths
-// ----------------------------------------------------------------------------------------------------------------------
-
-class PmapDeaths : public testing::TestWithParam<int> {
- protected:
-  void SetUp() override { (void)muster::test::at_least(4); }
-};
-
-/// Ends its process at the first run of that element, as the trace tells.
-int dies_once(const std::string& path, int deadly, int x) {
-  if (x == deadly && std::ifstream(path).peek() == std::ifstream::traits_type::eof()) {
-    add_line(path, "died");
-    ::raise(SIGKILL);
-  }
-  return 2 * x;
-}
-
-// catalogue: 239
-TEST_P(PmapDeaths, AnElementWhoseWorkerDiedRunsElsewhere) {
-  const Trace trace;
-  EXPECT_EQ(pmap(muster::bind_front(dies_once, trace.path(), 7), numbers(40), PmapOptions{.batch_size = GetParam()}),
-            twice_all(40));
-  EXPECT_EQ(trace.count("died"), 1U);
-}
-
-int poison(int x) {
-  if (x == 5) ::raise(SIGKILL);
-  return x;
-}
-
-TEST_P(PmapDeaths, APoisonousElementFailsAfterMaxRestarts) {
-  const auto before = muster::workers();
-  const auto error = thrown<muster::ProcessExitedException>(
-      [] { pmap(poison, numbers(20), PmapOptions{.batch_size = GetParam(), .max_restarts = 1}); });
-  ASSERT_TRUE(error);
-  const auto after = muster::workers();
-  EXPECT_EQ(before.size() - after.size(), 2U) << "as many as it was allowed";
-  EXPECT_THAT(error->what(), testing::HasSubstr("Element 5"));
-  for (const int pid : before) {
-    if (std::binary_search(after.begin(), after.end(), pid)) continue;
-    EXPECT_THAT(error->what(), testing::HasSubstr("process " + std::to_string(pid)));
-  }
-}
-
-// catalogue: 238, 239
-TEST_P(PmapDeaths, OnErrorReplacesThePoisonousElementOnly) {
-  const auto results =
-      pmap(poison, numbers(20),
-           PmapOptions{.batch_size = GetParam(),
-                       .on_error =
-                           [](const std::exception_ptr& failure) {
-                             EXPECT_THROW(std::rethrow_exception(failure), muster::ProcessExitedException);
-                             return -1;
-                           },
-                       .max_restarts = 0});
-  for (int i = 0; i < 20; ++i) EXPECT_EQ(results[static_cast<std::size_t>(i)], i == 5 ? -1 : i);
-}
-
-// catalogue: 239
-TEST_P(PmapDeaths, RetriesCountAfterRestarts) {
-  const Trace trace;
-  int asked = 0;
-  const auto results = pmap(muster::bind_front(dies_once, trace.path(), 3), std::vector<int>{3},
-                            PmapOptions{.batch_size = GetParam(),
-                                        .retry_delays = {1ms},
-                                        .retry_check =
-                                            [&](int, const std::exception_ptr&) {
-                                              ++asked;
-                                              return true;
-                                            },
-                                        .max_restarts = 0});
-  EXPECT_EQ(results, std::vector<int>{6});
-  EXPECT_EQ(asked, 1);
-}
-
-INSTANTIATE_TEST_SUITE_P(Batches, PmapDeaths, testing::Values(1, 4));
-
-TEST_F(Pmap, WorkersKilledFromOutsideCostNothingButTime) {
-  (void)muster::test::at_least(4);
-  const auto f = [](int x) {
-    std::this_thread::sleep_for(5ms);
-    return std::pair<int, int>(2 * x, muster::remotecall_fetch([] { return 0; }, muster::myid()));
-  };
-  const int victim = muster::workers().front();
-  const int os_pid = muster::remotecall_fetch([] { return static_cast<int>(getpid()); }, victim);
-  std::size_t seen = 0;
-  for (const auto& [index, value] : pmap_unordered(f, numbers(100), PmapOptions{.max_restarts = 0})) {
-    EXPECT_EQ(value.first, 2 * static_cast<int>(index));
-    if (++seen == 10) ::kill(os_pid, SIGKILL);
-  }
-  EXPECT_EQ(seen, 100U);
-}
-
-TEST_F(Pmap, RemovedWorkersLeaveQuietly) {
-  (void)muster::test::at_least(4);
-  std::size_t seen = 0;
-  const auto f = [](int x) {
-    muster::this_task::sleep_for(10ms);
-    return 2 * x;
-  };
-  for (const auto& [index, value] : pmap_unordered(f, numbers(100), PmapOptions{.max_restarts = 0})) {
-    EXPECT_EQ(value, 2 * static_cast<int>(index));
-    if (++seen == 10) muster::rmprocs(muster::workers().front());
-  }
-  EXPECT_EQ(seen, 100U);
-}
-
-TEST_F(Pmap, WhenTheLastWorkerOfThePoolDiesItFails) {
-  const muster::test::OwnWorkers own(1);
-  muster::WorkerPool pool(own.pids());
-  const auto error = thrown<muster::ProcessExitedException>([&] {
-    pmap(
-        [](int x) {
-          if (x == 1) ::raise(SIGKILL);
-          return x;
-        },
-        numbers(10), PmapOptions{.pool = &pool});
-  });
-  ASSERT_TRUE(error);
-  EXPECT_THAT(error->what(), testing::HasSubstr("No active worker available in pool"));
-  EXPECT_EQ(error->pid(), own[0]);
-}
-
 TEST_F(Pmap, NothingIsKeptAfterwards) {
   const auto kept = [] {
     std::size_t count = 0;
@@ -927,18 +445,6 @@ TEST_F(Pmap, NothingIsKeptAfterwards) {
   const auto f = muster::bind_front([](const std::vector<double>& values, int) { return values; }, large);
   EXPECT_EQ(pmap(f, numbers(20)).size(), 20U);
   EXPECT_TRUE(eventually([&] { return kept() == 0; }));
-}
-
-// catalogue: 3
-TEST_F(Pmap, WithoutWorkersItRunsHere) {
-  muster::rmprocs(muster::other_workers());
-  EXPECT_EQ(pmap([](int x) { return x * muster::myid(); }, numbers(100)), numbers(100));
-  EXPECT_EQ(pmap(twice, numbers(100), PmapOptions{.batch_size = muster::Auto}), twice_all(100));
-  const auto f = muster::bind_front([](const std::string& text, int x) { return text + std::to_string(x); }, "here ");
-  EXPECT_EQ(pmap(f, numbers(2)), (std::vector<std::string>{"here 0", "here 1"}));
-  EXPECT_THROW(pmap(odd_only, numbers(10)), muster::RemoteException);
-  const auto nested = [](int x) { return pmap(twice, std::vector<int>{x}).front(); };
-  EXPECT_EQ(pmap(nested, numbers(10)), twice_all(10));
 }
 
 }  // namespace

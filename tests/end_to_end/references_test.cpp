@@ -22,36 +22,6 @@ constexpr std::size_t large = 50'000;  // doubles: too large to travel unasked
 
 Numbers numbers(std::size_t n) { return Numbers(n, 1.5); }
 
-/// What every process owns now, to be found again later.
-class Owned {
- public:
-  Owned() {
-    for (const Pid pid : procs()) before_[pid] = debug::values_owned(pid);
-  }
-  /// Values that process keeps beyond those at the start.
-  std::size_t more_on(Pid pid) const { return debug::values_owned(pid) - before_.at(pid); }
-  /// Whether all that was kept is freed within the time API.md names; machines that are busy get more.
-  bool as_before() const {
-    return eventually(
-        [this] {
-          for (const auto& [pid, count] : before_)
-            if (debug::values_owned(pid) != count) return false;
-          return true;
-        },
-        10s);
-  }
-  std::string difference() const {
-    std::string text;
-    for (const auto& [pid, count] : before_)
-      text +=
-          " " + std::to_string(pid) + ": " + std::to_string(count) + " -> " + std::to_string(debug::values_owned(pid));
-    return text;
-  }
-
- private:
-  std::map<Pid, std::size_t> before_;
-};
-
 /// Futures that a process keeps for a while: a handle there, not touched.
 std::vector<Future<Numbers>> kept;      // NOLINT
 std::vector<Future<int>> kept_numbers;  // NOLINT

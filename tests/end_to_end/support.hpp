@@ -6,11 +6,16 @@
 
 #include <gtest/gtest.h>
 
+#include <signal.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include <array>
 #include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -53,6 +58,58 @@ class OwnWorkers {
 
  private:
   std::vector<Pid> pids_;
+};
+
+/// Ends a worker without a word to it.
+inline void kill_worker(Pid pid) {
+  const int os_pid = remotecall_fetch([] { return static_cast<int>(::getpid()); }, pid);
+  ASSERT_EQ(::kill(os_pid, SIGKILL), 0);
+}
+
+/// Stops a process, and waits until it stands still.
+inline void stop_process(int os_pid) {
+  ASSERT_EQ(::kill(os_pid, SIGSTOP), 0);
+  ASSERT_TRUE(eventually([os_pid] {
+    for (const auto& thread : std::filesystem::directory_iterator("/proc/" + std::to_string(os_pid) + "/task")) {
+      std::ifstream in(thread.path() / "stat");
+      std::string stat;
+      std::getline(in, stat);
+      const auto name_end = stat.rfind(')');
+      if (name_end == std::string::npos || stat.substr(name_end, 3) != ") T") return false;
+    }
+    return true;
+  }));
+}
+
+/// What every process owns now, to be found again later.
+class Owned {
+ public:
+  Owned() {
+    for (const Pid pid : procs()) before_[pid] = debug::values_owned(pid);
+  }
+  /// Values that process keeps beyond those at the start.
+  std::size_t more_on(Pid pid) const { return debug::values_owned(pid) - before_.at(pid); }
+  /// Whether all that was kept is freed within the time API.md names; machines that are busy get more.
+  bool as_before() const {
+    return eventually(
+        [this] {
+          for (const auto& [pid, count] : before_)
+            if (debug::values_owned(pid) != count) return false;
+          return true;
+        },
+        10s);
+  }
+  /// For people: what each process owned, and owns.
+  std::string difference() const {
+    std::string text;
+    for (const auto& [pid, count] : before_)
+      text +=
+          " " + std::to_string(pid) + ": " + std::to_string(count) + " -> " + std::to_string(debug::values_owned(pid));
+    return text;
+  }
+
+ private:
+  std::map<Pid, std::size_t> before_;
 };
 
 /// What this process writes to standard error, readable at any time; GoogleTest's own capture must end to be read.

@@ -2,11 +2,14 @@
 /// What workers did, seen from outside: a file they add lines to.
 #pragma once
 
+#include <muster/muster.hpp>
+
 #include <gtest/gtest.h>
 
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <fstream>
 #include <string>
@@ -45,6 +48,20 @@ class Trace {
 /// Appended as one write, so that lines of several processes do not mix.
 inline void add_line(const std::string& path, const std::string& line) {
   std::ofstream(path, std::ios::app) << line + "\n" << std::flush;
+}
+
+/// What a task does that waits for its end: says when it starts, and how it was stopped.
+inline void run_until_stopped(const std::string& path) {
+  add_line(path, "started");
+  try {
+    this_task::sleep_for(std::chrono::minutes(1));
+  } catch (const CancelledError&) {
+    add_line(path, "cancelled");
+    throw;
+  } catch (const TimeoutError&) {
+    add_line(path, "timed out");
+    throw;
+  }
 }
 
 }  // namespace muster::test

@@ -2,13 +2,15 @@
 
 #include "support.hpp"
 #include "trace.hpp"
+#include "values.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <signal.h>
+#include <unistd.h>
 
 #include <atomic>
+#include <future>
 #include <memory>
 #include <string>
 #include <thread>
@@ -18,7 +20,9 @@ namespace {
 using namespace std::chrono_literals;
 using muster::Pid;
 using muster::WorkerPool;
+using muster::test::Counted;
 using muster::test::eventually;
+using muster::test::kill_worker;
 using muster::test::OwnWorkers;
 using muster::test::thrown;
 using testing::ElementsAre;
@@ -30,10 +34,6 @@ class WorkerPools : public testing::Test {
   void SetUp() override { workers = muster::test::at_least(3); }
   std::vector<Pid> workers;
 };
-
-void kill_worker(Pid pid) {
-  ::kill(muster::remotecall_fetch([] { return static_cast<int>(getpid()); }, pid), SIGKILL);
-}
 
 // -- one process
 // -----------------------------------------------------------------------------------------------------------------
@@ -179,6 +179,25 @@ TEST_F(WorkerPools, DeadMembersAreDropped) {
   kill_worker(own[0]);
   ASSERT_TRUE(eventually([&] { return pool.size() == 1; }));
   EXPECT_EQ(pool.take(), workers[0]);
+}
+
+// catalogue: 222
+TEST_F(WorkerPools, WhoWasAskedToLeaveIsLentNoMore) {
+  const OwnWorkers own(1);
+  const WorkerPool pool({own[0], workers[0]});
+  const WorkerPool only({own[0]});
+  (void)only.take();
+  auto waiting = std::async(std::launch::async, [&] { (void)only.take(); });
+  // It does not hear that it is to leave: it is there until it is killed.
+  muster::test::stop_process(muster::remotecall_fetch([] { return static_cast<int>(getpid()); }, own[0]));
+  const auto gone = muster::rmprocs_async(own[0]);
+  EXPECT_EQ(pool.take(), workers[0]);
+  EXPECT_FALSE(pool.isready());
+  EXPECT_THAT(pool.workers(), ElementsAre(workers[0]));
+  EXPECT_EQ(muster::default_worker_pool().workers(), workers);
+  EXPECT_THAT(WorkerPool({own[0], workers[1]}).workers(), ElementsAre(workers[1])) << "a pool made meanwhile";
+  EXPECT_THAT(thrown<muster::Error>([&] { waiting.get(); })->what(), testing::HasSubstr(no_worker));
+  gone.fetch();
 }
 
 // -- other processes
@@ -345,21 +364,6 @@ TEST_F(WorkerPools, RemoteTakesProcessesOfTheDefaultPool) {
 
 // -- caching pools
 // ----------------------------------------------------------------------------------------------------------------
-
-/// Counts how often it was read from a message in this process.
-struct Counted {
-  int value = 0;
-  static inline int reads = 0;
-  template <class Archive>
-  void save(Archive& archive) const {
-    archive(value);
-  }
-  template <class Archive>
-  void load(Archive& archive) {
-    archive(value);
-    ++reads;
-  }
-};
 
 // catalogue: 181, 182, 187, 217
 TEST_F(WorkerPools, ACachingPoolSendsAFunctionOnce) {

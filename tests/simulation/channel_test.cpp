@@ -3,20 +3,17 @@
 /// in order each but in any order between them; whoever waits may give up at any moment, and processes die at any step.
 /// Thousands of seeds; MUSTER_SEED=n replays one with a trace.
 #include "runtime/refs/channel_queue.hpp"
+#include "tests/simulation/seeded_run.hpp"
 
 #include <muster/errors.hpp>
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
 #include <deque>
-#include <iostream>
 #include <map>
-#include <random>
 #include <set>
-#include <sstream>
 #include <string>
 #include <vector>
 
@@ -28,6 +25,7 @@ using muster::runtime::Asker;
 using muster::runtime::ChannelOperation;
 using muster::runtime::ChannelQueue;
 using muster::runtime::ChannelWord;
+using muster::simulation::run_seeds;
 using What = ChannelQueue::Reply::What;
 
 Payload payload_of(int item) {
@@ -45,12 +43,11 @@ int item_of(const Payload& payload) {
 /// How a client that breaks the protocol does it, to see that the invariants notice.
 enum class Broken { nothing, swallows, keeps_and_returns };
 
-class Scenario {
+class Scenario : private muster::simulation::SeededRun {
  public:
   Scenario(std::uint64_t seed, Broken broken, bool traced)
-      : random_(seed),
+      : SeededRun(seed, traced),
         broken_(broken),
-        trace_(traced),
         capacity_(static_cast<std::size_t>(between(0, 3))),
         queue_(capacity_) {
     const int processes = between(2, 5);
@@ -85,19 +82,6 @@ class Scenario {
     ChannelWord word{};
   };
 
-  int between(int low, int high) { return std::uniform_int_distribution(low, high)(random_); }
-  bool chance(int percent) { return between(1, 100) <= percent; }
-  template <class... Parts>
-  void fail(const Parts&... parts) {
-    std::ostringstream text;
-    (text << ... << parts);
-    if (failure_.empty()) failure_ = text.str();
-    trace("FAILED: ", failure_);
-  }
-  template <class... Parts>
-  void trace(const Parts&... parts) {
-    if (trace_) (std::cerr << ... << parts) << '\n';
-  }
   Pid any_living() { return *std::next(living_.begin(), between(0, static_cast<int>(living_.size()) - 1)); }
   Question* any_in(State state) {
     std::vector<Question*> found;
@@ -300,9 +284,7 @@ class Scenario {
   }
   static std::string name(Asker asker) { return std::to_string(asker.pid) + '/' + std::to_string(asker.number); }
 
-  std::mt19937_64 random_;
   const Broken broken_;
-  const bool trace_;
   const std::size_t capacity_;
   ChannelQueue queue_;
   bool deaths_ = false, give_up_ = false, returns_ = false;
@@ -315,16 +297,10 @@ class Scenario {
   std::map<Pid, std::deque<ChannelQueue::Reply>> to_client_;
   std::map<int, std::vector<Pid>> seen_;
   std::map<int, int> left_;
-  std::string failure_;
 };
 
 TEST(ChannelSimulation, NoItemIsLostOrDoubled) {
-  if (const char* seed = std::getenv("MUSTER_SEED")) {
-    EXPECT_EQ(Scenario(std::stoull(seed), Broken::nothing, true).run(), "");
-    return;
-  }
-  for (std::uint64_t seed = 1; seed <= 20'000; ++seed)
-    ASSERT_EQ(Scenario(seed, Broken::nothing, false).run(), "") << "replay with MUSTER_SEED=" << seed;
+  run_seeds(20'000, [](std::uint64_t seed, bool traced) { return Scenario(seed, Broken::nothing, traced).run(); });
 }
 
 TEST(ChannelSimulation, BrokenClientsAreNoticed) {

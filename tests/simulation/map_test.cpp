@@ -2,13 +2,13 @@
 /// The schedule of a parallel map on virtual time: random service times, batches, failures, deaths, joins and
 /// withdrawals. Hundreds of seeds; MUSTER_SEED=n replays one with a trace.
 #include "runtime/calls/map_schedule.hpp"
+#include "tests/simulation/seeded_run.hpp"
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <cstdlib>
 #include <deque>
 #include <functional>
 #include <iostream>
@@ -17,7 +17,6 @@
 #include <queue>
 #include <random>
 #include <set>
-#include <sstream>
 #include <string>
 #include <tuple>
 #include <utility>
@@ -34,6 +33,7 @@ using muster::runtime::MapSchedule;
 using muster::runtime::MapSend;
 using muster::runtime::MapUnitId;
 using muster::runtime::MapWithdraw;
+using muster::simulation::run_seeds;
 using Nanoseconds = std::chrono::nanoseconds;
 using namespace std::chrono_literals;
 
@@ -56,13 +56,12 @@ struct Setting {
 };
 
 /// A map driven as the real driver does, over workers and links that exist in virtual time only.
-class Map {
+class Map : private muster::simulation::SeededRun {
  public:
-  Map(std::uint64_t seed, Setting setting, bool trace)
-      : random_(seed),
+  Map(std::uint64_t seed, Setting setting, bool traced)
+      : SeededRun(seed, traced),
         setting_(std::move(setting)),
         schedule_(setting_.rules),
-        trace_(trace),
         outcomes_(setting_.elements.size()) {}
 
   /// Runs to the end; what went wrong, or nothing.
@@ -118,16 +117,8 @@ class Map {
   };
 
   template <class... Parts>
-  void fail(const Parts&... parts) {
-    std::ostringstream text;
-    (text << ... << parts);
-    if (failure_.empty()) failure_ = text.str();
-  }
-  template <class... Parts>
-  void trace(const Parts&... parts) {
-    if (!trace_) return;
-    std::cerr << now_.count() / 1000 << "us ";
-    (std::cerr << ... << parts) << '\n';
+  void trace(const Parts&... parts) const {
+    SeededRun::trace(now_.count() / 1000, "us ", parts...);
   }
 
   void after(Nanoseconds delay, std::function<void()> happen) {
@@ -335,12 +326,9 @@ class Map {
     }
   }
 
-  std::mt19937_64 random_;
   Setting setting_;
   MapSchedule schedule_;
-  bool trace_;
   std::vector<Outcome> outcomes_;
-  std::string failure_;
   Nanoseconds now_{0};
   std::uint64_t numbers_ = 0;
   std::priority_queue<Event> events_;
@@ -387,17 +375,17 @@ Setting random_setting(std::uint64_t seed) {
 }
 
 TEST(MapSimulation, EveryElementIsDeliveredOrFailsOnce) {
-  std::uint64_t first = 1, last = 400;
-  const char* chosen = std::getenv("MUSTER_SEED");
-  if (chosen) first = last = std::strtoull(chosen, nullptr, 10);
   std::size_t called_back = 0, lost = 0;
-  for (std::uint64_t seed = first; seed <= last; ++seed) {
-    Map map(seed, random_setting(seed), chosen != nullptr);
-    ASSERT_EQ(map.run(), "") << "replay with MUSTER_SEED=" << seed;
+  bool ran_all = true;
+  run_seeds(400, [&](std::uint64_t seed, bool traced) {
+    Map map(seed, random_setting(seed), traced);
+    auto failure = map.run();
     called_back += map.called_back();
     lost += map.lost_elements();
-  }
-  if (chosen) return;
+    ran_all = !traced && failure.empty();
+    return failure;
+  });
+  if (!ran_all) return;
   EXPECT_GT(called_back, 100u) << "these runs test no withdrawals";
   EXPECT_GT(lost, 100u) << "these runs test no deaths";
 }

@@ -3,18 +3,15 @@
 /// each but in any order between them, processes die at any moment. Thousands of seeds; MUSTER_SEED=n replays one with
 /// a trace.
 #include "runtime/refs/ref_counts.hpp"
+#include "tests/simulation/seeded_run.hpp"
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <deque>
-#include <iostream>
 #include <map>
 #include <optional>
-#include <random>
 #include <set>
-#include <sstream>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -28,6 +25,7 @@ using muster::runtime::RefCounts;
 using muster::runtime::RefNote;
 using muster::runtime::RefNotes;
 using muster::runtime::RefQuestion;
+using muster::simulation::run_seeds;
 
 constexpr RemoteRefId first_ref{1, 1};
 
@@ -127,9 +125,9 @@ TEST(RefNotes, KeepsOrderPerOwnerAndMergesNeighbours) {
 }
 
 // One run of a small cluster.
-class Cluster {
+class Cluster : private muster::simulation::SeededRun {
  public:
-  Cluster(std::uint64_t seed, bool broken, bool trace) : random_(seed), broken_(broken), trace_(trace) {
+  Cluster(std::uint64_t seed, bool broken, bool traced) : SeededRun(seed, traced), broken_(broken) {
     const int processes = between(3, 6);
     for (Pid pid = 1; pid <= processes; ++pid) processes_.try_emplace(pid, pid);
   }
@@ -175,20 +173,6 @@ class Cluster {
     bool died = false;
   };
   using Link = std::pair<Pid, Pid>;
-
-  int between(int low, int high) { return std::uniform_int_distribution(low, high)(random_); }
-  bool chance(int percent) { return between(1, 100) <= percent; }
-  template <class... Parts>
-  void fail(const Parts&... parts) {
-    std::ostringstream text;
-    (text << ... << parts);
-    if (failure_.empty()) failure_ = text.str();
-    trace("FAILED: ", failure_);
-  }
-  template <class... Parts>
-  void trace(const Parts&... parts) {
-    if (trace_) (std::cerr << ... << parts) << '\n';
-  }
 
   Pid any_living() {
     std::vector<Pid> living;
@@ -239,14 +223,16 @@ class Cluster {
     trace(creator, " creates ", ref, " at ", owner);
   }
 
+  std::pair<RemoteRefId, int> any_handle(const Process& process) {
+    return *std::next(process.generations.begin(), between(0, static_cast<int>(process.generations.size()) - 1));
+  }
+
   void pass(Pid sender) {
     Process& process = processes_.at(sender);
     if (process.generations.empty()) return;
-    auto handle = process.generations.begin();
-    std::advance(handle, between(0, static_cast<int>(process.generations.size()) - 1));
-    const RemoteRefId ref = handle->first;
+    const auto [ref, generation] = any_handle(process);
     const Pid receiver = any_living();
-    const int mention = add_mention({ref, sender, receiver, handle->second, State::in_flight, false, false});
+    const int mention = add_mention({ref, sender, receiver, generation, State::in_flight, false, false});
     if (broken_) {
       process.late_adds.emplace_back(ref, receiver);
     } else {
@@ -263,9 +249,7 @@ class Cluster {
   void drop(Pid holder) {
     Process& process = processes_.at(holder);
     if (process.generations.empty()) return;
-    auto handle = process.generations.begin();
-    std::advance(handle, between(0, static_cast<int>(process.generations.size()) - 1));
-    drop(holder, handle->first);
+    drop(holder, any_handle(process).first);
   }
   void drop(Pid holder, RemoteRefId ref) {
     Process& process = processes_.at(holder);
@@ -438,9 +422,7 @@ class Cluster {
     generations_[index(processes_.at(holder).generations.at(ref))].push_back(mention);
   }
 
-  std::mt19937_64 random_;
-  bool broken_, trace_;
-  std::string failure_;
+  bool broken_;
   std::uint64_t numbers_ = 0;
   std::map<Pid, Process> processes_;
   std::map<RemoteRefId, Pid> owners_;
@@ -452,12 +434,7 @@ class Cluster {
 
 // catalogue: 139
 TEST(RefsSimulation, NothingIsFreedEarlyAndNothingIsKept) {
-  std::uint64_t first = 1, last = 20000;
-  const char* chosen = std::getenv("MUSTER_SEED");
-  if (chosen) first = last = std::strtoull(chosen, nullptr, 10);
-  for (std::uint64_t seed = first; seed <= last; ++seed) {
-    ASSERT_EQ(Cluster(seed, false, chosen != nullptr).run(), "") << "replay with MUSTER_SEED=" << seed;
-  }
+  run_seeds(20'000, [](std::uint64_t seed, bool traced) { return Cluster(seed, false, traced).run(); });
 }
 
 TEST(RefsSimulation, FindsReleasesThatOvertakeAdds) {

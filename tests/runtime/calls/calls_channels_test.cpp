@@ -15,8 +15,6 @@ using detail::ChannelPointer;
 using detail::Payload;
 using Operation = ChannelOperation;
 
-constexpr auto patience = 20s;
-
 Payload item(int value) {
   Payload payload;
   payload.bytes.append(&value, sizeof value);
@@ -27,16 +25,6 @@ int value_of(const std::optional<Payload>& payload) {
   int value = -1;
   if (payload && payload->bytes.size() == sizeof value) std::memcpy(&value, payload->bytes.data(), sizeof value);
   return value;
-}
-
-template <class Predicate>
-bool eventually(Predicate predicate) {
-  const auto deadline = Clock::now() + patience;
-  while (!predicate()) {
-    if (Clock::now() > deadline) return false;
-    std::this_thread::sleep_for(100us);
-  }
-  return true;
 }
 
 /// Ends what this thread asks.

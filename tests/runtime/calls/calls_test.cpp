@@ -19,7 +19,6 @@ using detail::Payload;
 using detail::Returns;
 using detail::TaskRun;
 
-constexpr auto patience = 20s;
 using Body = std::function<void(TaskRun&)>;
 
 /// What all calls of these tests run: a function of the test, since all processes are in this program.
@@ -46,16 +45,6 @@ constexpr std::size_t large = 100'000;  // stays where it is computed
 bool settles(Calls& calls, const CorePointer& core, bool needs_value = true) {
   calls.pursue(core, needs_value);
   return calls.block_until_settled(core, needs_value, Clock::now() + patience);
-}
-
-template <class Predicate>
-bool eventually(Predicate predicate) {
-  const auto deadline = Clock::now() + patience;
-  while (!predicate()) {
-    if (Clock::now() > deadline) return false;
-    std::this_thread::sleep_for(100us);
-  }
-  return true;
 }
 
 class CallsTest : public testing::Test {

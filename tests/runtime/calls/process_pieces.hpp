@@ -9,6 +9,7 @@
 #include "runtime/transport/memory/memory_lane.hpp"
 #include "runtime/transport/transport.hpp"
 
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <functional>
@@ -17,8 +18,23 @@
 #include <mutex>
 #include <set>
 #include <string>
+#include <thread>
 
 namespace muster::runtime {
+
+/// Long enough for anything that happens at all.
+inline constexpr auto patience = std::chrono::seconds(20);
+
+/// Whether that becomes true in time.
+template <class Predicate>
+bool eventually(const Predicate& predicate) {
+  const auto deadline = Clock::now() + patience;
+  while (!predicate()) {
+    if (Clock::now() > deadline) return false;
+    std::this_thread::sleep_for(std::chrono::microseconds(100));
+  }
+  return true;
+}
 
 class PieceOfProcess final : private TransportSink, private MessageSource, private Router {
  public:
@@ -150,7 +166,7 @@ class PieceOfProcess final : private TransportSink, private MessageSource, priva
   template <class Predicate>
   void wait_for(Predicate predicate) {
     std::unique_lock lock(mutex_);
-    if (!changed_.wait_for(lock, std::chrono::seconds(20), predicate)) throw std::runtime_error("waited in vain");
+    if (!changed_.wait_for(lock, patience, predicate)) throw std::runtime_error("waited in vain");
   }
 
   const Pid self_;

@@ -55,6 +55,18 @@ TEST(Membership, WhoIsKnownStays) {
   EXPECT_EQ(membership.find(2)->host_identity, "here");
 }
 
+TEST(Membership, WhoLeavesIsAMemberUntilItIsGone) {
+  Membership membership;
+  for (const Pid pid : {1, 2, 3}) membership.add(member(pid));
+  membership.set_leaving(2);
+  membership.set_leaving(4);
+  EXPECT_THAT(membership.pids(), ElementsAre(1, 2, 3));
+  EXPECT_THAT(membership.pids_staying(), ElementsAre(1, 3));
+  membership.remove(exit_of(2));
+  membership.add(member(4));
+  EXPECT_THAT(membership.pids_staying(), ElementsAre(1, 3, 4)) << "4 was not there when it was asked to leave";
+}
+
 TEST(Membership, WhoIsGoneStaysGone) {
   Membership membership;
   membership.add(member(2));
