@@ -1,9 +1,14 @@
 #include "runtime/exec/executor.hpp"
 
+#include <muster/errors.hpp>
+
 #include <pthread.h>
 #include <sched.h>
+#include <sys/timerfd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <utility>
 
 namespace muster::runtime {
@@ -65,7 +70,14 @@ TaskScope::~TaskScope() {
   scope_deadline = scope_deadline_before_;
 }
 
-Executor::Executor(int slots, std::chrono::nanoseconds spin) : spinning_(spin), free_slots_(slots), slots_(slots) {}
+Executor::Executor(int slots, std::chrono::nanoseconds spin) : spinning_(spin),
+      free_slots_(slots),
+      slots_(slots),
+      watchdog_timer_(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC)) {
+  if (!watchdog_timer_)
+    throw Error(std::string("Cannot create a timer: ") + std::strerror(errno) +
+                ". Raise the limit of open files (ulimit -n).");
+}
 
 Executor::~Executor() { stop(); }
 
@@ -89,7 +101,7 @@ void Executor::stop() {
     }
     for (Wakeup* follower : followers_) follower->condition_.notify_one();
     for (Resuming* resuming : resuming_) resuming->condition.notify_one();
-    watchdog_condition_.notify_one();
+    set_timer(std::chrono::nanoseconds(1));  // the watchdog sees that it is over
   }
   if (source_ != nullptr) source_->kick();
   for (PoolThread& thread : threads_)
@@ -267,10 +279,12 @@ void Executor::leave_lead(Lock& /*lock*/) {
 void Executor::rest(std::optional<Clock::time_point>& quiet, Clock::time_point deadline) {
   const auto now = Clock::now();
   if (!quiet) quiet = now;
-  if (now - *quiet < spinning_.budget())
+  if (now - *quiet < spinning_.budget()) {
     sched_yield();
-  else
-    source_->wait(deadline);
+    return;
+  }
+  disarm_watchdog();
+  source_->wait(deadline);
 }
 
 /// Something came.
@@ -378,8 +392,24 @@ void Executor::wake(Wakeup& wakeup) {
 
 // -- watchdog ---------------------------------------------------------------------------------------------------------
 
+/// Every task that starts while nobody leads comes here, most of them for microseconds: a timer that runs already will
+/// do, and to set one wakes nobody.
 void Executor::arm_watchdog() {
-  if (!watchdog_armed_.exchange(true)) watchdog_condition_.notify_one();
+  if (!watchdog_armed_.exchange(true)) set_timer(leaderless_limit);
+}
+
+/// Somebody leads, and is about to sleep: the watchdog would wake for nothing.
+void Executor::disarm_watchdog() {
+  if (!watchdog_armed_.load(std::memory_order_relaxed)) return;
+  const Lock lock(mutex_);
+  if (stopping_) return;  // it is being woken to end
+  set_timer(std::chrono::nanoseconds(0));
+  watchdog_armed_ = false;
+}
+
+void Executor::set_timer(std::chrono::nanoseconds time) {
+  const itimerspec once{{}, {0, static_cast<long>(time.count())}};
+  (void)::timerfd_settime(watchdog_timer_.get(), 0, &once, nullptr);
 }
 
 void Executor::ensure_leader() {
@@ -391,22 +421,21 @@ void Executor::ensure_leader() {
 
 void Executor::watchdog_main() {
   (void)pthread_setname_np(pthread_self(), "muster-watchdog");
-  Lock lock(mutex_);
-  while (!stopping_) {
-    watchdog_condition_.wait(lock, [&] { return stopping_ || watchdog_armed_; });
-    while (!stopping_) {
-      const std::uint64_t seen = leaderless_;
-      watchdog_condition_.wait_for(lock, leaderless_limit, [&] { return stopping_.load(); });
-      if (leader_ != Leader::none) {
-        watchdog_armed_ = false;
-        break;
-      }
-      if (seen == leaderless_) {
-        lead_wanted_ = false;
-        watchdog_armed_ = false;
-        ensure_leader();
-        break;
-      }
+  std::uint64_t seen = 0;
+  for (;;) {
+    std::uint64_t expirations = 0;
+    if (::read(watchdog_timer_.get(), &expirations, sizeof expirations) < 0 && errno != EINTR) return;
+    const Lock lock(mutex_);
+    if (stopping_) return;
+    if (leader_ != Leader::none) {
+      watchdog_armed_ = false;
+    } else if (seen == leaderless_) {  // for all that time
+      watchdog_armed_ = false;
+      lead_wanted_ = false;
+      ensure_leader();
+    } else {
+      seen = leaderless_;
+      set_timer(leaderless_limit);
     }
   }
 }

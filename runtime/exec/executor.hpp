@@ -8,6 +8,7 @@
 /// arrive then go to other threads, since running them on its stack could deadlock.
 #pragma once
 
+#include "runtime/base/unique_fd.hpp"
 #include "runtime/exec/spinning.hpp"
 #include "runtime/exec/task_state.hpp"
 
@@ -143,6 +144,8 @@ class Executor {
   void take_slot(Lock& lock);
   bool give_slot_up();
   void arm_watchdog();
+  void disarm_watchdog();
+  void set_timer(std::chrono::nanoseconds time);
 
   Spinning spinning_;  ///< the leader's
   MessageSource* source_ = nullptr;
@@ -168,8 +171,8 @@ class Executor {
   std::vector<Wakeup*> followers_;  ///< blocked threads that do not lead
   bool lead_wanted_ = false;        ///< a blocked thread asks the pool's leader to step back
   std::uint64_t leaderless_ = 0;    ///< counts the times nobody led
-  std::atomic<bool> watchdog_armed_{false};
-  std::condition_variable watchdog_condition_;
+  std::atomic<bool> watchdog_armed_{false};  ///< its timer runs; also looked at without the lock
+  UniqueFd watchdog_timer_;         ///< which is set without waking it
   std::thread watchdog_;
 };
 
