@@ -7,6 +7,7 @@
 #include "runtime/base/log.hpp"
 #include "runtime/calls/call_job.hpp"
 #include "runtime/calls/link_codes.hpp"
+#include "runtime/calls/message_contents.hpp"
 #include "runtime/code/code.hpp"
 
 #include <bit>
@@ -47,7 +48,7 @@ CorePointer Calls::make_core(Pid owner, FutureCore::State state) {
   return std::make_shared<FutureCore>(anchor_, RemoteRefId{self_, next_number()}, owner, state);
 }
 
-CorePointer Calls::start(Pid pid, detail::Thunk thunk, Payload&& arguments, Returns returns) {
+CorePointer Calls::start(Pid pid, detail::Thunk thunk, Payload&& arguments, Returns returns, Hurry hurry) {
   if (const TaskState* task = current_task()) task->check();
   const bool placed = pid == 0;
   for (;;) {
@@ -62,8 +63,10 @@ CorePointer Calls::start(Pid pid, detail::Thunk thunk, Payload&& arguments, Retu
         placement_.sent(pid);
       }
     }
-    const Header header{
-        .kind = MessageKind::call, .flags = static_cast<std::uint8_t>(returns), .number = core->id().number};
+    const Header header{.kind = MessageKind::call,
+                        .flags = static_cast<std::uint8_t>(static_cast<std::uint8_t>(returns) |
+                                                           (hurry == Hurry::no ? unhurried_call : 0)),
+                        .number = core->id().number};
     try {
       if (pid == self_) {
         arguments.own();
@@ -140,7 +143,8 @@ std::shared_ptr<Link> Calls::wait_for_link(Pid pid, Waits waits) {
   }
 }
 
-void Calls::transmit(Pid pid, Header header, detail::Thunk thunk, Payload&& payload, Waits waits) {
+void Calls::transmit(Pid pid, Header header, detail::Thunk thunk, Payload&& payload, Waits waits,
+                     Transport::Urgency urgency) {
   if (Executor::receiving_here()) waits = Waits::no;
   const auto link = waits == Waits::no ? router_.link_to(pid) : wait_for_link(pid, waits);
   if (thunk != nullptr) {
@@ -155,17 +159,18 @@ void Calls::transmit(Pid pid, Header header, detail::Thunk thunk, Payload&& payl
     if (waits == Waits::no)
       post(pid, link, header, std::move(payload));
     else
-      transmit_over(*link, header, payload, waits);
+      transmit_over(*link, header, payload, waits, urgency);
   } catch (...) {
     retract_handles(payload, pid);
     throw;
   }
 }
 
-void Calls::transmit_over(Link& link, const Header& header, const Payload& payload, Waits waits) {
+void Calls::transmit_over(Link& link, const Header& header, const Payload& payload, Waits waits,
+                          Transport::Urgency urgency) {
   const bool heedful = waits == Waits::heedful;
   Transport::Progress progress;
-  while (!transport_.try_send(link, header, payload, progress)) {
+  while (!transport_.try_send(link, header, payload, progress, urgency)) {
     const auto wakeup = std::make_shared<Wakeup>(executor_);
     transport_.on_credit(link, [wakeup] { wakeup->wake(); });
     // Half a message can't be taken back: once begun, it is sent to its end.

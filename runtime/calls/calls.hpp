@@ -43,7 +43,11 @@ class Calls {
   // -- calls of this process
   // -------------------------------------------------------------------------------------------
   /// @see detail::start_call
-  detail::CorePointer start(Pid pid, detail::Thunk thunk, detail::Payload&& arguments, detail::Returns returns);
+  /// @param hurry whether the caller wants the answer as soon as it is there; else it may come together with that of
+  /// the next call where the callee has one, a millisecond or two later at most
+  enum class Hurry : bool { no, yes };
+  detail::CorePointer start(Pid pid, detail::Thunk thunk, detail::Payload&& arguments, detail::Returns returns,
+                            Hurry hurry = Hurry::yes);
   /// Runs the call in this thread.
   detail::Payload call_here(detail::Thunk thunk, detail::Payload&& arguments);
   bool cancel(const detail::CorePointer& core);
@@ -136,8 +140,10 @@ class Calls {
   };
   /// @throws where it is not sent: what Router::link_to throws, SerializationError, and what ends a heedful sender's
   /// waiting.
-  void transmit(Pid pid, Header header, detail::Thunk thunk, detail::Payload&& payload, Waits waits);
-  void transmit_over(Link& link, const Header& header, const detail::Payload& payload, Waits waits);
+  void transmit(Pid pid, Header header, detail::Thunk thunk, detail::Payload&& payload, Waits waits,
+                Transport::Urgency urgency = Transport::Urgency::now);
+  void transmit_over(Link& link, const Header& header, const detail::Payload& payload, Waits waits,
+                     Transport::Urgency urgency);
   /// Sends, or keeps until there is a link.
   void post(Pid pid, const std::shared_ptr<Link>& link, const Header& header, detail::Payload&& payload);
   void unsent(Pid pid, const Header& header, const detail::Payload& payload);

@@ -5,6 +5,7 @@
 #include "runtime/calls/call_job.hpp"
 #include "runtime/calls/calls.hpp"
 #include "runtime/calls/link_codes.hpp"
+#include "runtime/calls/message_contents.hpp"
 #include "runtime/code/code.hpp"
 
 namespace muster::runtime {
@@ -78,13 +79,15 @@ void Calls::on_message(Incoming message) {
 
 void Calls::on_call(Incoming& message, Pid caller) {
   const auto& received = message.link->companion<LinkCodes>().received;
-  if (message.header.code >= received.size() || message.header.flags > static_cast<std::uint8_t>(Returns::nothing))
+  const auto returns = static_cast<std::uint8_t>(message.header.flags & ~unhurried_call);
+  if (message.header.code >= received.size() || returns > static_cast<std::uint8_t>(Returns::nothing))
     throw SerializationError("A call names a function that was not defined");
   const auto& code = received[message.header.code];
   std::optional<Clock::time_point> deadline;
   if (message.header.deadline > 0) deadline = Clock::now() + std::chrono::nanoseconds(message.header.deadline);
-  auto job = std::make_shared<CallJob>(*this, caller, message.header.number, static_cast<Returns>(message.header.flags),
+  auto job = std::make_shared<CallJob>(*this, caller, message.header.number, static_cast<Returns>(returns),
                                        code.address, std::move(message.payload), std::move(message.receipt), deadline);
+  job->unhurried = (message.header.flags & unhurried_call) != 0;
   if (code.address == nullptr) {
     job->fail(std::make_exception_ptr(
         Error("Process " + std::to_string(self_) + " does not have the function: " + code.missing)));
@@ -142,9 +145,10 @@ void Calls::finish(CallJob& job, Payload&& result) {
     return;
   }
   const auto kind = stays ? MessageKind::reply_stored : MessageKind::reply_value;
+  const auto urgency = job.unhurried && executor_.any_queued() ? Transport::Urgency::soon : Transport::Urgency::now;
   try {
     transmit(job.caller(), Header{.kind = kind, .number = job.number()}, nullptr, stays ? Payload{} : std::move(result),
-             Waits::stubborn);
+             Waits::stubborn, urgency);
   } catch (const SerializationError&) {
     throw;
   } catch (const std::exception& error) {

@@ -13,6 +13,9 @@
 
 namespace muster::runtime {
 
+/// Flag of a call, beside what comes back: its answer may come together with the next one.
+inline constexpr std::uint8_t unhurried_call = 0x40;
+
 /// Bytes of a reference behind the contents of a message.
 inline constexpr std::size_t reference_size = sizeof(std::int32_t) + sizeof(std::uint64_t);
 

@@ -10,7 +10,7 @@ namespace muster::runtime {
 
 /// A window holds about a fixed *time* of work: the call that runs (one per thread of the worker) and enough behind it
 /// to fill the target time and the round trip, so that the worker never waits for its caller, yet nothing waits long
-/// behind something else: hundreds of tiny calls, or one long and one waiting. Not thread-safe; everything is O(1).
+/// behind something else: hundreds of tiny calls, or one long and two waiting. Not thread-safe; everything is O(1).
 ///
 /// The time a call takes is estimated from the intervals between completions during which the worker can't have been
 /// idle, as an exponentially weighted mean (weight 1/8; the plain mean of the first eight). Calls are taken to complete
@@ -32,8 +32,9 @@ class Window {
   /// A call sent came back without having run.
   void withdrew();
 
-  /// How many calls may be outstanding: 4 to begin with (3 more than threads), then between threads + 1 (exactly that
-  /// when a call takes the target time or longer) and 1024.
+  /// How many calls may be outstanding: 4 to begin with (3 more than threads), then between threads + 2 (exactly that
+  /// when a call takes the target time or longer: two answers may come together, and the worker has work meanwhile) and
+  /// 1024.
   std::size_t size() const { return size_; }
   std::size_t outstanding() const { return sent_.size(); }
   bool room() const { return outstanding() < size(); }

@@ -70,7 +70,8 @@ TaskScope::~TaskScope() {
   scope_deadline = scope_deadline_before_;
 }
 
-Executor::Executor(int slots, std::chrono::nanoseconds spin) : spinning_(spin),
+Executor::Executor(int slots, std::chrono::nanoseconds spin)
+    : spinning_(spin),
       free_slots_(slots),
       slots_(slots),
       watchdog_timer_(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC)) {
@@ -134,6 +135,11 @@ bool Executor::withdraw(const Job* job) {
   dropped = std::move(*found);
   queue_.erase(found);
   return true;
+}
+
+bool Executor::any_queued() const {
+  const Lock lock(mutex_);
+  return !queue_.empty();
 }
 
 std::size_t Executor::jobs() const {

@@ -85,6 +85,8 @@ class Executor {
   /// Takes a job that has not started out of the queue.
   /// @returns false when it runs already, or ran.
   bool withdraw(const Job* job);
+  /// Whether a job waits for a slot.
+  bool any_queued() const;
   /// Jobs that run now or wait for a slot.
   std::size_t jobs() const;
 
@@ -167,12 +169,12 @@ class Executor {
   std::vector<PoolThread*> idle_;
   int coming_ = 0;  ///< threads made or poked that have not looked for work yet
   Leader leader_ = Leader::none;
-  Wakeup* leading_ = nullptr;       ///< the blocked thread that leads
-  std::vector<Wakeup*> followers_;  ///< blocked threads that do not lead
-  bool lead_wanted_ = false;        ///< a blocked thread asks the pool's leader to step back
-  std::uint64_t leaderless_ = 0;    ///< counts the times nobody led
+  Wakeup* leading_ = nullptr;                ///< the blocked thread that leads
+  std::vector<Wakeup*> followers_;           ///< blocked threads that do not lead
+  bool lead_wanted_ = false;                 ///< a blocked thread asks the pool's leader to step back
+  std::uint64_t leaderless_ = 0;             ///< counts the times nobody led
   std::atomic<bool> watchdog_armed_{false};  ///< its timer runs; also looked at without the lock
-  UniqueFd watchdog_timer_;         ///< which is set without waking it
+  UniqueFd watchdog_timer_;                  ///< which is set without waking it
   std::thread watchdog_;
 };
 

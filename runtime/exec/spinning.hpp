@@ -1,8 +1,8 @@
 /// @file
 /// How long to look for messages, yielding the processor, before sleeping for them.
 ///
-/// To be woken takes tens of microseconds on an idle machine; to look for what comes much later takes the processor from
-/// those who would send it. Waits resemble the ones before: where those were short, it pays to look.
+/// To be woken takes tens of microseconds on an idle machine; to look for what comes much later takes the processor
+/// from those who would send it. Waits resemble the ones before: where those were short, it pays to look.
 #pragma once
 
 #include <algorithm>

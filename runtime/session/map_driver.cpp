@@ -305,7 +305,7 @@ void MapDriver::send(const MapSend& what) {
     }
     for (std::size_t i = 0; i < what.count; ++i) work_.write_element(archive, what.first + i);
     call = process_.calls().start(what.worker, what.count > 1 ? code_.batch : code_.element, std::move(payload),
-                                  detail::Returns::value);
+                                  detail::Returns::value, Calls::Hurry::no);
   } catch (const ProcessExitedException& gone) {
     worker_died(what.worker, gone.exit());  // before it got this
     return;

@@ -19,7 +19,8 @@ bool is_local(LinkId link) { return (link & ShmLane::link_bit) != 0; }
 
 // NOLINTNEXTLINE(cppcoreguidelines-rvalue-reference-param-not-moved): it is, once nothing can fail any more
 HostLane::HostLane(std::unique_ptr<ZmqLane>&& network)
-    : local_(network->endpoint(), [this](ShmPeer& refused) { replace(refused); }, network->descriptors()),
+    : local_(
+          network->endpoint(), [this](ShmPeer& refused) { replace(refused); }, network->descriptors()),
       network_(std::move(network)) {}
 
 const char* HostLane::name(LinkId link) const {
@@ -39,11 +40,15 @@ LinkId HostLane::dial(const std::string& endpoint) {
 
 void HostLane::send(LinkId link, const Header& header, const detail::Payload& payload) {
   if (is_local(link)) {
-    if (local_.try_send(link, header, payload)) return;
+    if (local_.try_send(link, header, payload, ShmPeer::Wake::now)) return;
     link = replacement(link);
     if (link == 0) return;
   }
   network_->send(link, header, payload);
+}
+
+void HostLane::send_soon(LinkId link, const Header& header, const detail::Payload& payload) {
+  if (!is_local(link) || !local_.try_send(link, header, payload, ShmPeer::Wake::later)) send(link, header, payload);
 }
 
 void HostLane::close(LinkId link) {

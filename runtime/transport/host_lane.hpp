@@ -24,6 +24,7 @@ class HostLane final : public Lane {
   std::string resolve(const std::string& endpoint) override { return network_->resolve(endpoint); }
   LinkId dial(const std::string& endpoint) override;
   void send(LinkId link, const Header& header, const detail::Payload& payload) override;
+  void send_soon(LinkId link, const Header& header, const detail::Payload& payload) override;
   bool receive(LaneEvent& event) override;
   void wait(Clock::time_point until) override;
   void kick() override { local_.kick(); }
@@ -44,7 +45,7 @@ class HostLane final : public Lane {
   bool network_active_ = true;  ///< it had something the last time
 
   std::atomic<bool> any_replaced_{false};
-  mutable std::mutex mutex_;  ///< guards the following, and sending what a refused link was to send
+  mutable std::mutex mutex_;                      ///< guards the following, and sending what a refused link was to send
   std::unordered_map<LinkId, LinkId> replaced_;   ///< by the link's number as all others know it
   std::unordered_map<LinkId, LinkId> replacing_;  ///< the other way round
 };

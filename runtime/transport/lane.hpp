@@ -57,6 +57,11 @@ class Lane {
   /// copied too.
   /// A lost link swallows it.
   virtual void send(LinkId link, const Header& header, const detail::Payload& payload) = 0;
+  /// As send; but a receiver that sleeps may hear of it a little later, with the next message or before this process
+  /// sleeps: to wake somebody costs more than to send.
+  virtual void send_soon(LinkId link, const Header& header, const detail::Payload& payload) {
+    send(link, header, payload);
+  }
   /// Takes one event, without waiting.
   /// @returns false when there is none.
   virtual bool receive(LaneEvent& event) = 0;

@@ -107,7 +107,8 @@ void Transport::check_size(const Link& link, const Header& header, const Payload
                              std::to_string(payload.parts.size()) + " large arrays: too many. Send fewer at once.");
 }
 
-bool Transport::try_send(Link& link, const Header& header, const Payload& payload, Progress& progress) {
+bool Transport::try_send(Link& link, const Header& header, const Payload& payload, Progress& progress,
+                         Urgency urgency) {
   if (link.gone) return true;
   if (!progress.started) {
     check_size(link, header, payload);
@@ -119,7 +120,7 @@ bool Transport::try_send(Link& link, const Header& header, const Payload& payloa
     progress.started = true;
   }
   if (!send_pieces(link, payload, progress, true)) return false;
-  send_main(link, header, payload, progress);
+  send_main(link, header, payload, progress, urgency);
   return true;
 }
 
@@ -137,7 +138,7 @@ void Transport::send(Link& link, const Header& header, Payload&& payload) {
   Progress progress;
   // Pieces are for who was admitted: a hello to a large cluster travels whole.
   if (!is_handshake(header.kind)) (void)send_pieces(link, payload, progress, false);
-  send_main(link, header, payload, progress);
+  send_main(link, header, payload, progress, Urgency::now);
 }
 
 bool Transport::send_pieces(Link& link, const Payload& payload, Progress& progress, bool may_stop) {
@@ -159,10 +160,11 @@ bool Transport::send_pieces(Link& link, const Payload& payload, Progress& progre
   }
 }
 
-void Transport::send_main(Link& link, Header header, const Payload& payload, const Progress& progress) {
+void Transport::send_main(Link& link, Header header, const Payload& payload, const Progress& progress,
+                          Urgency urgency) {
   header.stream = progress.stream;
   if (progress.stream == 0) {
-    transmit(link, header, payload, is_handshake(header.kind) ? 0 : charge_of(link, payload));
+    transmit(link, header, payload, is_handshake(header.kind) ? 0 : charge_of(link, payload), urgency);
     return;
   }
   Payload rest;
@@ -173,15 +175,19 @@ void Transport::send_main(Link& link, Header header, const Payload& payload, con
     rest.bytes = payload.bytes;
   // A part of no bytes marks the place of one that came in pieces.
   for (const Part& part : payload.parts) rest.parts.push_back(by_pieces(link, part.size) ? Part{} : part);
-  transmit(link, header, rest, charge_of(link, payload));
+  transmit(link, header, rest, charge_of(link, payload), urgency);
 }
 
-void Transport::transmit(Link& link, const Header& header, const Payload& payload, std::int64_t charged) {
+void Transport::transmit(Link& link, const Header& header, const Payload& payload, std::int64_t charged,
+                         Urgency urgency) {
   link.outstanding.fetch_add(charged, std::memory_order_relaxed);
   link.messages_sent.fetch_add(1, std::memory_order_relaxed);
   link.bytes_sent.fetch_add(static_cast<std::uint64_t>(charge_of(link, payload)), std::memory_order_relaxed);
   link.last_sent.store(now(), std::memory_order_relaxed);
-  lane_->send(link.id, header, payload);
+  if (urgency == Urgency::now)
+    lane_->send(link.id, header, payload);
+  else
+    lane_->send_soon(link.id, header, payload);
 }
 
 void Transport::on_credit(Link& link, std::function<void()> f) {
@@ -215,7 +221,7 @@ void Transport::flush_held(Link& link) {
     }
     Progress progress;
     (void)send_pieces(link, next.payload, progress, false);
-    send_main(link, next.header, next.payload, progress);
+    send_main(link, next.header, next.payload, progress, Urgency::now);
     const std::lock_guard lock(link.mutex);
     if (!link.held.empty()) link.held.pop_front();
   }

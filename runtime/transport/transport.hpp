@@ -140,10 +140,13 @@ class Transport {
     std::uint32_t stream = 0;
     bool started = false;
   };
+  /// Whether a receiver that sleeps is to be woken: see Lane::send_soon.
+  enum class Urgency : bool { soon, now };
   /// Sends, or stops where the window is used up.
   /// @returns false: call again with the same progress when credit came back (on_credit).
   /// @throws SerializationError when the message exceeds max_message.
-  bool try_send(Link& link, const Header& header, const detail::Payload& payload, Progress& progress);
+  bool try_send(Link& link, const Header& header, const detail::Payload& payload, Progress& progress,
+                Urgency urgency = Urgency::now);
   /// Sends now or, when the window is used up, later: never waits. Keeps the order with other calls of this function.
   void send(Link& link, const Header& header, detail::Payload&& payload);
   /// Calls f once, when credit came back or the link is gone (at once, where that is so already). f must not block.
@@ -169,8 +172,9 @@ class Transport {
   }
   void check_size(const Link& link, const Header& header, const detail::Payload& payload) const;
   bool send_pieces(Link& link, const detail::Payload& payload, Progress& progress, bool may_stop);
-  void send_main(Link& link, Header header, const detail::Payload& payload, const Progress& progress);
-  void transmit(Link& link, const Header& header, const detail::Payload& payload, std::int64_t charged);
+  void send_main(Link& link, Header header, const detail::Payload& payload, const Progress& progress, Urgency urgency);
+  void transmit(Link& link, const Header& header, const detail::Payload& payload, std::int64_t charged,
+                Urgency urgency = Urgency::now);
   void flush_held(Link& link);
   void tell_waiting(Link& link);
   void consumed(Link& link, std::int64_t bytes);

@@ -1,5 +1,6 @@
 /// @file
-/// A message as it lies in shared memory: a table of sizes, the first frame, and its parts, each where any type may lie.
+/// A message as it lies in shared memory: a table of sizes, the first frame, and its parts, each where any type may
+/// lie.
 #pragma once
 
 #include "runtime/transport/lane.hpp"

@@ -53,8 +53,8 @@ class Door {
 
   std::mutex mutex_;  ///< guards the following
   std::vector<std::uint32_t> free_;
-  std::uint32_t most_ = 0;               ///< slots ever in use
-  std::atomic<std::size_t> words_{0};    ///< in which bits can be set
+  std::uint32_t most_ = 0;             ///< slots ever in use
+  std::atomic<std::size_t> words_{0};  ///< in which bits can be set
 };
 
 /// The door of a peer, as far as one link to it goes.

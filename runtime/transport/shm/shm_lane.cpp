@@ -147,9 +147,11 @@ LinkId ShmLane::dial(const std::string& endpoint) {
   return link;
 }
 
-bool ShmLane::try_send(LinkId link, const Header& header, const detail::Payload& payload) {
+bool ShmLane::try_send(LinkId link, const Header& header, const detail::Payload& payload, ShmPeer::Wake wake) {
   const PeerPointer peer = find(link);
-  return peer && peer->send(header, payload);
+  if (!peer || !peer->send(header, payload, wake)) return false;
+  if (wake == ShmPeer::Wake::later) any_unheard_ = true;
+  return true;
 }
 
 void ShmLane::close(LinkId link) {
@@ -178,7 +180,16 @@ void ShmLane::kick() {
   door_.ring();
 }
 
+/// What was sent with Wake::later is told at last.
+void ShmLane::wake_peers() {
+  if (!any_unheard_.exchange(false)) return;
+  const std::shared_lock lock(mutex_);
+  for (const PeerPointer& peer : peers_)
+    if (peer) peer->wake();
+}
+
 void ShmLane::wait(Clock::time_point until) {
+  wake_peers();
   door_.begin_sleep();
   if (!kicked_ && next_ready_ == ready_.size() && !door_.anything()) {
     const auto left = std::chrono::duration_cast<std::chrono::nanoseconds>(until - Clock::now()).count();

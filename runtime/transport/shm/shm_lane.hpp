@@ -35,7 +35,10 @@ class ShmLane final : public Lane {
   std::string endpoint() const override { return endpoint_; }
   LinkId dial(const std::string& endpoint) override;
   void send(LinkId link, const Header& header, const detail::Payload& payload) override {
-    (void)try_send(link, header, payload);
+    (void)try_send(link, header, payload, ShmPeer::Wake::now);
+  }
+  void send_soon(LinkId link, const Header& header, const detail::Payload& payload) override {
+    (void)try_send(link, header, payload, ShmPeer::Wake::later);
   }
   bool receive(LaneEvent& event) override;
   void wait(Clock::time_point until) override;
@@ -47,7 +50,7 @@ class ShmLane final : public Lane {
   /// @param why set where one does, and can't be reached all the same
   LinkId try_dial(const std::string& endpoint, std::string& why);
   /// As send. @returns false when the link was refused, or is gone: the message was not taken
-  bool try_send(LinkId link, const Header& header, const detail::Payload& payload);
+  bool try_send(LinkId link, const Header& header, const detail::Payload& payload, ShmPeer::Wake wake);
   /// Links of this lane have this bit.
   static constexpr LinkId link_bit = LinkId{1} << 63;
   /// Whether a watched descriptor was readable, since this was asked last. The receiving thread's.
@@ -64,6 +67,7 @@ class ShmLane final : public Lane {
   void remove(const PeerPointer& peer);
   PeerPointer find(LinkId link) const;
   PeerPointer at(std::uint32_t slot) const;
+  void wake_peers();
   void pass_turn();
   bool end(const PeerPointer& peer, std::string reason, LaneEvent& event);
   bool take_lost(LaneEvent& event);
@@ -74,6 +78,7 @@ class ShmLane final : public Lane {
   Door door_;
   UniqueFd epoll_, listener_, spare_;  ///< the last to be given up where no descriptor is left for a connection
   std::atomic<bool> kicked_{false};
+  std::atomic<bool> any_unheard_{false};  ///< a peer may sleep that has something
 
   mutable std::shared_mutex mutex_;  ///< guards the following
   std::vector<PeerPointer> peers_;   ///< by slot

@@ -183,14 +183,17 @@ bool ShmPeer::pass_segment(std::uint32_t segment, std::uint64_t size, const Uniq
 /// Does something to the ring, under the lock, and tells the reader where f says that there is news for it.
 /// @returns false where it is closed
 template <class F>
-bool ShmPeer::writing(F f, bool wake) {
+bool ShmPeer::writing(F f, Wake wake) {
   try {
     {
       const std::lock_guard lock(mutex_);
       if (is_closed()) return false;
       if (!f()) return true;
     }
-    door_.knock(wake);
+    // One message may lie there unheard, not two.
+    const bool left_asleep = wake == Wake::later && !unheard_.exchange(true);
+    if (wake == Wake::now || (wake == Wake::later && !left_asleep)) unheard_.store(false, std::memory_order_relaxed);
+    door_.knock(wake != Wake::never && !left_asleep);
   } catch (const SerializationError& error) {
     log::warning(std::string("A connection of this host is closed: ") + error.what());
     (void)::shutdown(socket_.get(), SHUT_RDWR);  // the receiving thread hears of it
@@ -241,7 +244,7 @@ void ShmPeer::write_waiting() {
   }
 }
 
-bool ShmPeer::send(const Header& header, const detail::Payload& payload) {
+bool ShmPeer::send(const Header& header, const detail::Payload& payload, Wake wake) {
   const MessageBody body(header, payload);
   std::optional<BlockPool::Block> block;
   if (body.size() > block_from) {
@@ -251,19 +254,25 @@ bool ShmPeer::send(const Header& header, const detail::Payload& payload) {
     }
     if (block) body.write(block->data);
   }
-  return writing([&] {
-    if (!open_) {
-      UnsentMessage message{header, payload};
-      message.payload.own();
-      unsent_.push_back(std::move(message));
-      return false;
-    }
-    if (block)
-      put(RecordKind::block, bytes_of(block->place));
-    else
-      put_or_keep(body);
-    return true;
-  });
+  return writing(
+      [&] {
+        if (!open_) {
+          UnsentMessage message{header, payload};
+          message.payload.own();
+          unsent_.push_back(std::move(message));
+          return false;
+        }
+        if (block)
+          put(RecordKind::block, bytes_of(block->place));
+        else
+          put_or_keep(body);
+        return true;
+      },
+      wake);
+}
+
+void ShmPeer::wake() {
+  if (unheard_.exchange(false)) door_.knock();
 }
 
 bool ShmPeer::flush() {
@@ -284,7 +293,7 @@ void ShmPeer::trim(Clock::time_point since) {
         for (const std::uint32_t segment : pool_.trim(since)) put(RecordKind::forget, bytes_of(segment));
         return true;
       },
-      false);
+      Wake::never);
 }
 
 void ShmPeer::release(const BlockPlace& place) noexcept {
@@ -293,7 +302,7 @@ void ShmPeer::release(const BlockPlace& place) noexcept {
       put(RecordKind::release, bytes_of(place));
       return true;
     };
-    (void)writing(put_release, false);
+    (void)writing(put_release, Wake::never);
   } catch (const std::exception& error) {
     log::error(std::string("A shared block can't be given back: ") + error.what());
   }

@@ -45,8 +45,12 @@ class ShmPeer : public std::enable_shared_from_this<ShmPeer> {
   bool is_open() const;
   Clock::time_point since() const { return since_; }
 
+  /// Whether a peer that sleeps is woken. `later`: by wake(), or where it was left asleep before
+  enum class Wake : std::uint8_t { now, later, never };
   /// @returns false where it is closed: the message was not taken
-  bool send(const Header& header, const detail::Payload& payload);
+  bool send(const Header& header, const detail::Payload& payload, Wake wake);
+  /// Wakes a peer that was left asleep.
+  void wake();
   /// Closes a connection that never opened. @returns what was to be sent over it
   std::deque<UnsentMessage> give_up();
   /// Writes what waits for room. @returns whether nothing waits now
@@ -80,7 +84,7 @@ class ShmPeer : public std::enable_shared_from_this<ShmPeer> {
   bool put_now(const MessageBody& body);
   void put_or_keep(const MessageBody& body);
   template <class F>
-  bool writing(F f, bool wake = true);
+  bool writing(F f, Wake wake = Wake::now);
   void release(const BlockPlace& place) noexcept;
   bool take_record(const RingReader::Record& record, LaneEvent& event, std::vector<std::byte>& first_frame);
   void take_block(const BlockPlace& place, LaneEvent& event, std::vector<std::byte>& first_frame);
@@ -93,6 +97,7 @@ class ShmPeer : public std::enable_shared_from_this<ShmPeer> {
   const std::string endpoint_;
   const Clock::time_point since_ = Clock::now();
   std::atomic<bool> closed_{false};
+  std::atomic<bool> unheard_{false};  ///< it may sleep, and have something
 
   SharedMemory rings_;
   PeerDoor door_;

@@ -31,9 +31,8 @@ void expect_network(Side& dialer, Side& other) {
   EXPECT_EQ(lane_of(dialer, *link), "zmq-tcp");
   dialer.transport.send(*link, call, payload_of(1, 100, {3'000'000}));
   other.transport.send(*back, call, payload_of(2, 100, {3'000'000}));
-  ASSERT_TRUE(pump_until({&dialer, &other}, [&] {
-    return dialer.recorder.messages.size() == 1 && other.recorder.messages.size() == 1;
-  }));
+  ASSERT_TRUE(pump_until({&dialer, &other},
+                         [&] { return dialer.recorder.messages.size() == 1 && other.recorder.messages.size() == 1; }));
   EXPECT_TRUE(same_contents(other.recorder.messages[0].payload, payload_of(1, 100, {3'000'000})));
   EXPECT_TRUE(same_contents(dialer.recorder.messages[0].payload, payload_of(2, 100, {3'000'000})));
   dialer.recorder.messages.clear();
@@ -78,9 +77,8 @@ TEST(HostLane, WhoRefusesSharedMemoryIsReachedOverTheNetwork) {
   EXPECT_EQ(lane_of(host, *link), "zmq-tcp");
   host.transport.send(*link, call, payload_of(1, 10, {3'000'000}));
   other.transport.send(*back, call, payload_of(2, 10));
-  ASSERT_TRUE(pump_until({&host, &other}, [&] {
-    return other.recorder.messages.size() == 1 && host.recorder.messages.size() == 1;
-  }));
+  ASSERT_TRUE(pump_until({&host, &other},
+                         [&] { return other.recorder.messages.size() == 1 && host.recorder.messages.size() == 1; }));
   EXPECT_EQ(host.recorder.messages.front().link, link);
   other.transport.close(back);
   EXPECT_TRUE(pump_until({&host, &other}, [&] { return host.recorder.is_lost(link); }));

@@ -47,7 +47,8 @@ TEST(Body, NoBytesAreReadBeyondIt) {
   const auto good = body_of(payload_of(5, 50, {4096, 5000}));
   for (int i = 0; i < 20'000; ++i) {
     // Memory of exactly that size: a sanitizer sees a byte too many.
-    std::vector<std::byte> bytes(good.begin(), good.begin() + static_cast<std::ptrdiff_t>(random() % (good.size() + 1)));
+    std::vector<std::byte> bytes(good.begin(),
+                                 good.begin() + static_cast<std::ptrdiff_t>(random() % (good.size() + 1)));
     for (unsigned changes = random() % 4; changes != 0 && !bytes.empty(); --changes)
       bytes[random() % std::min<std::size_t>(bytes.size(), 48)] = static_cast<std::byte>(random());
     bytes.shrink_to_fit();

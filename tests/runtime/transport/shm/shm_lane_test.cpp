@@ -173,6 +173,31 @@ TEST(ShmLane, AKickEndsAWait) {
   lane.wait(Clock::time_point::max());
 }
 
+TEST(ShmLane, WhatCanWaitIsHeardWithTheNextMessageOrWhenItsSenderSleeps) {
+  Pair pair(LaneKind::shm);
+  Lane& lane = pair.a.transport.lane();
+  const auto heard = [&](std::size_t count) {
+    std::jthread sleeper([&] {
+      const auto deadline = Clock::now() + patience;
+      while (pair.b.recorder.count() < count && Clock::now() < deadline)
+        if (!pair.b.transport.receive_some(16)) pair.b.transport.wait(deadline);
+    });
+    lane.send_soon(pair.to_b->id, Header{.kind = MessageKind::call}, {});
+    if (count == 1)
+      lane.wait(Clock::now() + milliseconds(1));
+    else
+      lane.send_soon(pair.to_b->id, Header{.kind = MessageKind::call}, {});
+    sleeper.join();
+    return pair.b.recorder.count() >= count;
+  };
+  for (int round = 0; round < 20; ++round) {
+    EXPECT_TRUE(heard(1)) << "its sender went to sleep";
+    pair.b.recorder.messages.clear();
+    EXPECT_TRUE(heard(2)) << "a second one came";
+    pair.b.recorder.messages.clear();
+  }
+}
+
 TEST(ShmLane, WhoHasNothingToDoSleeps) {
   Pair pair(LaneKind::shm);
   pair.a.transport.send(*pair.to_b, Header{.kind = MessageKind::call}, payload_of(1, 10, {100'000}));
