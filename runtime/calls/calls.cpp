@@ -45,7 +45,7 @@ void Calls::set_self(Pid self) {
 // ------------------------------------------------------------------------------------------------------
 
 CorePointer Calls::make_core(Pid owner, FutureCore::State state) {
-  return std::make_shared<FutureCore>(anchor_, RemoteRefId{self_, next_number()}, owner, state);
+  return std::allocate_shared<FutureCore>(core_memory_, anchor_, RemoteRefId{self_, next_number()}, owner, state);
 }
 
 CorePointer Calls::start(Pid pid, detail::Thunk thunk, Payload&& arguments, Returns returns, Hurry hurry) {
@@ -70,8 +70,9 @@ CorePointer Calls::start(Pid pid, detail::Thunk thunk, Payload&& arguments, Retu
     try {
       if (pid == self_) {
         arguments.own();
-        submit_job(std::make_shared<CallJob>(*this, self_, header.number, returns, std::bit_cast<const void*>(thunk),
-                                             std::move(arguments), Receipt{}, current_deadline()));
+        submit_job(std::allocate_shared<CallJob>(job_memory_, *this, self_, header.number, returns,
+                                                 std::bit_cast<const void*>(thunk), std::move(arguments), Receipt{},
+                                                 current_deadline()));
       } else {
         transmit(pid, header, thunk, std::move(arguments), Waits::heedful);
       }
@@ -357,9 +358,10 @@ void Calls::interrupt(Pid pid) {
 
 bool Calls::block_until_settled(const CorePointer& core, bool needs_value, std::optional<Clock::time_point> deadline) {
   Wakeup wakeup(executor_);
-  if (!core->add_waiter(wakeup, needs_value)) return true;
+  FutureCore::Waiter waiter{&wakeup, needs_value};
+  if (!core->add_waiter(waiter)) return true;
   const auto woken = executor_.block(wakeup, deadline);
-  core->remove_waiter(wakeup);
+  core->remove_waiter(waiter);
   if (core->settled(needs_value)) return true;
   if (woken == Executor::Woken::ended) throw NoSession("The session ended while a future was being waited for");
   if (const TaskState* task = current_task()) task->check();

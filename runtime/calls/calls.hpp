@@ -3,6 +3,7 @@
 /// live elsewhere. The hub of a process: what it knows of peers are links and pids, of functions their addresses.
 #pragma once
 
+#include "runtime/base/recycled_memory.hpp"
 #include "runtime/base/serial_thread.hpp"
 #include "runtime/calls/placement.hpp"
 #include "runtime/calls/router.hpp"
@@ -119,7 +120,10 @@ class Calls {
     Pid target = 0;
     bool reference = false;  ///< a question about a value: no load
   };
-  using PendingTable = std::unordered_map<std::uint64_t, PendingCall>;
+  template <class Key, class Value, class Hash>
+  using RecyclingMap =
+      std::unordered_map<Key, Value, Hash, std::equal_to<>, RecyclingAllocator<std::pair<const Key, Value>>>;
+  using PendingTable = RecyclingMap<std::uint64_t, PendingCall, std::hash<std::uint64_t>>;
   struct TaskName {
     Pid caller;
     std::uint64_t number;
@@ -240,13 +244,15 @@ class Calls {
   Router& router_;
   std::shared_ptr<detail::Anchor> anchor_;
   std::atomic<std::uint64_t> last_number_{0};
+  const RecyclingAllocator<detail::FutureCore> core_memory_;
+  const RecyclingAllocator<CallJob> job_memory_;
 
   mutable std::mutex pending_mutex_;  ///< guards pending_ and placement_
   PendingTable pending_;
   Placement placement_;
 
   mutable std::mutex tasks_mutex_;  ///< guards tasks_
-  std::unordered_map<TaskName, std::shared_ptr<CallJob>, TaskNameHash> tasks_;
+  RecyclingMap<TaskName, std::shared_ptr<CallJob>, TaskNameHash> tasks_;
 
   std::mutex flush_mutex_;  ///< held while notes are taken and sent, so that they leave in order; taken before
                             ///< references_mutex_

@@ -154,7 +154,8 @@ std::optional<Payload> Calls::ask_channel(const ChannelPointer& channel, Channel
 }
 
 CorePointer Calls::expect_answer(std::uint64_t number, Pid owner) {
-  auto answer = std::make_shared<FutureCore>(anchor_, RemoteRefId{self_, number}, owner, FutureCore::State::pending);
+  auto answer = std::allocate_shared<FutureCore>(core_memory_, anchor_, RemoteRefId{self_, number}, owner,
+                                                 FutureCore::State::pending);
   const std::lock_guard lock(pending_mutex_);
   pending_.emplace(number, PendingCall{answer, owner, true});
   return answer;
@@ -206,9 +207,10 @@ CorePointer Calls::ask_channel_there(const ChannelQuestion& question, Payload&& 
 Executor::Woken Calls::wait_for_reply(FutureCore& answer, std::optional<Clock::time_point> deadline,
                                       Executor::Stops stops) {
   Wakeup wakeup(executor_);
-  if (!answer.add_waiter(wakeup, false)) return Executor::Woken::event;
+  FutureCore::Waiter waiter{&wakeup, false};
+  if (!answer.add_waiter(waiter)) return Executor::Woken::event;
   const auto woken = executor_.block(wakeup, deadline, stops);
-  answer.remove_waiter(wakeup);
+  answer.remove_waiter(waiter);
   return answer.settled(false) ? Executor::Woken::event : woken;
 }
 

@@ -85,8 +85,9 @@ void Calls::on_call(Incoming& message, Pid caller) {
   const auto& code = received[message.header.code];
   std::optional<Clock::time_point> deadline;
   if (message.header.deadline > 0) deadline = Clock::now() + std::chrono::nanoseconds(message.header.deadline);
-  auto job = std::make_shared<CallJob>(*this, caller, message.header.number, static_cast<Returns>(returns),
-                                       code.address, std::move(message.payload), std::move(message.receipt), deadline);
+  auto job =
+      std::allocate_shared<CallJob>(job_memory_, *this, caller, message.header.number, static_cast<Returns>(returns),
+                                    code.address, std::move(message.payload), std::move(message.receipt), deadline);
   job->unhurried = (message.header.flags & unhurried_call) != 0;
   if (code.address == nullptr) {
     job->fail(std::make_exception_ptr(

@@ -45,8 +45,8 @@ FutureCore::~FutureCore() {
 
 void FutureCore::settle(State state, std::unique_lock<std::mutex>& lock) {
   state_.store(state);  // in one order with value_wanted, see Calls::pursue
-  for (const Waiter& waiter : waiters_)
-    if (settled(waiter.needs_value)) waiter.wakeup->wake();
+  for (const Waiter* waiter = waiters_; waiter != nullptr; waiter = waiter->next)
+    if (settled(waiter->needs_value)) waiter->wakeup->wake();
   if (continuations_.empty()) return;
   std::vector<Continuation> now;
   const auto later = std::partition(continuations_.begin(), continuations_.end(),
@@ -84,16 +84,18 @@ bool FutureCore::set_failure(std::vector<std::byte> encoded, std::exception_ptr 
 // -- who waits
 // -------------------------------------------------------------------------------------------------------------
 
-bool FutureCore::add_waiter(runtime::Wakeup& wakeup, bool needs_value) {
+bool FutureCore::add_waiter(Waiter& waiter) {
   const std::lock_guard lock(mutex_);
-  if (settled(needs_value)) return false;
-  waiters_.push_back({&wakeup, needs_value});
+  if (settled(waiter.needs_value)) return false;
+  waiter.next = std::exchange(waiters_, &waiter);
   return true;
 }
 
-void FutureCore::remove_waiter(runtime::Wakeup& wakeup) {
+void FutureCore::remove_waiter(const Waiter& waiter) {
   const std::lock_guard lock(mutex_);
-  std::erase_if(waiters_, [&](const Waiter& waiter) { return waiter.wakeup == &wakeup; });
+  Waiter** place = &waiters_;
+  while (*place != &waiter) place = &(*place)->next;
+  *place = waiter.next;
 }
 
 void FutureCore::when_settled(bool needs_value, std::function<void()> f) {
@@ -128,6 +130,15 @@ std::shared_ptr<void> FutureCore::take_decoded(std::shared_ptr<void> (*decode)(c
   decode_once(decode);
   taken_ = true;
   return std::move(decoded_);
+}
+
+bool FutureCore::take_encoded(Payload& value) {
+  const std::lock_guard lock(mutex_);
+  if (taken_) throw std::future_error(std::future_errc::no_state);
+  if (decoded_ || keep_encoded_) return false;
+  taken_ = true;
+  value = std::move(value_);
+  return true;
 }
 
 Payload FutureCore::take_payload() {

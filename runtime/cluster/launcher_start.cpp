@@ -367,9 +367,10 @@ void Launcher::list(const Record& record) {
     if (record->failure || record->stage != WorkerRecord::Stage::welcomed) return;
     cluster_.list(record->member);
     record->stage = WorkerRecord::Stage::listed;
+    // Before anything else that its manager can be told of it.
+    callbacks_.post([record] { record->manager->manage(record->pid, record->config, ManageOp::Register); });
     changed_.notify_all();
   }
-  callbacks_.post([record] { record->manager->manage(record->pid, record->config, ManageOp::Register); });
   callbacks_.added(record->pid);
   consider(record);  // it may have died in between
 }

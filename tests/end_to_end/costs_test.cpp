@@ -134,9 +134,11 @@ TEST_F(Costs, Allocations) {
     EXPECT_LE(here, limit_here + rare) << name << ", on the caller";
     EXPECT_LE(there, limit_there + rare) << name << ", on the worker";
   };
-  expect_at_most("remotecall_fetch", 6, 4, [&] { (void)remotecall_fetch(identity, worker_, 1); });
-  expect_at_most("spawnat and fetch", 6, 4, [&] { (void)spawnat(worker_, identity, 1).fetch(); });
-  expect_at_most("a call to oneself", 2, 0, [&] { (void)remotecall_fetch(identity, 1, 1); });
+  // ZeroMQ's lane looks its peers up by their names.
+  const double lane = debug::links(1).front().lane == "shm" ? 0 : 2;
+  expect_at_most("remotecall_fetch", lane, lane, [&] { (void)remotecall_fetch(identity, worker_, 1); });
+  expect_at_most("spawnat and fetch", 1 + lane, lane, [&] { (void)spawnat(worker_, identity, 1).fetch(); });
+  expect_at_most("a call to oneself", 0, 0, [&] { (void)remotecall_fetch(identity, 1, 1); });
 }
 
 }  // namespace

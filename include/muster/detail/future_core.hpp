@@ -78,11 +78,17 @@ class FutureCore : public Handle, public std::enable_shared_from_this<FutureCore
   bool set_failure(std::vector<std::byte> encoded, std::exception_ptr failure);
 
   // -- who waits -----------------------------------------------------------------
-  /// Wakes a blocked thread when settled.
-  /// @returns false when it is already.
-  bool add_waiter(runtime::Wakeup& wakeup, bool needs_value);
+  /// A blocked thread; on its stack.
+  struct Waiter {
+    runtime::Wakeup* wakeup = nullptr;
+    bool needs_value = false;
+    Waiter* next = nullptr;
+  };
+  /// Wakes it when settled. It must stay where it is until it was removed.
+  /// @returns false when it is settled already: it is not waited for.
+  bool add_waiter(Waiter& waiter);
   /// When this returns, nobody wakes that thread any more for this.
-  void remove_waiter(runtime::Wakeup& wakeup);
+  void remove_waiter(const Waiter& waiter);
   /// Calls f when settled; at once, on this thread, where it is already. f must be quick, and not throw.
   void when_settled(bool needs_value, std::function<void()> f);
 
@@ -92,6 +98,9 @@ class FutureCore : public Handle, public std::enable_shared_from_this<FutureCore
   std::shared_ptr<void> decoded(std::shared_ptr<void> (*decode)(const Payload&));
   /// Takes the value away. State must be here. @throws as decoded
   std::shared_ptr<void> take_decoded(std::shared_ptr<void> (*decode)(const Payload&));
+  /// Takes the value away as it came. State must be here.
+  /// @returns false where it was decoded, or others may need it encoded. @throws as decoded
+  bool take_encoded(Payload& value);
   /// Takes the encoded value. State must be here, and the value never decoded.
   Payload take_payload();
   /// The encoded value of a core that was sent before it was settled. State must be here.
@@ -119,10 +128,6 @@ class FutureCore : public Handle, public std::enable_shared_from_this<FutureCore
   std::atomic<bool> wait_requested{false};   ///< a request for word of it is under way
 
  private:
-  struct Waiter {
-    runtime::Wakeup* wakeup;
-    bool needs_value;
-  };
   struct Continuation {
     std::function<void()> run;
     bool needs_value;
@@ -133,7 +138,7 @@ class FutureCore : public Handle, public std::enable_shared_from_this<FutureCore
   const std::shared_ptr<Anchor> anchor_;
   std::mutex mutex_;  ///< guards everything below; state_ changes under it
   std::atomic<State> state_;
-  std::vector<Waiter> waiters_;
+  Waiter* waiters_ = nullptr;
   std::vector<Continuation> continuations_;
   Payload value_;
   bool keep_encoded_ = false;

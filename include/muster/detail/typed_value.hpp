@@ -45,6 +45,7 @@ std::shared_ptr<void> decode_shared(const Payload& payload) {
 /// Takes the value away from a core where it is.
 template <class T>
 T take_value(const CorePointer& core) {
+  if (Payload value; core->take_encoded(value)) return from_payload<T>(value);
   return std::move(*static_cast<T*>(core->take_decoded(&decode_shared<T>).get()));
 }
 
