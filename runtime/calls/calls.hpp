@@ -70,6 +70,16 @@ class Calls {
   /// A core is about to go.
   void release(detail::FutureCore& core) noexcept;
   std::size_t values_owned() const;
+  /// How much is kept here for whatever is under way: for tests, which see that nothing is left in the end.
+  struct Kept {
+    std::size_t values = 0;     ///< owned, for whoever holds them
+    std::size_t held = 0;       ///< references counted at their owners
+    std::size_t handles = 0;    ///< sent or received
+    std::size_t retaining = 0;  ///< sent, of which the owner has not said that it keeps the value
+    std::size_t calls = 0, tasks = 0;
+    bool operator==(const Kept&) const = default;
+  };
+  Kept kept() const;
   /// Sends the notes about references that wait. The receiving thread does so after each batch.
   void flush_notes();
   bool notes_waiting() const { return notes_waiting_.load(std::memory_order_relaxed); }

@@ -262,6 +262,21 @@ std::size_t Calls::values_owned() const {
   return store_.size();
 }
 
+Calls::Kept Calls::kept() const {
+  Kept kept;
+  kept.calls = calls_in_flight();
+  {
+    const std::lock_guard lock(tasks_mutex_);
+    kept.tasks = tasks_.size();
+  }
+  const std::lock_guard lock(references_mutex_);
+  kept.values = store_.size();
+  kept.held = held_.size();
+  kept.handles = handles_.size();
+  kept.retaining = retaining_.size();
+  return kept;
+}
+
 // -- as owner
 // -------------------------------------------------------------------------------------------------------------------
 

@@ -14,10 +14,10 @@ std::string process(Pid pid) { return "process " + std::to_string(pid); }
 
 }  // namespace
 
-Cluster::Cluster(ClusterSettings settings, Transport& transport, Steward& steward, Events events)
+Cluster::Cluster(ClusterSettings settings, Transport& transport, Timers& timers, Events events)
     : settings_(std::move(settings)),
       transport_(transport),
-      steward_(steward),
+      timers_(timers),
       events_(std::move(events)),
       self_pid_(settings_.self.pid) {
   if (settings_.self.pid != 0) membership_.add(settings_.self);
@@ -178,7 +178,7 @@ void Cluster::on_refuse(Incoming& message) {
 void Cluster::refuse(const std::shared_ptr<Link>& link, const std::exception& error) {
   transport_.send(*link, Header{.kind = MessageKind::refuse}, encode(refusal_of(error)));
   // Closed a little later, so that the refusal arrives.
-  steward_.after(std::chrono::milliseconds(500), [this, link] { transport_.close(link); });
+  timers_.after(std::chrono::milliseconds(500), [this, link] { transport_.close(link); });
 }
 
 void Cluster::on_lost(const std::shared_ptr<Link>& link, const std::string& reason) {
@@ -221,7 +221,7 @@ void Cluster::peer_lost(Pid peer, const std::string& reason) {
     const std::lock_guard lock(mutex_);
     connecting_.try_emplace(peer);
   }
-  steward_.after(std::chrono::seconds(1), [this, peer, reason] {
+  timers_.after(std::chrono::seconds(1), [this, peer, reason] {
     Waiting waiting;
     {
       const std::lock_guard lock(mutex_);
@@ -282,7 +282,7 @@ void Cluster::connect(Pid pid) {
     FieldWriter(payload.bytes).i32(pid);
     send(1, MessageKind::dial, std::move(payload));
   }
-  steward_.after(settings_.connect_timeout, [this, pid] {
+  timers_.after(settings_.connect_timeout, [this, pid] {
     {
       const std::lock_guard lock(mutex_);
       if (links_.contains(pid) || !connecting_.contains(pid)) return;

@@ -3,7 +3,7 @@
 /// workers, is Launcher (launcher.hpp).
 #pragma once
 
-#include "runtime/base/steward.hpp"
+#include "runtime/base/timers.hpp"
 #include "runtime/calls/calls.hpp"
 #include "runtime/calls/router.hpp"
 #include "runtime/cluster/membership.hpp"
@@ -38,7 +38,7 @@ class Cluster final : public Router {
     std::function<void(Pid)> changed;  ///< the lists are others: that member is gone, or (0) one was added
   };
 
-  Cluster(ClusterSettings settings, Transport& transport, Steward& steward, Events events);
+  Cluster(ClusterSettings settings, Transport& transport, Timers& timers, Events events);
 
   /// The calls room, made after this one.
   void set_calls(Calls& calls) { calls_ = &calls; }
@@ -113,7 +113,7 @@ class Cluster final : public Router {
 
   const ClusterSettings settings_;
   Transport& transport_;
-  Steward& steward_;
+  Timers& timers_;
   const Events events_;
   Calls* calls_ = nullptr;
   std::atomic<Pid> self_pid_;
