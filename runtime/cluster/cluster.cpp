@@ -10,6 +10,9 @@ namespace muster::runtime {
 
 namespace {
 
+/// How long the master's word that a worker is gone may lag behind the loss of the link to it.
+constexpr auto word_patience = std::chrono::seconds(1);
+
 std::string process(Pid pid) { return "process " + std::to_string(pid); }
 
 }  // namespace
@@ -24,13 +27,13 @@ Cluster::Cluster(ClusterSettings settings, Transport& transport, Timers& timers,
 }
 
 void Cluster::stop() {
-  std::unordered_map<Pid, Waiting> connecting;
+  std::unordered_map<Pid, Connecting> connecting;
   {
     const std::lock_guard lock(mutex_);
     connecting.swap(connecting_);
   }
-  for (const auto& [pid, waiting] : connecting)
-    for (const auto& tell : waiting) tell(nullptr);
+  for (const auto& [pid, given_up] : connecting)
+    for (const auto& tell : given_up.waiting) tell(nullptr);
 }
 
 // -- messages
@@ -157,7 +160,7 @@ void Cluster::on_welcome(Incoming& message) {
     if (welcome.self.pid != dialed.pid)
       throw HandshakeError("Process " + std::to_string(welcome.self.pid) + " answered there");
   } catch (const std::exception& error) {
-    give_up(dialed.pid, error.what());
+    give_up(dialed.pid, dialed.attempt, error.what());
     throw;
   }
   transport_.admit(*message.link, dialed.pid);
@@ -171,7 +174,7 @@ void Cluster::on_refuse(Incoming& message) {
     events_.master_handshake(message);
     return;
   }
-  give_up(dialed.pid, decode_refuse(message.payload.bytes.bytes()).text);
+  give_up(dialed.pid, dialed.attempt, decode_refuse(message.payload.bytes.bytes()).text);
   transport_.close(message.link);
 }
 
@@ -183,13 +186,13 @@ void Cluster::refuse(const std::shared_ptr<Link>& link, const std::exception& er
 
 void Cluster::on_lost(const std::shared_ptr<Link>& link, const std::string& reason) {
   const Pid peer = link->peer;
-  const Pid dialing = take_dialed(link->id).pid;
+  const Dialed dialed = take_dialed(link->id);
   {
     const std::lock_guard lock(mutex_);
     if (const auto found = links_.find(peer); found != links_.end() && found->second == link) links_.erase(found);
   }
-  if (dialing != 0)
-    give_up(dialing, reason);
+  if (dialed.pid != 0)  // it may be dead: then that is to be told, which the master will
+    timers_.after(word_patience, [this, dialed, reason] { give_up(dialed.pid, dialed.attempt, reason); });
   else if (peer == 0)
     handshake_lost(link, reason);
   else if (peer == 1)
@@ -217,16 +220,18 @@ void Cluster::handshake_lost(const std::shared_ptr<Link>& link, const std::strin
 /// saved. Until that is known no new one is made: what waited for the old one must not be taken for what waits for the
 /// new one.
 void Cluster::peer_lost(Pid peer, const std::string& reason) {
+  std::uint64_t attempt = 0;
   {
     const std::lock_guard lock(mutex_);
-    connecting_.try_emplace(peer);
+    attempt = ++last_attempt_;
+    connecting_.try_emplace(peer, Connecting{attempt});
   }
-  timers_.after(std::chrono::seconds(1), [this, peer, reason] {
+  timers_.after(word_patience, [this, peer, attempt, reason] {
     Waiting waiting;
     {
       const std::lock_guard lock(mutex_);
       if (membership_.find(peer) == nullptr) return;
-      if (auto found = connecting_.extract(peer); !found.empty()) waiting = std::move(found.mapped());
+      waiting = take_waiting(peer, attempt);
     }
     calls_->process_unreachable(peer, "The connection to process " + std::to_string(peer) + " was lost: " + reason);
     for (const auto& tell : waiting) tell(nullptr);
@@ -261,7 +266,7 @@ void Cluster::when_linked(Pid pid, std::function<void(const std::shared_ptr<Link
     if (const auto found = links_.find(pid); found != links_.end()) {
       link = found->second;
     } else if (const auto waiting = connecting_.find(pid); waiting != connecting_.end()) {
-      waiting->second.push_back(std::move(f));
+      waiting->second.waiting.push_back(std::move(f));
       return;
     }
   }
@@ -271,30 +276,28 @@ void Cluster::when_linked(Pid pid, std::function<void(const std::shared_ptr<Link
 /// The higher pid dials the lower one, so that two first calls that cross make one connection. The lower one asks the
 /// master to have itself dialed.
 void Cluster::connect(Pid pid) {
+  std::uint64_t attempt = 0;
   {
     const std::lock_guard lock(mutex_);
-    if (links_.contains(pid) || !connecting_.try_emplace(pid).second) return;
+    if (links_.contains(pid) || !connecting_.try_emplace(pid, Connecting{last_attempt_ + 1}).second) return;
+    attempt = ++last_attempt_;
   }
   if (self_pid_ > pid) {
-    dial(pid);
+    dial(pid, attempt);
   } else {
     detail::Payload payload;
     FieldWriter(payload.bytes).i32(pid);
     send(1, MessageKind::dial, std::move(payload));
   }
-  timers_.after(settings_.connect_timeout, [this, pid] {
-    {
-      const std::lock_guard lock(mutex_);
-      if (links_.contains(pid) || !connecting_.contains(pid)) return;
-    }
-    give_up(pid,
+  timers_.after(settings_.connect_timeout, [this, pid, attempt] {
+    give_up(pid, attempt,
             "no answer within " +
                 std::to_string(std::chrono::duration_cast<std::chrono::seconds>(settings_.connect_timeout).count()) +
                 " s");
   });
 }
 
-void Cluster::dial(Pid pid) {
+void Cluster::dial(Pid pid, std::uint64_t attempt) {
   Hello hello;
   std::string endpoint;
   {
@@ -302,7 +305,7 @@ void Cluster::dial(Pid pid) {
     if (const Member* member = membership_.find(pid)) endpoint = member->endpoint;
   }
   if (endpoint.empty()) {
-    give_up(pid, "it is gone");
+    give_up(pid, attempt, "it is gone");
     return;
   }
   hello.from = self_member();
@@ -311,7 +314,7 @@ void Cluster::dial(Pid pid) {
   const auto link = transport_.dial(endpoint);
   {
     const std::lock_guard lock(mutex_);
-    dialed_[link->id] = {pid, hello.nonce};
+    dialed_[link->id] = {pid, attempt, hello.nonce};
   }
   transport_.send(*link, Header{.kind = MessageKind::hello}, encode(hello));
 }
@@ -336,17 +339,26 @@ void Cluster::established(Pid pid, const std::shared_ptr<Link>& link) {
   unreachable_.erase(pid);
   // Before others see the link, so that nothing sent directly overtakes what waited.
   if (const auto found = connecting_.extract(pid); !found.empty())
-    for (const auto& tell : found.mapped()) tell(link);
+    for (const auto& tell : found.mapped().waiting) tell(link);
   links_[pid] = link;
 }
 
-void Cluster::give_up(Pid pid, const std::string& why) {
+/// Ends that attempt; with mutex_. @returns who waited for it
+Cluster::Waiting Cluster::take_waiting(Pid pid, std::uint64_t attempt) {
+  const auto found = connecting_.find(pid);
+  if (found == connecting_.end() || found->second.attempt != attempt) return {};
+  Waiting waiting = std::move(found->second.waiting);
+  connecting_.erase(found);
+  return waiting;
+}
+
+void Cluster::give_up(Pid pid, std::uint64_t attempt, const std::string& why) {
   Waiting waiting;
   {
     const std::lock_guard lock(mutex_);
-    auto found = connecting_.extract(pid);
-    if (found.empty()) return;
-    waiting = std::move(found.mapped());
+    const auto found = connecting_.find(pid);
+    if (found == connecting_.end() || found->second.attempt != attempt) return;
+    waiting = take_waiting(pid, attempt);
     unreachable_[pid] = why;
   }
   log::warning("Process " + std::to_string(pid) + " can't be connected: " + why);
@@ -467,7 +479,7 @@ void Cluster::removed(const WorkerExit& exit) {
     const std::lock_guard lock(mutex_);
     (void)membership_.remove(exit);
     if (auto found = links_.extract(exit.pid); !found.empty()) link = std::move(found.mapped());
-    if (auto found = connecting_.extract(exit.pid); !found.empty()) waiting = std::move(found.mapped());
+    if (auto found = connecting_.extract(exit.pid); !found.empty()) waiting = std::move(found.mapped().waiting);
   }
   for (const auto& tell : waiting) tell(nullptr);
   if (link) transport_.close(link);

@@ -85,8 +85,13 @@ class Cluster final : public Router {
 
  private:
   using Waiting = std::vector<std::function<void(const std::shared_ptr<Link>&)>>;
+  struct Connecting {
+    std::uint64_t attempt = 0;
+    Waiting waiting = {};
+  };
   struct Dialed {
     Pid pid = 0;
+    std::uint64_t attempt = 0;
     Nonce nonce{};
   };
 
@@ -104,10 +109,12 @@ class Cluster final : public Router {
   void handshake_lost(const std::shared_ptr<Link>& link, const std::string& reason);
   void on_goodbye(const std::shared_ptr<Link>& link);
   void peer_lost(Pid peer, const std::string& reason);
-  void dial(Pid pid);
+  void dial(Pid pid, std::uint64_t attempt);
   void connect(Pid pid);
   void established(Pid pid, const std::shared_ptr<Link>& link);
-  void give_up(Pid pid, const std::string& why);
+  Waiting take_waiting(Pid pid, std::uint64_t attempt);
+  /// Nothing where that attempt to connect is over.
+  void give_up(Pid pid, std::uint64_t attempt, const std::string& why);
   void broadcast(MessageKind kind, const detail::Payload& payload, Pid but);
   void removed(const WorkerExit& exit);
 
@@ -121,7 +128,8 @@ class Cluster final : public Router {
   mutable std::mutex mutex_;  ///< guards everything below
   Membership membership_;
   std::unordered_map<Pid, std::shared_ptr<Link>> links_;
-  std::unordered_map<Pid, Waiting> connecting_;
+  std::uint64_t last_attempt_ = 0;
+  std::unordered_map<Pid, Connecting> connecting_;
   std::unordered_map<LinkId, Dialed> dialed_;         ///< until their welcome
   std::unordered_map<Pid, std::string> unreachable_;  ///< why, until it was said once
 };
