@@ -156,6 +156,7 @@ std::shared_ptr<Handle> Calls::handle_of(const HandleRecord& record) {
 
 void Calls::receive_handles(Incoming& message, Pid sender) {
   for (const HandleRecord& record : message.handles) {
+    if (record.owner != self_) router_.heard_of(record.owner);
     const std::lock_guard lock(references_mutex_);
     auto handle = handle_of(record);
     held_.received(record.id, handle->owner(), sender);

@@ -60,12 +60,17 @@ void Cluster::on_message(Incoming message) {
 
 void Cluster::on_member_added(const Member& member) {
   bool reachable = false, eager = false;
+  std::uint64_t attempt = 0;  // to connect to it, from before it was known
   {
     const std::lock_guard lock(mutex_);
     if (!membership_.add(member)) return;
+    heard_of_.erase(member.pid);
     reachable = membership_.may_talk(self_pid_, member.pid);
     eager = reachable && !membership_.lazy() && member.pid < self_pid_;
+    if (const auto found = connecting_.find(member.pid); found != connecting_.end()) attempt = found->second.attempt;
   }
+  if (attempt != 0 && !reachable) give_up(member.pid, attempt, "the topology keeps the two apart");
+  if (attempt != 0 && reachable && member.pid < self_pid_) dial(member.pid, attempt);
   if (reachable) calls_->worker_joined(member.pid);  // it may be chosen for calls
   if (events_.changed) events_.changed(0);
   if (eager) connect(member.pid);
@@ -246,10 +251,11 @@ std::shared_ptr<Link> Cluster::link_to(Pid pid) {
     const std::lock_guard lock(mutex_);
     if (const auto found = links_.find(pid); found != links_.end()) return found->second;
     if (const WorkerExit* exit = membership_.exit_of(pid)) throw ProcessExitedException(*exit);
-    if (membership_.find(pid) == nullptr)
+    const bool known = membership_.find(pid) != nullptr;
+    if (!known && !heard_of_.contains(pid))
       throw std::invalid_argument("muster: there is no process " + std::to_string(pid) +
                                   " in this cluster. muster::procs() lists those there are.");
-    membership_.check_may_talk(self_pid_, pid);
+    if (known) membership_.check_may_talk(self_pid_, pid);
     if (pid == 1) throw Error("The connection to the master is gone: this worker is about to end");
     if (const auto why = unreachable_.extract(pid); !why.empty())
       throw Error("Process " + std::to_string(pid) + " can't be reached from process " + std::to_string(self_pid_) +
@@ -257,6 +263,11 @@ std::shared_ptr<Link> Cluster::link_to(Pid pid) {
   }
   connect(pid);
   return nullptr;
+}
+
+void Cluster::heard_of(Pid pid) {
+  const std::lock_guard lock(mutex_);
+  if (membership_.find(pid) == nullptr && membership_.exit_of(pid) == nullptr) heard_of_.insert(pid);
 }
 
 void Cluster::when_linked(Pid pid, std::function<void(const std::shared_ptr<Link>&)> f) {
@@ -274,15 +285,18 @@ void Cluster::when_linked(Pid pid, std::function<void(const std::shared_ptr<Link
 }
 
 /// The higher pid dials the lower one, so that two first calls that cross make one connection. The lower one asks the
-/// master to have itself dialed.
+/// master to have itself dialed. So does who has only heard of the other: the master's word that it joined is on its way
+/// then, and comes first, or it is gone, which is the answer.
 void Cluster::connect(Pid pid) {
   std::uint64_t attempt = 0;
+  bool known = false;
   {
     const std::lock_guard lock(mutex_);
     if (links_.contains(pid) || !connecting_.try_emplace(pid, Connecting{last_attempt_ + 1}).second) return;
     attempt = ++last_attempt_;
+    known = membership_.find(pid) != nullptr;
   }
-  if (self_pid_ > pid) {
+  if (known && self_pid_ > pid) {
     dial(pid, attempt);
   } else {
     detail::Payload payload;
@@ -323,10 +337,20 @@ void Cluster::on_dial(Incoming& message) {
   FieldReader in(message.payload.bytes.bytes());
   const Pid pid = in.i32();
   in.finish();
-  if (self_pid_ == 1) {  // passed on to whom it is about
-    detail::Payload payload;
-    FieldWriter(payload.bytes).i32(message.link->peer);
-    send(pid, MessageKind::dial, std::move(payload));
+  if (self_pid_ == 1) {
+    const Pid asking = message.link->peer;
+    std::optional<WorkerExit> gone;
+    {
+      const std::lock_guard lock(mutex_);
+      if (const WorkerExit* exit = membership_.exit_of(pid)) gone = *exit;
+    }
+    if (gone) {
+      transport_.send(*message.link, Header{.kind = MessageKind::member_removed}, encode(*gone));
+    } else if (asking < pid) {  // passed on to whom it is about; otherwise the asking one dials when it knows it
+      detail::Payload payload;
+      FieldWriter(payload.bytes).i32(asking);
+      send(pid, MessageKind::dial, std::move(payload));
+    }
   } else if (message.link->peer == 1 && pid < self_pid_) {
     connect(pid);
   } else {
@@ -478,6 +502,7 @@ void Cluster::removed(const WorkerExit& exit) {
   {
     const std::lock_guard lock(mutex_);
     (void)membership_.remove(exit);
+    heard_of_.erase(exit.pid);
     if (auto found = links_.extract(exit.pid); !found.empty()) link = std::move(found.mapped());
     if (auto found = connecting_.extract(exit.pid); !found.empty()) waiting = std::move(found.mapped().waiting);
   }

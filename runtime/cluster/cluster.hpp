@@ -12,6 +12,7 @@
 #include <memory>
 #include <mutex>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 namespace muster::runtime {
@@ -51,6 +52,7 @@ class Cluster final : public Router {
 
   // Router
   std::shared_ptr<Link> link_to(Pid pid) override;
+  void heard_of(Pid pid) override;
   void when_linked(Pid pid, std::function<void(const std::shared_ptr<Link>&)> f) override;
 
   Pid self() const { return self_pid_; }
@@ -131,6 +133,7 @@ class Cluster final : public Router {
   std::uint64_t last_attempt_ = 0;
   std::unordered_map<Pid, Connecting> connecting_;
   std::unordered_map<LinkId, Dialed> dialed_;         ///< until their welcome
+  std::unordered_set<Pid> heard_of_;                  ///< neither members nor known to be gone
   std::unordered_map<Pid, std::string> unreachable_;  ///< why, until it was said once
 };
 
