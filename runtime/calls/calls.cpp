@@ -266,19 +266,15 @@ void Calls::on_value(std::uint64_t number, Pid from, Payload&& value) {
   if (const auto call = take_answered(number, from)) {
     call->core->set_value(std::move(value));
     let_go(*call->core);
+  } else {
+    cancelled_ended(number, from, false);
   }
 }
 
 void Calls::on_stored(std::uint64_t number, Pid from) {
   const auto call = take_answered(number, from);
-  if (!call) {  // cancelled meanwhile: nobody wants what is kept there
-    const std::lock_guard lock(references_mutex_);
-    const RemoteRefId ref{self_, number};
-    if (!held_.holds(ref)) {
-      held_.created(ref, from);
-      held_.dropped(ref);
-      note_waiting();
-    }
+  if (!call) {
+    cancelled_ended(number, from, true);
     return;
   }
   if (!call->reference) touch(*call->core);
@@ -289,9 +285,27 @@ void Calls::on_stored(std::uint64_t number, Pid from) {
 void Calls::on_failure(std::uint64_t number, Pid from, std::vector<std::byte> encoded) {
   auto failure = decode_failure(encoded);
   const auto call = take_answered(number, from);
-  if (!call) return;
+  if (!call) {
+    cancelled_ended(number, from, false);
+    return;
+  }
   call->core->set_failure(std::move(encoded), std::move(failure));
   let_go(*call->core);
+}
+
+void Calls::cancelled_ended(std::uint64_t number, Pid from, bool stored) {
+  CorePointer core;  // destroyed without the lock
+  const std::lock_guard lock(references_mutex_);
+  const auto found = cancelled_.find(number);
+  if (found == cancelled_.end() || found->second->owner() != from) return;
+  core = std::move(found->second);
+  cancelled_.erase(found);
+  --core->questions;
+  if (stored && !core->counted) {  // it is kept there for us, who did not want it any more
+    core->counted = true;
+    held_.created(core->id(), from);
+  }
+  drop_count(*core);
 }
 
 bool Calls::cancel(const CorePointer& core) {
@@ -302,11 +316,20 @@ bool Calls::cancel(const CorePointer& core) {
     detail::require_value(answer, {});
     return answer->take_payload().bytes.size() == 1;
   }
-  if (const auto call = take_pending(core->id().number)) {
+  const auto number = core->id().number;
+  bool remembered = false;
+  if (core->task) {  // a question about a value is just forgotten
+    const std::lock_guard lock(references_mutex_);
+    remembered = cancelled_.try_emplace(number, core).second;
+    if (remembered) ++core->questions;
+  }
+  if (const auto call = take_pending(number)) {
     if (call->target == self_)
-      (void)on_cancel(self_, core->id().number);
+      (void)on_cancel(self_, number);
     else
-      send_control(call->target, Header{.kind = MessageKind::cancel, .number = core->id().number}, {});
+      send_control(call->target, Header{.kind = MessageKind::cancel, .number = number}, {});
+  } else if (remembered) {
+    cancelled_ended(number, core->owner(), false);  // it has just ended by itself
   }
   const auto failure = std::make_exception_ptr(CancelledError("The task was cancelled"));
   return core->set_failure(encode_failure(failure, self_), failure);
@@ -392,7 +415,7 @@ void Calls::process_gone(const WorkerExit& exit) {
   stored->failure = encoded;
   std::vector<Answer> answers;
   ValueStore::Freed freed;
-  std::vector<decltype(retaining_)::node_type> unanswered;
+  std::vector<CorePointer> unanswered;
   std::vector<std::shared_ptr<OwnedChannel>> channels;
   {
     const std::lock_guard lock(references_mutex_);
@@ -402,7 +425,11 @@ void Calls::process_gone(const WorkerExit& exit) {
     channels = store_.channels();
     for (auto retaining = retaining_.begin(); retaining != retaining_.end();) {
       const auto current = retaining++;
-      if (current->second->owner() == exit.pid) unanswered.push_back(retaining_.extract(current));
+      if (current->second->owner() == exit.pid) unanswered.push_back(std::move(retaining_.extract(current).mapped()));
+    }
+    for (auto cancelled = cancelled_.begin(); cancelled != cancelled_.end();) {
+      const auto current = cancelled++;
+      if (current->second->owner() == exit.pid) unanswered.push_back(std::move(cancelled_.extract(current).mapped()));
     }
     note_waiting();
   }

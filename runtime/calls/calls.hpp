@@ -75,7 +75,7 @@ class Calls {
     std::size_t values = 0;     ///< owned, for whoever holds them
     std::size_t held = 0;       ///< references counted at their owners
     std::size_t handles = 0;    ///< sent or received
-    std::size_t retaining = 0;  ///< sent, of which the owner has not said that it keeps the value
+    std::size_t retaining = 0;  ///< kept until their owner says what it did: sent on, or cancelled
     std::size_t calls = 0, tasks = 0;
     bool operator==(const Kept&) const = default;
   };
@@ -169,6 +169,8 @@ class Calls {
   void on_value(std::uint64_t number, Pid from, detail::Payload&& value);
   void on_stored(std::uint64_t number, Pid from);
   void on_failure(std::uint64_t number, Pid from, std::vector<std::byte> encoded);
+  /// The task of a call that was cancelled ended all the same. @param stored its result is kept there
+  void cancelled_ended(std::uint64_t number, Pid from, bool stored);
 
   // calls of others
   void on_call(Incoming& message, Pid caller);
@@ -250,13 +252,16 @@ class Calls {
 
   std::mutex flush_mutex_;  ///< held while notes are taken and sent, so that they leave in order; taken before
                             ///< references_mutex_
-  /// Guards the four below. Whatever may hold handles is destroyed without it.
+  /// Guards all down to cancelled_. Whatever may hold handles is destroyed without it.
   mutable std::mutex references_mutex_;
   ValueStore store_;
   HeldRefs held_;
   std::unordered_map<RemoteRefId, std::weak_ptr<detail::Handle>> handles_;  ///< sent or received
   std::unordered_map<RemoteRefId, detail::CorePointer>
       retaining_;  ///< sent before their answer came: until the owner has them
+  /// Until the end of their tasks is heard of, which others may have handles of: so long this process stays their
+  /// holder, since an owner that has freed the slot would make it anew for the result.
+  std::unordered_map<std::uint64_t, detail::CorePointer> cancelled_;
   std::atomic<bool> notes_waiting_{false};
 
   SerialThread stores_thread_{"muster-stores"};  ///< runs users' stores for other processes; ends before all else goes

@@ -274,7 +274,7 @@ Calls::Kept Calls::kept() const {
   kept.values = store_.size();
   kept.held = held_.size();
   kept.handles = handles_.size();
-  kept.retaining = retaining_.size();
+  kept.retaining = retaining_.size() + cancelled_.size();
   return kept;
 }
 
