@@ -51,7 +51,8 @@ void Calls::touch(FutureCore& core) {
 /// With references_mutex_.
 void Calls::drop_count(FutureCore& core) {
   // A question that the owner hears after the release would make a slot there that nobody lets go.
-  if (!core.counted || core.questions > 0) return;
+  // Nor may a handle go out of something encoded before whose value its owner has freed.
+  if (!core.counted || core.questions > 0 || core.stands_encoded) return;
   core.counted = false;
   held_.dropped(core.id());
   note_waiting();
@@ -155,6 +156,7 @@ std::shared_ptr<Handle> Calls::handle_of(const HandleRecord& record) {
 }
 
 void Calls::receive_handles(Incoming& message, Pid sender) {
+  const bool is_kept = message.header.kind != MessageKind::call;  // arguments are decoded, and never sent again
   for (const HandleRecord& record : message.handles) {
     if (record.owner != self_) router_.heard_of(record.owner);
     const std::lock_guard lock(references_mutex_);
@@ -162,6 +164,7 @@ void Calls::receive_handles(Incoming& message, Pid sender) {
     held_.received(record.id, handle->owner(), sender);
     if (auto* core = dynamic_cast<FutureCore*>(handle.get())) {
       core->counted = true;
+      if (is_kept) core->stands_encoded = true;
       if (core->settled(true)) drop_count(*core);  // what it names is here
     }
     message.payload.handles.push_back(std::move(handle));
