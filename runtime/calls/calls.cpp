@@ -396,7 +396,18 @@ void Calls::fail_pending(Pid pid, const std::exception_ptr& failure) {
 }
 
 void Calls::process_unreachable(Pid pid, const std::string& why) {
-  fail_pending(pid, std::make_exception_ptr(Error(why)));
+  const auto failure = std::make_exception_ptr(Error(why));
+  fail_pending(pid, failure);
+  // The result of a task whose answer had left already may have been on its way back to be kept here.
+  auto stored = std::make_shared<StoredResult>();
+  stored->failed = true;
+  stored->failure = encode_failure(failure, self_);
+  std::vector<Answer> answers;
+  {
+    const std::lock_guard lock(references_mutex_);
+    store_.creator_lost(pid, stored, answers);
+  }
+  send_answers(answers);
 }
 
 void Calls::process_gone(const WorkerExit& exit) {

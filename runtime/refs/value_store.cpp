@@ -80,10 +80,15 @@ void ValueStore::apply(const RefNote& note) {
   if (note.kind == RefNote::Kind::add && counts_.contains(note.ref)) slots_.try_emplace(note.ref);
 }
 
-void ValueStore::process_died(Pid pid, const std::shared_ptr<const StoredResult>& exited,
+void ValueStore::creator_lost(Pid pid, const std::shared_ptr<const StoredResult>& failure,
                               std::vector<Answer>& answers) {
   for (auto& [ref, slot] : slots_)
-    if (ref.creator == pid && slot.task && !slot.expected && !slot.result) fill(slot, exited, answers);
+    if (ref.creator == pid && slot.task && !slot.expected && !slot.result) fill(slot, failure, answers);
+}
+
+void ValueStore::process_died(Pid pid, const std::shared_ptr<const StoredResult>& exited,
+                              std::vector<Answer>& answers) {
+  creator_lost(pid, exited, answers);
   counts_.process_died(pid);
 }
 

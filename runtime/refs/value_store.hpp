@@ -69,6 +69,8 @@ class ValueStore {
   std::vector<std::shared_ptr<OwnedChannel>> channels() const;
 
   void apply(const RefNote& note);
+  /// Nothing more comes from that process: a slot that only it could fill gets this failure.
+  void creator_lost(Pid pid, const std::shared_ptr<const StoredResult>& failure, std::vector<Answer>& answers);
   /// @param exited what waiters for a slot that only the dead could fill are told
   void process_died(Pid pid, const std::shared_ptr<const StoredResult>& exited, std::vector<Answer>& answers);
   std::vector<RefQuestion> take_questions() { return counts_.take_questions(); }
