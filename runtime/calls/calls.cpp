@@ -200,6 +200,7 @@ void Calls::post(Pid pid, const std::shared_ptr<Link>& link, const Header& heade
 
 void Calls::unsent(Pid pid, const Header& header, const Payload& payload) {
   retract_handles(payload, pid);
+  if (header.kind == MessageKind::retain) on_retained({self_, header.number}, pid, true);  // as far as it can be
   if (header.kind != MessageKind::reference_request) return;
   const auto call = take_pending(header.number);
   if (!call) return;

@@ -124,7 +124,12 @@ void Calls::announce_handles(const Payload& payload, Pid receiver) {
     } else {
       Payload out;
       FieldWriter(out.bytes).i32(receiver);
-      send_control(core->owner(), Header{.kind = MessageKind::retain, .number = core->id().number}, std::move(out));
+      const Header header{.kind = MessageKind::retain, .number = core->id().number};
+      try {
+        transmit(core->owner(), header, nullptr, std::move(out), Waits::no);
+      } catch (const std::exception&) {  // it is gone, which whoever gets the handle will hear
+        unsent(core->owner(), header, {});
+      }
     }
   }
 }
