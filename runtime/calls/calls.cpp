@@ -337,7 +337,7 @@ bool Calls::cancel(const CorePointer& core) {
 }
 
 CorePointer Calls::withdraw(const CorePointer& core) {
-  return request(core->owner(), ReferenceOperation::withdraw, core->id(), {});
+  return request(*core, ReferenceOperation::withdraw, {});
 }
 
 void Calls::interrupt(Pid pid) {

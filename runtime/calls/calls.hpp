@@ -187,9 +187,10 @@ class Calls {
   std::shared_ptr<detail::Handle> handle_of(const HandleRecord& record);
   /// Asks the owner of a reference. The answer settles the core that is returned: null where the value is here already.
   detail::CorePointer ask_about(const detail::CorePointer& core, ReferenceOperation operation, detail::Payload&& put);
-  detail::CorePointer request(Pid owner, ReferenceOperation operation, RemoteRefId ref, detail::Payload&& put);
+  detail::CorePointer request(const detail::FutureCore& core, ReferenceOperation operation, detail::Payload&& put);
   void on_reference_request(Incoming& message, Pid sender);
-  void ask_here(Asker asker, ReferenceOperation operation, RemoteRefId ref, detail::Payload&& put);
+  /// @param task the reference names a task's result
+  void ask_here(Asker asker, ReferenceOperation operation, RemoteRefId ref, detail::Payload&& put, bool task);
   void on_notes(Incoming& message, Pid sender);
   void on_retain(Pid creator, std::uint64_t number, Pid receiver);
   void on_retained(RemoteRefId ref, Pid owner, bool kept);

@@ -179,7 +179,8 @@ void Calls::receive_handles(Incoming& message, Pid sender) {
 // -- asking the owner
 // ---------------------------------------------------------------------------------------------------------
 
-CorePointer Calls::request(Pid owner, ReferenceOperation operation, RemoteRefId ref, Payload&& put) {
+CorePointer Calls::request(const FutureCore& core, ReferenceOperation operation, Payload&& put) {
+  const Pid owner = core.owner();
   auto answer = make_core(owner, FutureCore::State::pending);
   const auto number = answer->id().number;
   {
@@ -188,15 +189,16 @@ CorePointer Calls::request(Pid owner, ReferenceOperation operation, RemoteRefId 
   }
   try {
     if (owner == self_) {
-      ask_here({self_, number}, operation, ref, std::move(put));
+      ask_here({self_, number}, operation, core.id(), std::move(put), core.task);
     } else {
-      append_reference(put, ref);
+      append_reference(put, core.id());
+      const Header header{.kind = MessageKind::reference_request,
+                          .flags = static_cast<std::uint8_t>(core.task ? 1 : 0),
+                          .code = static_cast<std::uint32_t>(operation),
+                          .number = number};
       // Others may wait for the answer, longer than this task has time: only large values are held back.
-      transmit(
-          owner,
-          Header{
-              .kind = MessageKind::reference_request, .code = static_cast<std::uint32_t>(operation), .number = number},
-          nullptr, std::move(put), operation == ReferenceOperation::put ? Waits::heedful : Waits::no);
+      transmit(owner, header, nullptr, std::move(put),
+               operation == ReferenceOperation::put ? Waits::heedful : Waits::no);
     }
   } catch (...) {
     if (const auto call = take_pending(number))
@@ -212,7 +214,7 @@ CorePointer Calls::ask_about(const CorePointer& core, ReferenceOperation operati
     ++core->questions;
   }
   touch(*core);  // the question makes a slot there, which its first holder has to let go
-  auto answer = request(core->owner(), operation, core->id(), std::move(put));
+  auto answer = request(*core, operation, std::move(put));
   answer->when_settled(false, [this, asking = std::weak_ptr(core)] {
     if (const auto asker = asking.lock()) answered(*asker);
   });
@@ -294,10 +296,10 @@ void Calls::on_reference_request(Incoming& message, Pid sender) {
   const auto operation = static_cast<ReferenceOperation>(message.header.code);
   if (operation < ReferenceOperation::fetch || operation > ReferenceOperation::withdraw)
     throw SerializationError("An unknown request about a reference");
-  ask_here({sender, message.header.number}, operation, ref, std::move(message.payload));
+  ask_here({sender, message.header.number}, operation, ref, std::move(message.payload), message.header.flags != 0);
 }
 
-void Calls::ask_here(Asker asker, ReferenceOperation operation, RemoteRefId ref, Payload&& put) {
+void Calls::ask_here(Asker asker, ReferenceOperation operation, RemoteRefId ref, Payload&& put, bool task) {
   std::vector<Answer> answers;
   if (operation == ReferenceOperation::withdraw) {
     const bool withdrew = on_withdraw(ref.creator, ref.number);
@@ -307,7 +309,7 @@ void Calls::ask_here(Asker asker, ReferenceOperation operation, RemoteRefId ref,
   } else {
     const auto stored = stored_value(std::move(put));
     const std::lock_guard lock(references_mutex_);
-    store_.request(asker, operation, ref, stored, answers);
+    store_.request(asker, operation, ref, stored, answers, task);
   }
   send_answers(answers);
 }
