@@ -48,6 +48,7 @@ class SimulatedMap {
   std::vector<MapElement>& elements() { return elements_; }
   /// What is wrong with it, once it is done; empty: nothing.
   std::string problem() const {
+    if (broken_off_) return {};
     for (std::size_t i = 0; i < outcomes_.size(); ++i) {
       const Outcome& outcome = outcomes_[i];
       if (outcome.delivered + outcome.failed != 1)
@@ -100,7 +101,7 @@ class SimulatedMap {
   std::vector<MapElement> elements_;
   std::vector<Outcome> outcomes_;
   std::size_t read_ = 0;
-  bool input_ended_ = false;
+  bool broken_off_ = false;
   std::vector<Pid> workers_;
   std::set<Pid> exits_;
   Units units_;
@@ -110,7 +111,10 @@ class SimulatedMap {
 class SimulatedMaps : public SimulatedWork {
  public:
   explicit SimulatedMaps(const Options& options) : SimulatedWork(options) { running() = this; }
-  ~SimulatedMaps() override { maps_.clear(), running() = nullptr; }
+  ~SimulatedMaps() override {
+    end();
+    running() = nullptr;
+  }
 
   void map(SimulatedProcess& at, runtime::MapRules rules, std::vector<MapElement> elements) {
     trace().say(at.pid(), "starts map ", maps_.size(), " of ", elements.size(), " elements");
@@ -253,8 +257,14 @@ inline void SimulatedMap::send(const runtime::MapSend& what) {
       units_.erase(unit);
       worker_died(what.worker, gone.exit().expected);
       return;
+    } catch (const Error& error) {  // thrown by pmap itself
+      if (cluster_.cuts() == 0) cluster_.fail("a map ended with: ", error.what());
+      (void)schedule_.stop();
+      broken_off_ = true;
+      return;
     }
     unit->second.call->when_settled(true, [this, id = what.unit] {
+      if (cluster_.over()) return;
       at_.enter_after(Nanoseconds(0), [this, id] { unit_settled(id), go_on(); });
     });
   });
@@ -269,6 +279,7 @@ inline void SimulatedMap::withdraw(const runtime::MapWithdraw& what) {
   }
   auto& answer = found->second.withdrawal = at_.calls().withdraw(found->second.call);
   answer->when_settled(true, [this, id = what.unit] {
+    if (cluster_.over()) return;
     at_.enter_after(Nanoseconds(0), [this, id] { withdrawal_settled(id), go_on(); });
   });
 }

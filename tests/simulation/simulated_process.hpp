@@ -135,14 +135,33 @@ class SimulatedProcess final : private runtime::TransportSink, private runtime::
   // TransportSink
   void on_message(runtime::Incoming message) override {
     const auto kind = message.header.kind;
-    around_.trace.say(pid_, "hears ", name_of(kind), ' ', message.header.number, " from process ",
-                      message.link->peer.load(), " (", message.payload.total_size(), " bytes, ", message.handles.size(),
-                      " handles)");
+    if (around_.trace.shown()) around_.trace.say(pid_, "hears ", text_of(message));
     around_.trace.mix(static_cast<std::uint64_t>(pid_) << 8u | static_cast<std::uint64_t>(kind));
     if (kind < runtime::MessageKind::heartbeat)
       cluster_.on_message(std::move(message));
     else
       calls_.on_message(std::move(message));
+  }
+  static std::string text_of(const runtime::Incoming& message) {
+    const auto kind = message.header.kind;
+    std::ostringstream text;
+    text << name_of(kind) << ' ' << message.header.number << " from process " << message.link->peer.load();
+    if (kind == runtime::MessageKind::reference_notes) {
+      runtime::FieldReader in(message.payload.bytes.bytes());
+      for (std::uint32_t i = 0; i < message.header.code; ++i) {
+        const int what = in.u8();
+        const auto ref = in.reference();
+        const Pid holder = in.i32(), sender = in.i32();
+        text << (i == 0 ? ": " : ", ") << (what == 0 ? "add " : what == 1 ? "release " : "settle ") << ref
+             << " of holder " << holder << " from " << sender << " x" << in.u32();
+      }
+    }
+    if (kind == runtime::MessageKind::reference_request) {
+      runtime::FieldReader in(message.payload.bytes.bytes().last(std::min<std::size_t>(message.payload.bytes.size(), 12)));
+      text << ": operation " << message.header.code << " about " << in.reference();
+    }
+    for (const auto& handle : message.handles) text << ", with " << handle.id << " of process " << handle.owner;
+    return text.str();
   }
   void on_lost(const std::shared_ptr<runtime::Link>& link, const std::string& reason) override {
     around_.trace.say(pid_, "loses its link to process ", link->peer.load(), ": ", reason);

@@ -86,10 +86,7 @@ class SimulatedWork : public SimulatedCluster {
  public:
   explicit SimulatedWork(const Options& options) : SimulatedCluster(options) { current() = this; }
   ~SimulatedWork() override {
-    over_ = true;
-    time().clear();
-    for (const auto& [pid, process] : processes()) process->end();
-    time().clear();
+    end();
     pockets_.clear();
     current() = nullptr;
   }
@@ -181,6 +178,13 @@ class SimulatedWork : public SimulatedCluster {
   }
   static std::uint64_t value_of(CallId id) { return id * 0x9e3779b97f4a7c15u; }
   bool over() const { return over_; }
+  /// Nothing happens any more, whatever is settled now.
+  void end() {
+    over_ = true;
+    time().clear();
+    for (const auto& [pid, process] : processes()) process->end();
+    time().clear();
+  }
 
   std::size_t begin_wait(Pid who, std::string what) {
     waits_.push_back({who, std::move(what), false});
@@ -214,21 +218,26 @@ class SimulatedWork : public SimulatedCluster {
     } catch (const ProcessExitedException& error) {
       return ending(error.pid()) ? "" : "it names process " + std::to_string(error.pid()) + ", which lives";
     } catch (const CancelledError&) {
-      return call.cancelled ? "" : "nobody cancelled it";
+      return call.cancelled || call.threw ? "" : "nobody cancelled it";
     } catch (const RemoteException& error) {
       if (call.threw || (error.is<InterruptedError>() && ending(error.pid()))) return "";
-      return "its task threw nothing, and it says: " + std::string(error.what());
+      return of_the_runtime(error.message()) ? "" : "its task threw nothing, and it says: " + std::string(error.what());
     } catch (const Error& error) {
-      // Links between living workers that break take along what was on them, and handles of the dead what they named.
-      const std::string text = error.what();
-      if (cuts() > 0 || (deaths() > 0 && text.find("does not keep that value") != std::string::npos)) return "";
-      return "it says: " + text;
+      return of_the_runtime(error.what()) ? "" : "it says: " + std::string(error.what());
     } catch (const std::exception& error) {
       return "it is no error of muster's: " + std::string(error.what());
     }
   }
 
  private:
+  /// Whether what the runtime says may be: links between living workers that break take along what was on them, and the
+  /// dead the handles that they had sent and not counted.
+  bool of_the_runtime(const std::string& text) const {
+    if (deaths() > 0 && text.find("does not keep that value") != std::string::npos) return true;
+    return cuts() > 0 && (text.find("was lost") != std::string::npos || text.find("can't be reached") != std::string::npos ||
+                          text.find("does not keep that value") != std::string::npos);
+  }
+
   struct Wait {
     Pid who;
     std::string what;
