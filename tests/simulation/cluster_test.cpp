@@ -72,8 +72,15 @@ class Scenario final : public SimulatedMaps {
 
  private:
   void plan() {
-    for (int i = 0; i < setting_.workers; ++i) add();
-    const auto somewhen = [this] { return random().between(Nanoseconds(0), setting_.span); };
+    // Many are started one after the other, and known to each other before they work.
+    const bool many = setting_.workers > 50;
+    for (int i = 0; i < setting_.workers; ++i) {
+      add();
+      while (many && time().step() && time().now() < i * 1ms) {
+      }
+    }
+    const Nanoseconds begin = many ? Nanoseconds(100ms) : 0ns;
+    const auto somewhen = [this, begin] { return begin + random().between(Nanoseconds(0), setting_.span); };
     for (int i = 0; i < setting_.actions; ++i) time().after(somewhen(), [this] { act(); });
     for (int i = 0; i < setting_.late_workers; ++i) time().after(somewhen(), [this] { add(); });
     for (int i = 0; i < setting_.maps; ++i) time().after(somewhen(), [this] { start_map(); });
@@ -320,6 +327,68 @@ TEST_F(ClusterSimulation, ADeathAtEveryStep) {
   for (std::uint64_t seed = 1; seed <= scripts && !HasFatalFailure(); ++seed)
     strike_everywhere(script(seed), {{0, 2, 0}, {0, 3, 0}, {0, 4, 0}, {0, 1, 0}, {0, 3, 1}, {0, 3, 2}}, run_one);
   sums.print(runs);
+}
+
+Setting large(std::uint64_t seed, int workers) {
+  Setting setting;
+  setting.cluster.seed = seed;
+  setting.workers = workers;
+  setting.actions = 3 * workers;
+  setting.span = 40ms;
+  setting.late_workers = 5;
+  setting.deaths = 10 + workers / 100;
+  setting.removals = 5;
+  setting.maps = 3;
+  return setting;
+}
+
+TEST_F(ClusterSimulation, HundredsOfProcesses) {
+  Sums sums;
+  const auto chosen = chosen_seed();
+  const std::uint64_t first = chosen.value_or(1), last = chosen.value_or(slowness == 1 ? 8 : 1);
+  for (std::uint64_t seed = first; seed <= last; ++seed) {
+    const Setting setting = large(seed, 100 + static_cast<int>(seed % 5) * 50);
+    ASSERT_EQ(run(setting, sums), "") << replay(setting);
+  }
+  sums.print(last - first + 1);
+}
+
+TEST_F(ClusterSimulation, TwoThousandProcesses) {
+  if (slowness != 1) GTEST_SKIP() << "too much for a sanitizer";
+  Sums sums;
+  const Setting setting = large(chosen_seed().value_or(1), 2000);
+  EXPECT_EQ(run(setting, sums), "") << replay(setting);
+  sums.print(1);
+}
+
+TEST_F(ClusterSimulation, TheSameSeedIsTheSameRun) {
+  for (std::uint64_t seed = 1; seed <= 50; ++seed) {
+    Sums first, second;
+    ASSERT_EQ(run(random_setting(seed), first), "");
+    ASSERT_EQ(run(random_setting(seed), second), "");
+    ASSERT_EQ(first.fingerprint, second.fingerprint) << "seed " << seed;
+    ASSERT_EQ(first.steps, second.steps) << "seed " << seed;
+  }
+}
+
+// That what is checked can fail: a network that loses a message, and tells nobody.
+TEST_F(ClusterSimulation, ALostMessageShows) {
+  if (chosen_seed()) GTEST_SKIP();
+  std::size_t runs = 0, shown = 0;
+  for (std::uint64_t seed = 1; seed <= 12; ++seed) {
+    Setting setting = script(seed);
+    Sums sums;
+    ASSERT_EQ(run(setting, sums), "");
+    for (std::size_t message = 1; message <= sums.messages; message += slowness) {
+      setting.lost_message = message;
+      Sums unused;
+      const std::string failure = run(setting, unused);
+      ++runs;
+      shown += failure.empty() ? 0 : 1;
+    }
+  }
+  std::cout << shown << " of " << runs << " lost messages show\n";
+  EXPECT_GT(shown, runs * 9 / 10);
 }
 
 }  // namespace
