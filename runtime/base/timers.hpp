@@ -1,5 +1,6 @@
 /// @file
-/// What needs to be called later, without knowing by what: the steward of a process, or the virtual time of a simulation.
+/// What needs to be called later, without knowing by what: the steward of a process, or the virtual time of a
+/// simulation.
 #pragma once
 
 #include <chrono>

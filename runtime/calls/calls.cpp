@@ -336,9 +336,7 @@ bool Calls::cancel(const CorePointer& core) {
   return core->set_failure(encode_failure(failure, self_), failure);
 }
 
-CorePointer Calls::withdraw(const CorePointer& core) {
-  return request(*core, ReferenceOperation::withdraw, {});
-}
+CorePointer Calls::withdraw(const CorePointer& core) { return request(*core, ReferenceOperation::withdraw, {}); }
 
 void Calls::interrupt(Pid pid) {
   if (pid == self_)

@@ -285,8 +285,8 @@ void Cluster::when_linked(Pid pid, std::function<void(const std::shared_ptr<Link
 }
 
 /// The higher pid dials the lower one, so that two first calls that cross make one connection. The lower one asks the
-/// master to have itself dialed. So does who has only heard of the other: the master's word that it joined is on its way
-/// then, and comes first, or it is gone, which is the answer.
+/// master to have itself dialed. So does who has only heard of the other: the master's word that it joined is on its
+/// way then, and comes first, or it is gone, which is the answer.
 void Cluster::connect(Pid pid) {
   std::uint64_t attempt = 0;
   bool known = false;

@@ -198,7 +198,7 @@ void Executor::poke_or_create() {
 }
 
 void Executor::ensure_runner() {
-  if (source_ == nullptr) return;  // whoever calls run_one does
+  if (source_ == nullptr) return;                                                 // whoever calls run_one does
   if (coming_ >= std::min(free_slots_, static_cast<int>(queue_.size()))) return;  // they will find the jobs
   if (idle_.empty() && leader_ == Leader::pool)
     source_->kick();  // the leading pool thread is the only idle one: it stops leading, and runs

@@ -1,11 +1,11 @@
 /// @file
-/// Whole clusters in one program, on virtual time: real transports, clusters, calls, references and schedules of maps, with
-/// delays, deaths, removals and broken links as a seed has them. What must hold: every wait ends, with the right value or
-/// the right error; no call runs twice; maps are complete; every process knows the same members; and when everything was
-/// let go, nobody keeps anything.
+/// Whole clusters in one program, on virtual time: real transports, clusters, calls, references and schedules of maps,
+/// with delays, deaths, removals and broken links as a seed has them. What must hold: every wait ends, with the right
+/// value or the right error; no call runs twice; maps are complete; every process knows the same members; and when
+/// everything was let go, nobody keeps anything.
 ///
-/// MUSTER_SEED=n replays one with a trace; MUSTER_DEATH=step:pid (of a process that dies) or step:pid:pid (of a link that
-/// is cut) besides, where the failure names it. MUSTER_SEEDS=n runs so many.
+/// MUSTER_SEED=n replays one with a trace; MUSTER_DEATH=step:pid (of a process that dies) or step:pid:pid (of a link
+/// that is cut) besides, where the failure names it. MUSTER_SEEDS=n runs so many.
 #include "runtime/base/log.hpp"
 #include "tests/simulation/simulated_map.hpp"
 
@@ -131,8 +131,8 @@ class Scenario final : public SimulatedMaps {
   }
   void make_call(SimulatedProcess& at, const std::vector<Reference>& mine) {
     Plan plan;
-    plan.returns = std::array{Returns::small, Returns::small, Returns::value, Returns::stays,
-                              Returns::nothing}[random().index(5)];
+    plan.returns =
+        std::array{Returns::small, Returns::small, Returns::value, Returns::stays, Returns::nothing}[random().index(5)];
     plan.duration = random().chance(50) ? 0ns : random().between(0ns, setting_.span / 4);
     if (random().chance(3)) plan.result_size = 70'000;  // too large to be brought along
     const int what = random().between(1, 100);
@@ -171,7 +171,8 @@ class Scenario final : public SimulatedMaps {
     runtime::MapRules rules;
     rules.batch_size = static_cast<std::size_t>(random().chance(40) ? random().between(0, 6) : 1);
     rules.max_restarts = random().between(0, 3);
-    rules.retry_delays.assign(static_cast<std::size_t>(random().between(0, 2)), random().between(0ns, Nanoseconds(3ms)));
+    rules.retry_delays.assign(static_cast<std::size_t>(random().between(0, 2)),
+                              random().between(0ns, Nanoseconds(3ms)));
     std::vector<MapElement> elements(static_cast<std::size_t>(random().between(0, 40)));
     const bool failing = random().chance(50), killing = setting_.deaths > 0 && random().chance(30);
     for (MapElement& element : elements) {

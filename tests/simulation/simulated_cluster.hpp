@@ -1,6 +1,7 @@
 /// @file
 /// A whole cluster in one program: the master and its workers as simulated processes, and what becomes of them. The
-/// master's part follows Launcher step by step (greeting, listing, exit statuses, patience), which needs real processes.
+/// master's part follows Launcher step by step (greeting, listing, exit statuses, patience), which needs real
+/// processes.
 #pragma once
 
 #include "runtime/cluster/handshake.hpp"
@@ -201,7 +202,8 @@ class SimulatedCluster {
     record.member.pid = record.pid;
     master().cluster().linked(record.pid, message.link, record.told);
     // Initiation may take its time.
-    master().enter_after(around_.random.chance(50) ? Nanoseconds(0) : around_.delay(), [this, &record] { list(record); });
+    master().enter_after(around_.random.chance(50) ? Nanoseconds(0) : around_.delay(),
+                         [this, &record] { list(record); });
   }
   void list(Record& record) {
     if (record.failed || record.stage != Stage::welcomed) return;

@@ -1,5 +1,6 @@
 /// @file
-/// Parallel maps of simulated processes: MapSchedule over their real calls, driven as MapDriver does it, on virtual time.
+/// Parallel maps of simulated processes: MapSchedule over their real calls, driven as MapDriver does it, on virtual
+/// time.
 #pragma once
 
 #include "runtime/calls/map_schedule.hpp"

@@ -40,7 +40,8 @@ class Random {
   /// Both ends included.
   int between(int low, int high) { return low + static_cast<int>(below(static_cast<std::uint64_t>(high - low) + 1)); }
   Nanoseconds between(Nanoseconds low, Nanoseconds high) {
-    return low + Nanoseconds(static_cast<Nanoseconds::rep>(below(static_cast<std::uint64_t>((high - low).count()) + 1)));
+    return low +
+           Nanoseconds(static_cast<Nanoseconds::rep>(below(static_cast<std::uint64_t>((high - low).count()) + 1)));
   }
   bool chance(int percent) { return between(1, 100) <= percent; }
   std::size_t index(std::size_t size) { return static_cast<std::size_t>(below(size)); }
@@ -186,10 +187,12 @@ class SimulatedLane final : public runtime::Lane {
     const runtime::LinkId link = ++last_link_;
     const auto found = around_.lanes.find(endpoint);
     if (found == around_.lanes.end() || found->second == nullptr || found->second->dead_) {
-      around_.time.after(around_.delay(), [this, link, endpoint] { arrive({.kind = runtime::LaneEvent::Kind::lost,
-                                                                           .link = link,
-                                                                           .frames = {},
-                                                                           .reason = "nobody listens at " + endpoint}); });
+      around_.time.after(around_.delay(), [this, link, endpoint] {
+        arrive({.kind = runtime::LaneEvent::Kind::lost,
+                .link = link,
+                .frames = {},
+                .reason = "nobody listens at " + endpoint});
+      });
       return link;
     }
     SimulatedLane& other = *found->second;

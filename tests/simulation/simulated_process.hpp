@@ -152,12 +152,16 @@ class SimulatedProcess final : private runtime::TransportSink, private runtime::
         const int what = in.u8();
         const auto ref = in.reference();
         const Pid holder = in.i32(), sender = in.i32();
-        text << (i == 0 ? ": " : ", ") << (what == 0 ? "add " : what == 1 ? "release " : "settle ") << ref
-             << " of holder " << holder << " from " << sender << " x" << in.u32();
+        text << (i == 0 ? ": " : ", ")
+             << (what == 0   ? "add "
+                 : what == 1 ? "release "
+                             : "settle ")
+             << ref << " of holder " << holder << " from " << sender << " x" << in.u32();
       }
     }
     if (kind == runtime::MessageKind::reference_request) {
-      runtime::FieldReader in(message.payload.bytes.bytes().last(std::min<std::size_t>(message.payload.bytes.size(), 12)));
+      runtime::FieldReader in(
+          message.payload.bytes.bytes().last(std::min<std::size_t>(message.payload.bytes.size(), 12)));
       text << ": operation " << message.header.code << " about " << in.reference();
     }
     for (const auto& handle : message.handles) text << ", with " << handle.id << " of process " << handle.owner;

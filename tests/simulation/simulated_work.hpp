@@ -129,7 +129,8 @@ class SimulatedWork : public SimulatedCluster {
   std::vector<Reference>& pocket(Pid pid) { return pockets_[pid]; }
   /// Everything that processes hold.
   void empty_pockets() {
-    for (const auto& [pid, process] : processes()) process->enter([this, pid = pid] { drop(std::exchange(pockets_[pid], {})); });
+    for (const auto& [pid, process] : processes())
+      process->enter([this, pid = pid] { drop(std::exchange(pockets_[pid], {})); });
   }
   void drop(std::vector<Reference> references) { references.clear(); }
   void cancel(SimulatedProcess& at, const Reference& reference) {
@@ -234,8 +235,9 @@ class SimulatedWork : public SimulatedCluster {
   /// dead the handles that they had sent and not counted.
   bool of_the_runtime(const std::string& text) const {
     if (deaths() > 0 && text.find("does not keep that value") != std::string::npos) return true;
-    return cuts() > 0 && (text.find("was lost") != std::string::npos || text.find("can't be reached") != std::string::npos ||
-                          text.find("does not keep that value") != std::string::npos);
+    return cuts() > 0 &&
+           (text.find("was lost") != std::string::npos || text.find("can't be reached") != std::string::npos ||
+            text.find("does not keep that value") != std::string::npos);
   }
 
   struct Wait {
@@ -282,7 +284,8 @@ class SimulatedWork : public SimulatedCluster {
           failure = std::current_exception();
           if (to == 0 && std::string(error.what()).find("still being connected") != std::string::npos) {
             // The worker chosen is dead, which is not known yet: a thread would wait for that.
-            from.enter_after(std::chrono::milliseconds(50), [this, &from, id, plan, then] { start(from, id, plan, then); });
+            from.enter_after(std::chrono::milliseconds(50),
+                             [this, &from, id, plan, then] { start(from, id, plan, then); });
             return;
           }
         }
@@ -334,7 +337,8 @@ class SimulatedWork : public SimulatedCluster {
               return std::make_shared<Carried>(decode(payload));
             }));
         if (carried->value != value_of(id)) fail("process ", at.pid(), " has a wrong value of call ", id);
-        if (call.completed == 0 || call.threw) fail("process ", at.pid(), " has a value of call ", id, ", which gave none");
+        if (call.completed == 0 || call.threw)
+          fail("process ", at.pid(), " has a value of call ", id, ", which gave none");
         auto& pocket = pockets_[at.pid()];
         for (const Reference& brought : std::exchange(carried->references, {})) pocket.push_back(brought);
         return nullptr;
