@@ -69,6 +69,8 @@ class Calls {
   void fulfil(const detail::CorePointer& core, detail::Payload&& value);
   /// A core is about to go.
   void release(detail::FutureCore& core) noexcept;
+  /// What was encoded for one message, with these handles, has been sent, and nobody keeps it to send it again.
+  void sent_once(const std::vector<std::shared_ptr<detail::Handle>>& handles);
   std::size_t values_owned() const;
   /// How much is kept here for whatever is under way: for tests, which see that nothing is left in the end.
   struct Kept {

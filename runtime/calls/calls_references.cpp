@@ -52,7 +52,7 @@ void Calls::touch(FutureCore& core) {
 void Calls::drop_count(FutureCore& core) {
   // A question that the owner hears after the release would make a slot there that nobody lets go.
   // Nor may a handle go out of something encoded before whose value its owner has freed.
-  if (!core.counted || core.questions > 0 || core.stands_encoded) return;
+  if (!core.counted || core.questions > 0 || core.stands_encoded > 0) return;
   core.counted = false;
   held_.dropped(core.id());
   note_waiting();
@@ -67,6 +67,15 @@ void Calls::answered(FutureCore& core) {
   const std::lock_guard lock(references_mutex_);
   --core.questions;
   if (core.settled(true)) drop_count(core);
+}
+
+void Calls::sent_once(const std::vector<std::shared_ptr<Handle>>& handles) {
+  for (const auto& handle : handles) {
+    auto* const core = dynamic_cast<FutureCore*>(handle.get());
+    if (core == nullptr) continue;
+    const std::lock_guard lock(references_mutex_);
+    if (core->stands_encoded > 0 && --core->stands_encoded == 0 && core->settled(true)) drop_count(*core);
+  }
 }
 
 void Calls::note_waiting() {
@@ -169,7 +178,7 @@ void Calls::receive_handles(Incoming& message, Pid sender) {
     held_.received(record.id, handle->owner(), sender);
     if (auto* core = dynamic_cast<FutureCore*>(handle.get())) {
       core->counted = true;
-      if (is_kept) core->stands_encoded = true;
+      if (is_kept) ++core->stands_encoded;
       if (core->settled(true)) drop_count(*core);  // what it names is here
     }
     message.payload.handles.push_back(std::move(handle));

@@ -279,7 +279,10 @@ class SimulatedWork : public SimulatedCluster {
       CorePointer core;
       if (!failure) {
         try {
-          core = from.calls().start(to, &SimulatedWork::perform, encode({id, plan->arguments}, 0), plan->returns);
+          Payload arguments = encode({id, plan->arguments}, 0);
+          const auto handles = arguments.handles;
+          core = from.calls().start(to, &SimulatedWork::perform, std::move(arguments), plan->returns);
+          from.calls().sent_once(handles);
         } catch (const std::exception& error) {
           failure = std::current_exception();
           if (to == 0 && std::string(error.what()).find("still being connected") != std::string::npos) {

@@ -111,11 +111,11 @@ class FutureCore : public Handle, public std::enable_shared_from_this<FutureCore
   const std::vector<std::byte>& encoded_failure() const { return encoded_failure_; }
 
   // -- for the calls room ----------------------------------------------------------
-  bool counted = false;  ///< its owner counts this process as a holder; guarded by the calls room
-  int questions = 0;     ///< to its owner, unanswered: until then it stays counted; guarded as counted
-  std::atomic<bool> stands_encoded{false};  ///< its handle stands in something that may be sent again: it stays counted
-  std::atomic<bool> task{false};            ///< a task's result: nobody can put it
-  std::atomic<bool> value_wanted{false};    ///< somebody waits for it, wherever it will be
+  bool counted = false;                   ///< its owner counts this process as a holder; guarded by the calls room
+  int questions = 0;                      ///< to its owner, unanswered: until then it stays counted; guarded as counted
+  std::atomic<int> stands_encoded{0};     ///< in so much that may be sent again: meanwhile it stays counted
+  std::atomic<bool> task{false};          ///< a task's result: nobody can put it
+  std::atomic<bool> value_wanted{false};  ///< somebody waits for it, wherever it will be
   std::atomic<bool> value_requested{false};  ///< a request for it is under way
   std::atomic<bool> wait_requested{false};   ///< a request for word of it is under way
 
