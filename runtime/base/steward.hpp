@@ -2,6 +2,8 @@
 /// The steward: one thread that looks after timers, descriptors and child processes.
 #pragma once
 
+#include "runtime/base/timers.hpp"
+
 #include <sys/types.h>
 
 #include <chrono>
@@ -12,8 +14,6 @@
 
 namespace muster::runtime {
 
-/// Name of a timer of one Steward. Never used twice; the default names none.
-enum class TimerId : std::uint64_t {};
 /// Name of a watched descriptor of one Steward. Never used twice; the default names none.
 enum class WatchId : std::uint64_t {};
 
@@ -24,7 +24,7 @@ enum class WatchId : std::uint64_t {};
 /// be short, as all others wait for it. `cancel` and `unwatch` called on another thread wait for the callback if it is
 /// just running, so the caller must hold no lock which that callback takes; after they return it will not run. Called
 /// on the steward's own thread they return at once.
-class Steward {
+class Steward final : public Timers {
  public:
   /// Starts the thread.
   /// @param thread_name as debuggers show it; cut to 15 bytes
@@ -32,15 +32,14 @@ class Steward {
   explicit Steward(const std::string& thread_name = "muster-steward");
   /// Waits for the callback that is running, and drops all others unrun. Not on the steward's own thread. Destructors
   /// of dropped callbacks may still call members, which then do nothing.
-  ~Steward();
+  ~Steward() override;
   Steward(const Steward&) = delete;
   Steward& operator=(const Steward&) = delete;
 
   /// Runs `f` soon, after all that were posted before.
   void post(std::function<void()> f);
 
-  /// Runs `f` once, `delay` from now (at once where negative). O(log timers).
-  TimerId after(std::chrono::nanoseconds delay, std::function<void()> f);
+  TimerId after(std::chrono::nanoseconds delay, std::function<void()> f) override;
   /// Runs `f` each `period`, first one period from now. Beats missed because callbacks took long are left out. A beat
   /// that throws does not stop the following ones.
   /// @throws std::invalid_argument for a period that is not positive.

@@ -206,6 +206,7 @@ void Calls::post(Pid pid, const std::shared_ptr<Link>& link, const Header& heade
 
 void Calls::unsent(Pid pid, const Header& header, const Payload& payload) {
   retract_handles(payload, pid);
+  if (header.kind == MessageKind::retain) on_retained({self_, header.number}, pid, true);  // as far as it can be
   if (header.kind != MessageKind::reference_request) return;
   const auto call = take_pending(header.number);
   if (!call) return;
@@ -272,14 +273,14 @@ void Calls::on_value(std::uint64_t number, Pid from, Payload&& value) {
     call->core->set_value(std::move(value));
     let_go(*call->core);
   } else {
-    abandoned_answered(number);
+    cancelled_ended(number, from, false);
   }
 }
 
 void Calls::on_stored(std::uint64_t number, Pid from) {
   const auto call = take_answered(number, from);
   if (!call) {
-    abandoned_answered(number);
+    cancelled_ended(number, from, true);
     return;
   }
   if (!call->reference) touch(*call->core);
@@ -291,40 +292,26 @@ void Calls::on_failure(std::uint64_t number, Pid from, std::vector<std::byte> en
   auto failure = decode_failure(encoded);
   const auto call = take_answered(number, from);
   if (!call) {
-    abandoned_answered(number);
+    cancelled_ended(number, from, false);
     return;
   }
   call->core->set_failure(std::move(encoded), std::move(failure));
   let_go(*call->core);
 }
 
-bool Calls::abandon(const CorePointer& core, PendingCall& call) {
-  const auto number = core->id().number;
-  {
-    // Its owner may come to keep the result, held by this process: until the answer it stays counted here.
-    const std::lock_guard lock(references_mutex_);
-    if (!abandoned_.emplace(number, core).second) return false;
-    ++core->questions;
-    count(*core);
+void Calls::cancelled_ended(std::uint64_t number, Pid from, bool stored) {
+  CorePointer core;  // destroyed without the lock
+  const std::lock_guard lock(references_mutex_);
+  const auto found = cancelled_.find(number);
+  if (found == cancelled_.end() || found->second->owner() != from) return;
+  core = std::move(found->second);
+  cancelled_.erase(found);
+  --core->questions;
+  if (stored && !core->counted) {  // it is kept there for us, who did not want it any more
+    core->counted = true;
+    held_.created(core->id(), from);
   }
-  if (auto taken = take_pending(number)) {
-    call = std::move(*taken);
-    return true;
-  }
-  abandoned_answered(number);
-  return false;
-}
-
-void Calls::abandoned_answered(std::uint64_t number) {
-  CorePointer core;
-  {
-    const std::lock_guard lock(references_mutex_);
-    if (const auto found = abandoned_.find(number); found != abandoned_.end()) {
-      core = std::move(found->second);
-      abandoned_.erase(found);
-    }
-  }
-  if (core) answered(*core);
+  drop_count(*core);
 }
 
 bool Calls::cancel(const CorePointer& core) {
@@ -335,19 +322,26 @@ bool Calls::cancel(const CorePointer& core) {
     detail::require_value(answer, {});
     return answer->take_payload().bytes.size() == 1;
   }
-  if (PendingCall call; abandon(core, call)) {
-    if (call.target == self_)
-      (void)on_cancel(self_, core->id().number);
+  const auto number = core->id().number;
+  bool remembered = false;
+  if (core->task) {  // a question about a value is just forgotten
+    const std::lock_guard lock(references_mutex_);
+    remembered = cancelled_.try_emplace(number, core).second;
+    if (remembered) ++core->questions;
+  }
+  if (const auto call = take_pending(number)) {
+    if (call->target == self_)
+      (void)on_cancel(self_, number);
     else
-      send_control(call.target, Header{.kind = MessageKind::cancel, .number = core->id().number}, {});
+      send_control(call->target, Header{.kind = MessageKind::cancel, .number = number}, {});
+  } else if (remembered) {
+    cancelled_ended(number, core->owner(), false);  // it has just ended by itself
   }
   const auto failure = std::make_exception_ptr(CancelledError("The task was cancelled"));
   return core->set_failure(encode_failure(failure, self_), failure);
 }
 
-CorePointer Calls::withdraw(const CorePointer& core) {
-  return request(core->owner(), ReferenceOperation::withdraw, core->id(), {});
-}
+CorePointer Calls::withdraw(const CorePointer& core) { return request(*core, ReferenceOperation::withdraw, {}); }
 
 void Calls::interrupt(Pid pid) {
   if (pid == self_)
@@ -407,7 +401,18 @@ void Calls::fail_pending(Pid pid, const std::exception_ptr& failure) {
 }
 
 void Calls::process_unreachable(Pid pid, const std::string& why) {
-  fail_pending(pid, std::make_exception_ptr(Error(why)));
+  const auto failure = std::make_exception_ptr(Error(why));
+  fail_pending(pid, failure);
+  // The result of a task whose answer had left already may have been on its way back to be kept here.
+  auto stored = std::make_shared<StoredResult>();
+  stored->failed = true;
+  stored->failure = encode_failure(failure, self_);
+  std::vector<Answer> answers;
+  {
+    const std::lock_guard lock(references_mutex_);
+    store_.creator_lost(pid, stored, answers);
+  }
+  send_answers(answers);
 }
 
 void Calls::process_gone(const WorkerExit& exit) {
@@ -426,8 +431,7 @@ void Calls::process_gone(const WorkerExit& exit) {
   stored->failure = encoded;
   std::vector<Answer> answers;
   ValueStore::Freed freed;
-  std::vector<decltype(retaining_)::node_type> unanswered;
-  std::vector<decltype(abandoned_)::node_type> abandoned;
+  std::vector<CorePointer> unanswered;
   std::vector<std::shared_ptr<OwnedChannel>> channels;
   {
     const std::lock_guard lock(references_mutex_);
@@ -437,11 +441,11 @@ void Calls::process_gone(const WorkerExit& exit) {
     channels = store_.channels();
     for (auto retaining = retaining_.begin(); retaining != retaining_.end();) {
       const auto current = retaining++;
-      if (current->second->owner() == exit.pid) unanswered.push_back(retaining_.extract(current));
+      if (current->second->owner() == exit.pid) unanswered.push_back(std::move(retaining_.extract(current).mapped()));
     }
-    for (auto next = abandoned_.begin(); next != abandoned_.end();) {
-      const auto current = next++;
-      if (current->second->owner() == exit.pid) abandoned.push_back(abandoned_.extract(current));
+    for (auto cancelled = cancelled_.begin(); cancelled != cancelled_.end();) {
+      const auto current = cancelled++;
+      if (current->second->owner() == exit.pid) unanswered.push_back(std::move(cancelled_.extract(current).mapped()));
     }
     note_waiting();
   }

@@ -74,7 +74,19 @@ class Calls {
   void fulfil(const detail::CorePointer& core, detail::Payload&& value);
   /// A core is about to go.
   void release(detail::FutureCore& core) noexcept;
+  /// What was encoded for one message, with these handles, has been sent, and nobody keeps it to send it again.
+  void sent_once(const std::vector<std::shared_ptr<detail::Handle>>& handles);
   std::size_t values_owned() const;
+  /// How much is kept here for whatever is under way: for tests, which see that nothing is left in the end.
+  struct Kept {
+    std::size_t values = 0;     ///< owned, for whoever holds them
+    std::size_t held = 0;       ///< references counted at their owners
+    std::size_t handles = 0;    ///< sent or received
+    std::size_t retaining = 0;  ///< kept until their owner says what it did: sent on, or cancelled
+    std::size_t calls = 0, tasks = 0;
+    bool operator==(const Kept&) const = default;
+  };
+  Kept kept() const;
   /// Sends the notes about references that wait. The receiving thread does so after each batch.
   void flush_notes();
   bool notes_waiting() const { return notes_waiting_.load(std::memory_order_relaxed); }
@@ -169,9 +181,8 @@ class Calls {
   void on_value(std::uint64_t number, Pid from, detail::Payload&& value);
   void on_stored(std::uint64_t number, Pid from);
   void on_failure(std::uint64_t number, Pid from, std::vector<std::byte> encoded);
-  /// The answer will find nobody who waits for it. @returns false when it was here first
-  bool abandon(const detail::CorePointer& core, PendingCall& call);
-  void abandoned_answered(std::uint64_t number);
+  /// The task of a call that was cancelled ended all the same. @param stored its result is kept there
+  void cancelled_ended(std::uint64_t number, Pid from, bool stored);
 
   // calls of others
   void on_call(Incoming& message, Pid caller);
@@ -188,9 +199,10 @@ class Calls {
   std::shared_ptr<detail::Handle> handle_of(const HandleRecord& record);
   /// Asks the owner of a reference. The answer settles the core that is returned: null where the value is here already.
   detail::CorePointer ask_about(const detail::CorePointer& core, ReferenceOperation operation, detail::Payload&& put);
-  detail::CorePointer request(Pid owner, ReferenceOperation operation, RemoteRefId ref, detail::Payload&& put);
+  detail::CorePointer request(const detail::FutureCore& core, ReferenceOperation operation, detail::Payload&& put);
   void on_reference_request(Incoming& message, Pid sender);
-  void ask_here(Asker asker, ReferenceOperation operation, RemoteRefId ref, detail::Payload&& put);
+  /// @param task the reference names a task's result
+  void ask_here(Asker asker, ReferenceOperation operation, RemoteRefId ref, detail::Payload&& put, bool task);
   void on_notes(Incoming& message, Pid sender);
   void on_retain(Pid creator, std::uint64_t number, Pid receiver);
   void on_retained(RemoteRefId ref, Pid owner, bool kept);
@@ -233,7 +245,6 @@ class Calls {
   void discard(ValueStore::Freed& freed);
 
   void touch(detail::FutureCore& core);
-  void count(detail::FutureCore& core);
   void let_go(detail::FutureCore& core);
   void answered(detail::FutureCore& core);
   void drop_count(detail::FutureCore& core);
@@ -256,15 +267,16 @@ class Calls {
 
   std::mutex flush_mutex_;  ///< held while notes are taken and sent, so that they leave in order; taken before
                             ///< references_mutex_
-  /// Guards the five below. Whatever may hold handles is destroyed without it.
+  /// Guards all down to cancelled_. Whatever may hold handles is destroyed without it.
   mutable std::mutex references_mutex_;
   ValueStore store_;
   HeldRefs held_;
   std::unordered_map<RemoteRefId, std::weak_ptr<detail::Handle>> handles_;  ///< sent or received
   std::unordered_map<RemoteRefId, detail::CorePointer>
       retaining_;  ///< sent before their answer came: until the owner has them
-  /// Cancelled, until their answer comes. Whether there is a value then is for this process to release, once.
-  std::unordered_map<std::uint64_t, detail::CorePointer> abandoned_;
+  /// Until the end of their tasks is heard of, which others may have handles of: so long this process stays their
+  /// holder, since an owner that has freed the slot would make it anew for the result.
+  std::unordered_map<std::uint64_t, detail::CorePointer> cancelled_;
   std::atomic<bool> notes_waiting_{false};
 
   SerialThread stores_thread_{"muster-stores"};  ///< runs users' stores for other processes; ends before all else goes

@@ -43,11 +43,6 @@ CorePointer Calls::make_promise(Pid where) {
 
 void Calls::touch(FutureCore& core) {
   const std::lock_guard lock(references_mutex_);
-  count(core);
-}
-
-/// With references_mutex_.
-void Calls::count(FutureCore& core) {
   if (core.counted) return;
   core.counted = true;
   held_.created(core.id(), core.owner());
@@ -56,7 +51,8 @@ void Calls::count(FutureCore& core) {
 /// With references_mutex_.
 void Calls::drop_count(FutureCore& core) {
   // A question that the owner hears after the release would make a slot there that nobody lets go.
-  if (!core.counted || core.questions > 0) return;
+  // Nor may a handle go out of something encoded before whose value its owner has freed.
+  if (!core.counted || core.questions > 0 || core.stands_encoded > 0) return;
   core.counted = false;
   held_.dropped(core.id());
   note_waiting();
@@ -71,6 +67,15 @@ void Calls::answered(FutureCore& core) {
   const std::lock_guard lock(references_mutex_);
   --core.questions;
   if (core.settled(true)) drop_count(core);
+}
+
+void Calls::sent_once(const std::vector<std::shared_ptr<Handle>>& handles) {
+  for (const auto& handle : handles) {
+    auto* const core = dynamic_cast<FutureCore*>(handle.get());
+    if (core == nullptr) continue;
+    const std::lock_guard lock(references_mutex_);
+    if (core->stands_encoded > 0 && --core->stands_encoded == 0 && core->settled(true)) drop_count(*core);
+  }
 }
 
 void Calls::note_waiting() {
@@ -128,7 +133,12 @@ void Calls::announce_handles(const Payload& payload, Pid receiver) {
     } else {
       Payload out;
       FieldWriter(out.bytes).i32(receiver);
-      send_control(core->owner(), Header{.kind = MessageKind::retain, .number = core->id().number}, std::move(out));
+      const Header header{.kind = MessageKind::retain, .number = core->id().number};
+      try {
+        transmit(core->owner(), header, nullptr, std::move(out), Waits::no);
+      } catch (const std::exception&) {  // it is gone, which whoever gets the handle will hear
+        unsent(core->owner(), header, {});
+      }
     }
   }
 }
@@ -160,12 +170,15 @@ std::shared_ptr<Handle> Calls::handle_of(const HandleRecord& record) {
 }
 
 void Calls::receive_handles(Incoming& message, Pid sender) {
+  const bool is_kept = message.header.kind != MessageKind::call;  // arguments are decoded, and never sent again
   for (const HandleRecord& record : message.handles) {
+    if (record.owner != self_) router_.heard_of(record.owner);
     const std::lock_guard lock(references_mutex_);
     auto handle = handle_of(record);
     held_.received(record.id, handle->owner(), sender);
     if (auto* core = dynamic_cast<FutureCore*>(handle.get())) {
       core->counted = true;
+      if (is_kept) ++core->stands_encoded;
       if (core->settled(true)) drop_count(*core);  // what it names is here
     }
     message.payload.handles.push_back(std::move(handle));
@@ -175,7 +188,8 @@ void Calls::receive_handles(Incoming& message, Pid sender) {
 // -- asking the owner
 // ---------------------------------------------------------------------------------------------------------
 
-CorePointer Calls::request(Pid owner, ReferenceOperation operation, RemoteRefId ref, Payload&& put) {
+CorePointer Calls::request(const FutureCore& core, ReferenceOperation operation, Payload&& put) {
+  const Pid owner = core.owner();
   auto answer = make_core(owner, FutureCore::State::pending);
   const auto number = answer->id().number;
   {
@@ -184,15 +198,16 @@ CorePointer Calls::request(Pid owner, ReferenceOperation operation, RemoteRefId 
   }
   try {
     if (owner == self_) {
-      ask_here({self_, number}, operation, ref, std::move(put));
+      ask_here({self_, number}, operation, core.id(), std::move(put), core.task);
     } else {
-      append_reference(put, ref);
+      append_reference(put, core.id());
+      const Header header{.kind = MessageKind::reference_request,
+                          .flags = static_cast<std::uint8_t>(core.task ? 1 : 0),
+                          .code = static_cast<std::uint32_t>(operation),
+                          .number = number};
       // Others may wait for the answer, longer than this task has time: only large values are held back.
-      transmit(
-          owner,
-          Header{
-              .kind = MessageKind::reference_request, .code = static_cast<std::uint32_t>(operation), .number = number},
-          nullptr, std::move(put), operation == ReferenceOperation::put ? Waits::heedful : Waits::no);
+      transmit(owner, header, nullptr, std::move(put),
+               operation == ReferenceOperation::put ? Waits::heedful : Waits::no);
     }
   } catch (...) {
     if (const auto call = take_pending(number))
@@ -208,7 +223,7 @@ CorePointer Calls::ask_about(const CorePointer& core, ReferenceOperation operati
     ++core->questions;
   }
   touch(*core);  // the question makes a slot there, which its first holder has to let go
-  auto answer = request(core->owner(), operation, core->id(), std::move(put));
+  auto answer = request(*core, operation, std::move(put));
   answer->when_settled(false, [this, asking = std::weak_ptr(core)] {
     if (const auto asker = asking.lock()) answered(*asker);
   });
@@ -267,6 +282,21 @@ std::size_t Calls::values_owned() const {
   return store_.size();
 }
 
+Calls::Kept Calls::kept() const {
+  Kept kept;
+  kept.calls = calls_in_flight();
+  {
+    const std::lock_guard lock(tasks_mutex_);
+    kept.tasks = tasks_.size();
+  }
+  const std::lock_guard lock(references_mutex_);
+  kept.values = store_.size();
+  kept.held = held_.size();
+  kept.handles = handles_.size();
+  kept.retaining = retaining_.size() + cancelled_.size();
+  return kept;
+}
+
 // -- as owner
 // -------------------------------------------------------------------------------------------------------------------
 
@@ -275,10 +305,10 @@ void Calls::on_reference_request(Incoming& message, Pid sender) {
   const auto operation = static_cast<ReferenceOperation>(message.header.code);
   if (operation < ReferenceOperation::fetch || operation > ReferenceOperation::withdraw)
     throw SerializationError("An unknown request about a reference");
-  ask_here({sender, message.header.number}, operation, ref, std::move(message.payload));
+  ask_here({sender, message.header.number}, operation, ref, std::move(message.payload), message.header.flags != 0);
 }
 
-void Calls::ask_here(Asker asker, ReferenceOperation operation, RemoteRefId ref, Payload&& put) {
+void Calls::ask_here(Asker asker, ReferenceOperation operation, RemoteRefId ref, Payload&& put, bool task) {
   std::vector<Answer> answers;
   if (operation == ReferenceOperation::withdraw) {
     const bool withdrew = on_withdraw(ref.creator, ref.number);
@@ -288,7 +318,7 @@ void Calls::ask_here(Asker asker, ReferenceOperation operation, RemoteRefId ref,
   } else {
     const auto stored = stored_value(std::move(put));
     const std::lock_guard lock(references_mutex_);
-    store_.request(asker, operation, ref, stored, answers);
+    store_.request(asker, operation, ref, stored, answers, task);
   }
   send_answers(answers);
 }

@@ -155,6 +155,7 @@ FutureCore::State FutureCore::prepare_to_send() {
   const std::lock_guard lock(mutex_);
   const State now = state();
   if (now == State::pending) keep_encoded_ = true;
+  if (now != State::here && now != State::failed) ++stands_encoded;
   return now;
 }
 

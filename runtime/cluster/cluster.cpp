@@ -10,27 +10,30 @@ namespace muster::runtime {
 
 namespace {
 
+/// How long the master's word that a worker is gone may lag behind the loss of the link to it.
+constexpr auto word_patience = std::chrono::seconds(1);
+
 std::string process(Pid pid) { return "process " + std::to_string(pid); }
 
 }  // namespace
 
-Cluster::Cluster(ClusterSettings settings, Transport& transport, Steward& steward, Events events)
+Cluster::Cluster(ClusterSettings settings, Transport& transport, Timers& timers, Events events)
     : settings_(std::move(settings)),
       transport_(transport),
-      steward_(steward),
+      timers_(timers),
       events_(std::move(events)),
       self_pid_(settings_.self.pid) {
   if (settings_.self.pid != 0) membership_.add(settings_.self);
 }
 
 void Cluster::stop() {
-  std::unordered_map<Pid, Waiting> connecting;
+  std::unordered_map<Pid, Connecting> connecting;
   {
     const std::lock_guard lock(mutex_);
     connecting.swap(connecting_);
   }
-  for (const auto& [pid, waiting] : connecting)
-    for (const auto& tell : waiting) tell(nullptr);
+  for (const auto& [pid, given_up] : connecting)
+    for (const auto& tell : given_up.waiting) tell(nullptr);
 }
 
 // -- messages
@@ -57,12 +60,17 @@ void Cluster::on_message(Incoming message) {
 
 void Cluster::on_member_added(const Member& member) {
   bool reachable = false, eager = false;
+  std::uint64_t attempt = 0;  // to connect to it, from before it was known
   {
     const std::lock_guard lock(mutex_);
     if (!membership_.add(member)) return;
+    heard_of_.erase(member.pid);
     reachable = membership_.may_talk(self_pid_, member.pid);
     eager = reachable && !membership_.lazy() && member.pid < self_pid_;
+    if (const auto found = connecting_.find(member.pid); found != connecting_.end()) attempt = found->second.attempt;
   }
+  if (attempt != 0 && !reachable) give_up(member.pid, attempt, "the topology keeps the two apart");
+  if (attempt != 0 && reachable && member.pid < self_pid_) dial(member.pid, attempt);
   if (reachable) calls_->worker_joined(member.pid);  // it may be chosen for calls
   if (events_.changed) events_.changed(0);
   if (eager) connect(member.pid);
@@ -157,7 +165,7 @@ void Cluster::on_welcome(Incoming& message) {
     if (welcome.self.pid != dialed.pid)
       throw HandshakeError("Process " + std::to_string(welcome.self.pid) + " answered there");
   } catch (const std::exception& error) {
-    give_up(dialed.pid, error.what());
+    give_up(dialed.pid, dialed.attempt, error.what());
     throw;
   }
   transport_.admit(*message.link, dialed.pid);
@@ -171,25 +179,25 @@ void Cluster::on_refuse(Incoming& message) {
     events_.master_handshake(message);
     return;
   }
-  give_up(dialed.pid, decode_refuse(message.payload.bytes.bytes()).text);
+  give_up(dialed.pid, dialed.attempt, decode_refuse(message.payload.bytes.bytes()).text);
   transport_.close(message.link);
 }
 
 void Cluster::refuse(const std::shared_ptr<Link>& link, const std::exception& error) {
   transport_.send(*link, Header{.kind = MessageKind::refuse}, encode(refusal_of(error)));
   // Closed a little later, so that the refusal arrives.
-  steward_.after(std::chrono::milliseconds(500), [this, link] { transport_.close(link); });
+  timers_.after(std::chrono::milliseconds(500), [this, link] { transport_.close(link); });
 }
 
 void Cluster::on_lost(const std::shared_ptr<Link>& link, const std::string& reason) {
   const Pid peer = link->peer;
-  const Pid dialing = take_dialed(link->id).pid;
+  const Dialed dialed = take_dialed(link->id);
   {
     const std::lock_guard lock(mutex_);
     if (const auto found = links_.find(peer); found != links_.end() && found->second == link) links_.erase(found);
   }
-  if (dialing != 0)
-    give_up(dialing, reason);
+  if (dialed.pid != 0)  // it may be dead: then that is to be told, which the master will
+    timers_.after(word_patience, [this, dialed, reason] { give_up(dialed.pid, dialed.attempt, reason); });
   else if (peer == 0)
     handshake_lost(link, reason);
   else if (peer == 1)
@@ -217,16 +225,18 @@ void Cluster::handshake_lost(const std::shared_ptr<Link>& link, const std::strin
 /// saved. Until that is known no new one is made: what waited for the old one must not be taken for what waits for the
 /// new one.
 void Cluster::peer_lost(Pid peer, const std::string& reason) {
+  std::uint64_t attempt = 0;
   {
     const std::lock_guard lock(mutex_);
-    connecting_.try_emplace(peer);
+    attempt = ++last_attempt_;
+    connecting_.try_emplace(peer, Connecting{attempt});
   }
-  steward_.after(std::chrono::seconds(1), [this, peer, reason] {
+  timers_.after(word_patience, [this, peer, attempt, reason] {
     Waiting waiting;
     {
       const std::lock_guard lock(mutex_);
       if (membership_.find(peer) == nullptr) return;
-      if (auto found = connecting_.extract(peer); !found.empty()) waiting = std::move(found.mapped());
+      waiting = take_waiting(peer, attempt);
     }
     calls_->process_unreachable(peer, "The connection to process " + std::to_string(peer) + " was lost: " + reason);
     for (const auto& tell : waiting) tell(nullptr);
@@ -241,10 +251,11 @@ std::shared_ptr<Link> Cluster::link_to(Pid pid) {
     const std::lock_guard lock(mutex_);
     if (const auto found = links_.find(pid); found != links_.end()) return found->second;
     if (const WorkerExit* exit = membership_.exit_of(pid)) throw ProcessExitedException(*exit);
-    if (membership_.find(pid) == nullptr)
+    const bool known = membership_.find(pid) != nullptr;
+    if (!known && !heard_of_.contains(pid))
       throw std::invalid_argument("muster: there is no process " + std::to_string(pid) +
                                   " in this cluster. muster::procs() lists those there are.");
-    membership_.check_may_talk(self_pid_, pid);
+    if (known) membership_.check_may_talk(self_pid_, pid);
     if (pid == 1) throw Error("The connection to the master is gone: this worker is about to end");
     if (const auto why = unreachable_.extract(pid); !why.empty())
       throw Error("Process " + std::to_string(pid) + " can't be reached from process " + std::to_string(self_pid_) +
@@ -254,6 +265,11 @@ std::shared_ptr<Link> Cluster::link_to(Pid pid) {
   return nullptr;
 }
 
+void Cluster::heard_of(Pid pid) {
+  const std::lock_guard lock(mutex_);
+  if (membership_.find(pid) == nullptr && membership_.exit_of(pid) == nullptr) heard_of_.insert(pid);
+}
+
 void Cluster::when_linked(Pid pid, std::function<void(const std::shared_ptr<Link>&)> f) {
   std::shared_ptr<Link> link;
   {
@@ -261,7 +277,7 @@ void Cluster::when_linked(Pid pid, std::function<void(const std::shared_ptr<Link
     if (const auto found = links_.find(pid); found != links_.end()) {
       link = found->second;
     } else if (const auto waiting = connecting_.find(pid); waiting != connecting_.end()) {
-      waiting->second.push_back(std::move(f));
+      waiting->second.waiting.push_back(std::move(f));
       return;
     }
   }
@@ -269,32 +285,33 @@ void Cluster::when_linked(Pid pid, std::function<void(const std::shared_ptr<Link
 }
 
 /// The higher pid dials the lower one, so that two first calls that cross make one connection. The lower one asks the
-/// master to have itself dialed.
+/// master to have itself dialed. So does who has only heard of the other: the master's word that it joined is on its
+/// way then, and comes first, or it is gone, which is the answer.
 void Cluster::connect(Pid pid) {
+  std::uint64_t attempt = 0;
+  bool known = false;
   {
     const std::lock_guard lock(mutex_);
-    if (links_.contains(pid) || !connecting_.try_emplace(pid).second) return;
+    if (links_.contains(pid) || !connecting_.try_emplace(pid, Connecting{last_attempt_ + 1}).second) return;
+    attempt = ++last_attempt_;
+    known = membership_.find(pid) != nullptr;
   }
-  if (self_pid_ > pid) {
-    dial(pid);
+  if (known && self_pid_ > pid) {
+    dial(pid, attempt);
   } else {
     detail::Payload payload;
     FieldWriter(payload.bytes).i32(pid);
     send(1, MessageKind::dial, std::move(payload));
   }
-  steward_.after(settings_.connect_timeout, [this, pid] {
-    {
-      const std::lock_guard lock(mutex_);
-      if (links_.contains(pid) || !connecting_.contains(pid)) return;
-    }
-    give_up(pid,
+  timers_.after(settings_.connect_timeout, [this, pid, attempt] {
+    give_up(pid, attempt,
             "no answer within " +
                 std::to_string(std::chrono::duration_cast<std::chrono::seconds>(settings_.connect_timeout).count()) +
                 " s");
   });
 }
 
-void Cluster::dial(Pid pid) {
+void Cluster::dial(Pid pid, std::uint64_t attempt) {
   Hello hello;
   std::string endpoint;
   {
@@ -302,7 +319,7 @@ void Cluster::dial(Pid pid) {
     if (const Member* member = membership_.find(pid)) endpoint = member->endpoint;
   }
   if (endpoint.empty()) {
-    give_up(pid, "it is gone");
+    give_up(pid, attempt, "it is gone");
     return;
   }
   hello.from = self_member();
@@ -311,7 +328,7 @@ void Cluster::dial(Pid pid) {
   const auto link = transport_.dial(endpoint);
   {
     const std::lock_guard lock(mutex_);
-    dialed_[link->id] = {pid, hello.nonce};
+    dialed_[link->id] = {pid, attempt, hello.nonce};
   }
   transport_.send(*link, Header{.kind = MessageKind::hello}, encode(hello));
 }
@@ -320,10 +337,20 @@ void Cluster::on_dial(Incoming& message) {
   FieldReader in(message.payload.bytes.bytes());
   const Pid pid = in.i32();
   in.finish();
-  if (self_pid_ == 1) {  // passed on to whom it is about
-    detail::Payload payload;
-    FieldWriter(payload.bytes).i32(message.link->peer);
-    send(pid, MessageKind::dial, std::move(payload));
+  if (self_pid_ == 1) {
+    const Pid asking = message.link->peer;
+    std::optional<WorkerExit> gone;
+    {
+      const std::lock_guard lock(mutex_);
+      if (const WorkerExit* exit = membership_.exit_of(pid)) gone = *exit;
+    }
+    if (gone) {
+      transport_.send(*message.link, Header{.kind = MessageKind::member_removed}, encode(*gone));
+    } else if (asking < pid) {  // passed on to whom it is about; otherwise the asking one dials when it knows it
+      detail::Payload payload;
+      FieldWriter(payload.bytes).i32(asking);
+      send(pid, MessageKind::dial, std::move(payload));
+    }
   } else if (message.link->peer == 1 && pid < self_pid_) {
     connect(pid);
   } else {
@@ -336,17 +363,26 @@ void Cluster::established(Pid pid, const std::shared_ptr<Link>& link) {
   unreachable_.erase(pid);
   // Before others see the link, so that nothing sent directly overtakes what waited.
   if (const auto found = connecting_.extract(pid); !found.empty())
-    for (const auto& tell : found.mapped()) tell(link);
+    for (const auto& tell : found.mapped().waiting) tell(link);
   links_[pid] = link;
 }
 
-void Cluster::give_up(Pid pid, const std::string& why) {
+/// Ends that attempt; with mutex_. @returns who waited for it
+Cluster::Waiting Cluster::take_waiting(Pid pid, std::uint64_t attempt) {
+  const auto found = connecting_.find(pid);
+  if (found == connecting_.end() || found->second.attempt != attempt) return {};
+  Waiting waiting = std::move(found->second.waiting);
+  connecting_.erase(found);
+  return waiting;
+}
+
+void Cluster::give_up(Pid pid, std::uint64_t attempt, const std::string& why) {
   Waiting waiting;
   {
     const std::lock_guard lock(mutex_);
-    auto found = connecting_.extract(pid);
-    if (found.empty()) return;
-    waiting = std::move(found.mapped());
+    const auto found = connecting_.find(pid);
+    if (found == connecting_.end() || found->second.attempt != attempt) return;
+    waiting = take_waiting(pid, attempt);
     unreachable_[pid] = why;
   }
   log::warning("Process " + std::to_string(pid) + " can't be connected: " + why);
@@ -479,8 +515,9 @@ void Cluster::removed(const WorkerExit& exit) {
   {
     const std::lock_guard lock(mutex_);
     (void)membership_.remove(exit);
+    heard_of_.erase(exit.pid);
     if (auto found = links_.extract(exit.pid); !found.empty()) link = std::move(found.mapped());
-    if (auto found = connecting_.extract(exit.pid); !found.empty()) waiting = std::move(found.mapped());
+    if (auto found = connecting_.extract(exit.pid); !found.empty()) waiting = std::move(found.mapped().waiting);
   }
   for (const auto& tell : waiting) tell(nullptr);
   if (link) transport_.close(link);

@@ -3,7 +3,7 @@
 /// workers, is Launcher (launcher.hpp).
 #pragma once
 
-#include "runtime/base/steward.hpp"
+#include "runtime/base/timers.hpp"
 #include "runtime/calls/calls.hpp"
 #include "runtime/calls/router.hpp"
 #include "runtime/cluster/membership.hpp"
@@ -12,6 +12,7 @@
 #include <memory>
 #include <mutex>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 namespace muster::runtime {
@@ -38,7 +39,7 @@ class Cluster final : public Router {
     std::function<void(Pid)> changed;  ///< the lists are others: that member is gone, or (0) one was added or leaves
   };
 
-  Cluster(ClusterSettings settings, Transport& transport, Steward& steward, Events events);
+  Cluster(ClusterSettings settings, Transport& transport, Timers& timers, Events events);
 
   /// The calls room, made after this one.
   void set_calls(Calls& calls) { calls_ = &calls; }
@@ -51,6 +52,7 @@ class Cluster final : public Router {
 
   // Router
   std::shared_ptr<Link> link_to(Pid pid) override;
+  void heard_of(Pid pid) override;
   void when_linked(Pid pid, std::function<void(const std::shared_ptr<Link>&)> f) override;
 
   Pid self() const { return self_pid_; }
@@ -89,8 +91,13 @@ class Cluster final : public Router {
 
  private:
   using Waiting = std::vector<std::function<void(const std::shared_ptr<Link>&)>>;
+  struct Connecting {
+    std::uint64_t attempt = 0;
+    Waiting waiting = {};
+  };
   struct Dialed {
     Pid pid = 0;
+    std::uint64_t attempt = 0;
     Nonce nonce{};
   };
 
@@ -108,16 +115,18 @@ class Cluster final : public Router {
   void handshake_lost(const std::shared_ptr<Link>& link, const std::string& reason);
   void on_goodbye(const std::shared_ptr<Link>& link);
   void peer_lost(Pid peer, const std::string& reason);
-  void dial(Pid pid);
+  void dial(Pid pid, std::uint64_t attempt);
   void connect(Pid pid);
   void established(Pid pid, const std::shared_ptr<Link>& link);
-  void give_up(Pid pid, const std::string& why);
+  Waiting take_waiting(Pid pid, std::uint64_t attempt);
+  /// Nothing where that attempt to connect is over.
+  void give_up(Pid pid, std::uint64_t attempt, const std::string& why);
   void broadcast(MessageKind kind, const detail::Payload& payload, Pid but);
   void removed(const WorkerExit& exit);
 
   const ClusterSettings settings_;
   Transport& transport_;
-  Steward& steward_;
+  Timers& timers_;
   const Events events_;
   Calls* calls_ = nullptr;
   std::atomic<Pid> self_pid_;
@@ -125,8 +134,10 @@ class Cluster final : public Router {
   mutable std::mutex mutex_;  ///< guards everything below
   Membership membership_;
   std::unordered_map<Pid, std::shared_ptr<Link>> links_;
-  std::unordered_map<Pid, Waiting> connecting_;
+  std::uint64_t last_attempt_ = 0;
+  std::unordered_map<Pid, Connecting> connecting_;
   std::unordered_map<LinkId, Dialed> dialed_;         ///< until their welcome
+  std::unordered_set<Pid> heard_of_;                  ///< neither members nor known to be gone
   std::unordered_map<Pid, std::string> unreachable_;  ///< why, until it was said once
 };
 

@@ -52,11 +52,13 @@ void Wakeup::wake() { executor_.wake(*this); }
 
 bool Executor::receiving_here() { return this_thread.receiving; }
 
+Executor::ReceivingScope::ReceivingScope() : before_(std::exchange(this_thread.receiving, true)) {}
+
+Executor::ReceivingScope::~ReceivingScope() { this_thread.receiving = before_; }
+
 bool Executor::drain(int most) {
-  this_thread.receiving = true;
-  const bool any = source_->drain(most);
-  this_thread.receiving = false;
-  return any;
+  const ReceivingScope receiving;
+  return source_->drain(most);
 }
 
 TaskScope::TaskScope(TaskState* task, bool holds_slot)
@@ -87,6 +89,15 @@ void Executor::start(MessageSource& source) {
   watchdog_ = std::thread([this] { watchdog_main(); });
   const Lock lock(mutex_);
   create_thread();
+}
+
+bool Executor::run_one() {
+  Lock lock(mutex_);
+  if (stopping_ || !runnable()) return false;
+  auto job = std::move(queue_.front());
+  queue_.pop_front();
+  run(lock, std::move(job));
+  return true;
 }
 
 void Executor::stop() {
@@ -205,6 +216,7 @@ void Executor::poke_or_create() {
 }
 
 void Executor::ensure_runner() {
+  if (source_ == nullptr) return;                                                 // whoever calls run_one does
   if (coming_ >= std::min(free_slots_, static_cast<int>(queue_.size()))) return;  // they will find the jobs
   if (idle_.empty() && leader_ == Leader::pool)
     source_->kick();  // the leading pool thread is the only idle one: it stops leading, and runs

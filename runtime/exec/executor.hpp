@@ -71,8 +71,11 @@ class Executor {
   Executor(int slots, std::chrono::nanoseconds spin);
   ~Executor();
 
-  /// Starts receiving. Before it, nothing but set_slots may be called.
+  /// Starts receiving. Before it, nothing but set_slots may be called; where it is never called, run_one as well.
   void start(MessageSource& source);
+  /// For simulations: of an executor that is never started, and so has no threads, runs the oldest job on this thread,
+  /// if a slot is free. The job must not wait. @returns false when there is none
+  bool run_one();
   /// Ends all threads; running jobs are waited for, queued ones dropped. Blocked threads wake, and leave before it
   /// returns.
   void stop();
@@ -99,6 +102,18 @@ class Executor {
   Woken block(Wakeup& wakeup, std::optional<Clock::time_point> deadline, Stops stops = Stops::heeded);
   /// Whether this thread is just receiving for some executor: then it must not block.
   static bool receiving_here();
+
+  /// Makes this thread one that must not block, for a scope.
+  class ReceivingScope {
+   public:
+    ReceivingScope();
+    ~ReceivingScope();
+    ReceivingScope(const ReceivingScope&) = delete;
+    ReceivingScope& operator=(const ReceivingScope&) = delete;
+
+   private:
+    bool before_;
+  };
 
   /// Waits for a slot for the task of this thread. @returns false when it has one
   bool take_slot_here();

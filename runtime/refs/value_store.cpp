@@ -24,8 +24,13 @@ void ValueStore::store(RemoteRefId ref, std::shared_ptr<const StoredResult> resu
 }
 
 void ValueStore::request(Asker asker, ReferenceOperation operation, RemoteRefId ref,
-                         std::shared_ptr<const StoredResult> put, std::vector<Answer>& answers) {
+                         std::shared_ptr<const StoredResult> put, std::vector<Answer>& answers, bool task) {
   Slot& asked = slot(ref);
+  if (task && !asked.result) {
+    asked.task = true;
+    const auto exit = exits_.find(ref.creator);
+    if (exit != exits_.end() && !asked.expected) fill(asked, exit->second, answers);
+  }
   switch (operation) {
     case ReferenceOperation::fetch:
     case ReferenceOperation::wait: {
@@ -80,10 +85,16 @@ void ValueStore::apply(const RefNote& note) {
   if (note.kind == RefNote::Kind::add && counts_.contains(note.ref)) slots_.try_emplace(note.ref);
 }
 
-void ValueStore::process_died(Pid pid, const std::shared_ptr<const StoredResult>& exited,
+void ValueStore::creator_lost(Pid pid, const std::shared_ptr<const StoredResult>& failure,
                               std::vector<Answer>& answers) {
   for (auto& [ref, slot] : slots_)
-    if (ref.creator == pid && slot.task && !slot.expected && !slot.result) fill(slot, exited, answers);
+    if (ref.creator == pid && slot.task && !slot.expected && !slot.result) fill(slot, failure, answers);
+}
+
+void ValueStore::process_died(Pid pid, const std::shared_ptr<const StoredResult>& exited,
+                              std::vector<Answer>& answers) {
+  exits_.try_emplace(pid, exited);
+  creator_lost(pid, exited, answers);
   counts_.process_died(pid);
 }
 

@@ -56,8 +56,9 @@ class ValueStore {
   /// The result of a task came. @param answers grows by those for whoever waited
   void store(RemoteRefId ref, std::shared_ptr<const StoredResult> result, std::vector<Answer>& answers);
   /// A request from a process. One for a reference not heard of makes its empty slot.
+  /// @param task the reference names a task's result, which nobody will bring once its creator is dead
   void request(Asker asker, ReferenceOperation operation, RemoteRefId ref, std::shared_ptr<const StoredResult> put,
-               std::vector<Answer>& answers);
+               std::vector<Answer>& answers, bool task = false);
   /// Another process got a handle of a task's result. @returns false when the task is not known here any more: its
   /// creator must fill the slot that was made.
   bool retain(RemoteRefId ref);
@@ -69,6 +70,8 @@ class ValueStore {
   std::vector<std::shared_ptr<OwnedChannel>> channels() const;
 
   void apply(const RefNote& note);
+  /// Nothing more comes from that process: a slot that only it could fill gets this failure.
+  void creator_lost(Pid pid, const std::shared_ptr<const StoredResult>& failure, std::vector<Answer>& answers);
   /// @param exited what waiters for a slot that only the dead could fill are told
   void process_died(Pid pid, const std::shared_ptr<const StoredResult>& exited, std::vector<Answer>& answers);
   std::vector<RefQuestion> take_questions() { return counts_.take_questions(); }
@@ -98,6 +101,7 @@ class ValueStore {
 
   RefCounts counts_;
   std::unordered_map<RemoteRefId, Slot> slots_;
+  std::unordered_map<Pid, std::shared_ptr<const StoredResult>> exits_;  ///< of the dead, for slots made after that
 };
 
 }  // namespace muster::runtime

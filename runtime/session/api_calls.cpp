@@ -153,7 +153,11 @@ class OutsideSync {
 
 CorePointer start_call(Pid pid, Thunk thunk, Payload&& arguments, Returns returns) {
   if (pid < 0) throw std::invalid_argument("muster: there is no process " + std::to_string(pid));
-  return current_process().calls().start(pid, thunk, std::move(arguments), returns);
+  auto& calls = current_process().calls();
+  const auto handles = arguments.handles;
+  auto core = calls.start(pid, thunk, std::move(arguments), returns);
+  calls.sent_once(handles);
+  return core;
 }
 
 void call_everywhere(const std::vector<Pid>& pids, Thunk thunk, Payload&& arguments) {

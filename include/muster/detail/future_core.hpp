@@ -122,6 +122,7 @@ class FutureCore : public Handle, public std::enable_shared_from_this<FutureCore
   // -- for the calls room ----------------------------------------------------------
   bool counted = false;                   ///< its owner counts this process as a holder; guarded by the calls room
   int questions = 0;                      ///< to its owner, unanswered: until then it stays counted; guarded as counted
+  std::atomic<int> stands_encoded{0};     ///< in so much that may be sent again: meanwhile it stays counted
   std::atomic<bool> task{false};          ///< a task's result: nobody can put it
   std::atomic<bool> value_wanted{false};  ///< somebody waits for it, wherever it will be
   std::atomic<bool> value_requested{false};  ///< a request for it is under way

@@ -156,6 +156,7 @@ class PieceOfProcess final : private TransportSink, private MessageSource, priva
     if (const auto found = links_.find(pid); found != links_.end()) return found->second;
     throw std::invalid_argument("there is no process " + std::to_string(pid));
   }
+  void heard_of(Pid /*pid*/) override {}
   void when_linked(Pid pid, std::function<void(const std::shared_ptr<Link>&)> f) override { f(link_to(pid)); }
 
   void know(Pid pid, const std::shared_ptr<Link>& link) {

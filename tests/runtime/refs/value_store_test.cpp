@@ -181,5 +181,31 @@ TEST_F(ValueStoreTest, ExpectedResultsOfADeadCreatorStillComeForOthers) {
   EXPECT_EQ(only(fill(value("v"))), What::value);
 }
 
+TEST_F(ValueStoreTest, AResultThatADeadCreatorsLostCallWouldHaveBroughtFails) {
+  std::vector<Answer> answers;
+  store.process_died(1, failure(), answers);
+  note(RefNote::Kind::add, 3, 2);  // passed on by another process, which still lives
+  store.request({3, 1}, Operation::fetch, ref, nullptr, answers, true);
+  EXPECT_EQ(only(answers), What::failure);
+}
+
+TEST_F(ValueStoreTest, ASlotThatWasAskedForAsATasksFailsWithItsCreator) {
+  std::vector<Answer> answers;
+  store.request({3, 1}, Operation::fetch, ref, nullptr, answers, true);
+  EXPECT_TRUE(answers.empty());
+  store.process_died(1, failure(), answers);
+  EXPECT_EQ(only(answers), What::failure);
+}
+
+TEST_F(ValueStoreTest, WhatOnlyACreatorOutOfReachCouldFillFails) {
+  EXPECT_FALSE(store.retain(ref));
+  EXPECT_TRUE(ask({3, 1}, Operation::wait).empty());
+  std::vector<Answer> answers;
+  store.creator_lost(1, failure(), answers);
+  EXPECT_EQ(only(answers), What::failure);
+  EXPECT_TRUE(fill(value("late")).empty());
+  EXPECT_EQ(only(ask({3, 2}, Operation::fetch)), What::failure) << "the first counts";
+}
+
 }  // namespace
 }  // namespace muster::runtime
