@@ -7,8 +7,10 @@
 #include <fcntl.h>
 #include <sys/epoll.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
+#include <climits>
 #include <system_error>
 
 namespace muster::runtime {
@@ -37,6 +39,18 @@ UniqueFd make_epoll() {
   UniqueFd fd(::epoll_create1(EPOLL_CLOEXEC));
   if (!fd) throw std::system_error(errno, std::generic_category(), "epoll_create1");
   return fd;
+}
+
+/// @param limit how long to wait; null: for ever
+int wait_for_events(const UniqueFd& epoll, std::span<epoll_event> events, const timespec* limit) {
+  const int most = static_cast<int>(events.size());
+  const int count = ::epoll_pwait2(epoll.get(), events.data(), most, limit, nullptr);
+  if (count >= 0 || errno != ENOSYS) return count;
+  // Before Linux 5.11: whole milliseconds, rather one too many than none.
+  const std::int64_t milliseconds =
+      limit == nullptr ? -1 : limit->tv_sec * 1000 + (limit->tv_nsec + 999'999) / 1'000'000;
+  return ::epoll_wait(epoll.get(), events.data(), most,
+                      static_cast<int>(std::min<std::int64_t>(milliseconds, INT_MAX)));
 }
 
 UniqueFd make_spare(const Door& door) { return UniqueFd(::fcntl(door.bell_fd(), F_DUPFD_CLOEXEC, 0)); }
@@ -204,7 +218,7 @@ void ShmLane::wait(Clock::time_point until) {
 void ShmLane::look(const timespec* limit) {
   since_look_ = 0;
   std::array<epoll_event, 64> events{};
-  const int count = ::epoll_pwait2(epoll_.get(), events.data(), static_cast<int>(events.size()), limit, nullptr);
+  const int count = wait_for_events(epoll_, events, limit);
   for (int i = 0; i < count; ++i) {
     const std::uint64_t what = events[static_cast<std::size_t>(i)].data.u64;
     if (what == static_cast<std::uint64_t>(Watched::listener)) {
