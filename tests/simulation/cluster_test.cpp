@@ -23,7 +23,14 @@ using muster::Topology;
 namespace runtime = muster::runtime;
 namespace log = muster::runtime::log;
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(__has_feature)  // Clang
+#define MUSTER_SANITIZED (__has_feature(address_sanitizer) || __has_feature(thread_sanitizer))
+#elif defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define MUSTER_SANITIZED 1
+#else
+#define MUSTER_SANITIZED 0
+#endif
+#if MUSTER_SANITIZED
 constexpr std::uint64_t slowness = 20;
 #else
 constexpr std::uint64_t slowness = 1;

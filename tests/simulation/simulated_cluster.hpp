@@ -94,7 +94,7 @@ class SimulatedCluster {
     if (pid == 1) {  // workers that never heard of it wait for a hello in vain
       for (const auto& [other, worker] : processes_)
         if (other != 1 && worker->cluster().self() == 0)
-          around_.time.after(std::chrono::seconds(60), [this, other = other] { kill(other); });
+          around_.time.after(std::chrono::seconds(60), [this, dead = other] { kill(dead); });
       return;
     }
     master().enter_after(around_.random.between(Nanoseconds(0), std::chrono::milliseconds(200)), [this, pid] {

@@ -130,7 +130,7 @@ class SimulatedWork : public SimulatedCluster {
   /// Everything that processes hold.
   void empty_pockets() {
     for (const auto& [pid, process] : processes())
-      process->enter([this, pid = pid] { drop(std::exchange(pockets_[pid], {})); });
+      process->enter([this, owner = pid] { drop(std::exchange(pockets_[owner], {})); });
   }
   void drop(std::vector<Reference> references) { references.clear(); }
   void cancel(SimulatedProcess& at, const Reference& reference) {
