@@ -371,6 +371,7 @@ void Launcher::list(const Record& record) {
     callbacks_.post([record] { record->manager->manage(record->pid, record->config, ManageOp::Register); });
     changed_.notify_all();
   }
+  log::debug("Worker " + std::to_string(record->pid) + " on host " + record->member.host + " has joined");
   callbacks_.added(record->pid);
   consider(record);  // it may have died in between
 }
