@@ -131,8 +131,8 @@ TEST_F(Channels, AStoreOfOnesOwnAndThoseThatWait) {
         bind_front([](std::size_t room) { return std::make_unique<Largest>(room); }, std::size_t{1}), owner);
     const auto taker = spawnat(3, [](const RemoteChannel<int>& c) { return c.take(); }, channel);
     const auto watcher = spawnat(2, [](const RemoteChannel<int>& c) { return c.fetch(); }, channel);
-    ASSERT_TRUE(waits(3));
-    ASSERT_TRUE(waits(2));
+    asked(3, channel);
+    asked(2, channel);
     channel.put(1);
     EXPECT_EQ(taker.fetch(patience), 1);
     EXPECT_EQ(watcher.fetch(patience), 1);

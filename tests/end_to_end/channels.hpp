@@ -32,4 +32,11 @@ inline bool waits(Pid pid, std::size_t calls = 1) {
   return eventually([&] { return debug::calls_in_flight(pid) >= calls; });
 }
 
+/// Waits until what a process asked of a channel, and waits for, is known to the channel.
+inline void asked(Pid pid, const RemoteChannel<int>& channel) {
+  ASSERT_TRUE(waits(pid));
+  // A second task runs there once the first is blocked, and its question comes after that one's.
+  (void)remotecall_fetch([](const RemoteChannel<int>& c) { return c.isready(); }, pid, channel);
+}
+
 }  // namespace muster::test
