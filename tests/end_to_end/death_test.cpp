@@ -118,6 +118,7 @@ TEST_F(Death, OfAnIdleWorkerIsNoticedAndTold) {
 TEST_F(Death, FailsWorkersThatWaitForIt) {
   start();
   const auto pids = addprocs(2);
+  const pid_t victim = fetchfrom(pids[1], os_pid);  // before its only slot is taken
   const auto call = spawnat(
       pids[0],
       [](Pid other) {
@@ -129,7 +130,6 @@ TEST_F(Death, FailsWorkersThatWaitForIt) {
             other);
       },
       pids[1]);
-  const pid_t victim = fetchfrom(pids[1], os_pid);
   ASSERT_TRUE(eventually([&] { return debug::calls_in_flight(pids[0]) == 1; })) << "it asks the other one";
   const auto begin = Clock::now();
   ::kill(victim, SIGKILL);
