@@ -85,9 +85,8 @@ class Suspension : public std::enable_shared_from_this<Suspension> {
   }
 
   void end() {
-    {
-      const std::lock_guard gone(going_on_);
-    }
+    std::unique_lock gone(going_on_);
+    gone.unlock();
     if (task_) task_->clear_on_stop(stop_watch_);
     if (timer_ == runtime::TimerId{}) return;
     if (runtime::Process* process = runtime::current_process_or_null()) process->steward().cancel(timer_);

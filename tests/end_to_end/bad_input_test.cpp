@@ -435,7 +435,8 @@ std::string remote_failure_of(const F& f) {
 TEST_F(BadInput, ValuesThatCannotTravel) {
   const Pid pid = addprocs(1).front();
   const auto answers = [pid] { return fetchfrom(pid, [] { return 1; }) == 1; };
-  EXPECT_THROW((void)spawnat(pid, [](Unwritable) { return 1; }, Unwritable{}), std::exception);
+  const auto take_it = [](Unwritable) { return 1; };
+  EXPECT_THROW((void)spawnat(pid, take_it, Unwritable{}), std::exception);
   EXPECT_TRUE(answers());
   EXPECT_THAT(remote_failure_of([pid] { (void)fetchfrom(pid, [](Unreadable) { return 1; }, Unreadable{}); }),
               HasSubstr("this can't be read"));
