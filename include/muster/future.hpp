@@ -240,8 +240,7 @@ class Future : public detail::FutureBase {
   /// Awaits it in a coroutine task.
   auto operator co_await() const { return detail::FutureAwaiter<T>(core_); }
 
-  // -- for muster's own use
-  // ---------------------------------------------------------------------------------------------------
+  // -- for muster's own use -------------------------------------------------------------------------------------------
   /// @cond
   template <class Archive>
   void save(Archive& archive) const {
@@ -308,8 +307,7 @@ class Future<void> : public detail::FutureBase {
   /// Awaits it in a coroutine task.
   detail::FutureAwaiter<void> operator co_await() const;
 
-  // -- for muster's own use
-  // ---------------------------------------------------------------------------------------------------
+  // -- for muster's own use -------------------------------------------------------------------------------------------
   /// @cond
   template <class Archive>
   void save(Archive& archive) const {

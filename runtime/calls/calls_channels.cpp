@@ -88,8 +88,7 @@ void operate(ChannelQueue& queue, Asker asker, ChannelOperation operation, bool 
 
 }  // namespace
 
-// -- handles
-// -----------------------------------------------------------------------------------------------------------------
+// -- handles ----------------------------------------------------------------------------------------------------------
 
 ChannelPointer Calls::new_channel(Pid owner, std::shared_ptr<OwnedChannel> owned) {
   auto channel = std::make_shared<ChannelCore>(anchor_, RemoteRefId{self_, next_number()}, owner, owned);
@@ -142,8 +141,7 @@ void Calls::discard(ValueStore::Freed& freed) {
     if (channel->users_store) stores_thread_.run([channel = std::move(channel)] {});
 }
 
-// -- asking
-// ------------------------------------------------------------------------------------------------------------------
+// -- asking -----------------------------------------------------------------------------------------------------------
 
 std::optional<Payload> Calls::ask_channel(const ChannelPointer& channel, ChannelOperation operation, bool at_once,
                                           Payload&& item) {
@@ -257,8 +255,7 @@ void Calls::tell_channel(const ChannelPointer& channel, ChannelWord word, std::u
                std::move(payload));
 }
 
-// -- as owner
-// ------------------------------------------------------------------------------------------------------------------
+// -- as owner ---------------------------------------------------------------------------------------------------------
 
 /// Calls f(queue, replies), and sends the replies: here and now, but where that runs user code for others.
 template <class F>

@@ -12,8 +12,7 @@ namespace {
 using namespace muster;
 using namespace muster::test;
 
-// -- takers and putters that end
-// ------------------------------------------------------------------------------------------------------
+// -- takers and putters that end --------------------------------------------------------------------------------------
 
 // catalogue: 3.8.158
 TEST_F(Channels, ATakerThatGaveUpSwallowsNothing) {
