@@ -227,8 +227,13 @@ std::optional<Payload> Calls::await_reply(const ChannelQuestion& question, const
   switch (outcome_known ? answer->state() : FutureCore::State::pending) {
     case FutureCore::State::failed: answer->throw_failure();
     case FutureCore::State::here:
-      if (question.operation == ChannelOperation::take)
-        tell_channel(question.channel, ChannelWord::received, question.number);
+      if (question.operation == ChannelOperation::take) {
+        // A task that must stop swallows nothing, though the item came meanwhile.
+        const TaskState* const task = current_task();
+        const bool stopped = task != nullptr && task->stop_reason() != StopReason::none;
+        tell_channel(question.channel, stopped ? ChannelWord::returned : ChannelWord::received, question.number);
+        if (stopped) task->check();
+      }
       return answer->take_payload();
     case FutureCore::State::remote:
       if (!gave_up) return std::nullopt;

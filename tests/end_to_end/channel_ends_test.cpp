@@ -37,6 +37,20 @@ TEST_F(Channels, ATakerThatGaveUpSwallowsNothing) {
   }
 }
 
+// catalogue: 3.8.158
+TEST_F(Channels, WhatIsPutAfterItsTakerWasCancelledStays) {
+  for (const Pid owner : {1, 2, 3}) {
+    const RemoteChannel<int> channel(1, owner);
+    for (int i = 0; i < 20; ++i) {
+      const auto cancelled = spawnat(3, [](const RemoteChannel<int>& c) { return c.take(); }, channel);
+      ASSERT_TRUE(waits(3));
+      EXPECT_TRUE(cancelled.cancel());
+      channel.put(i);  // most likely there before the taker has said that it gave up
+      EXPECT_EQ(channel.take(patience), i);
+    }
+  }
+}
+
 /// Puts numbers into a channel whose takers give up all the time: each number arrives just once, in order.
 // catalogue: 3.8.158
 TEST_F(Channels, TakersThatGiveUpWhileItemsCome) {
