@@ -2,6 +2,7 @@
 /// Futures: handles to one value to come, wherever it is computed.
 #pragma once
 
+#include <muster/detail/copyable.hpp>
 #include <muster/detail/typed_value.hpp>
 #include <muster/errors.hpp>
 #include <muster/ids.hpp>
@@ -57,7 +58,7 @@ using unwrap_task_t = typename unwrap_task<std::remove_cv_t<R>>::type;
 /// What all futures share.
 class FutureBase {
  public:
-  FutureBase() : core_(make_promise(0)) {}
+  FutureBase() : core_(make_promise(any_process)) {}
   explicit FutureBase(Pid where) : core_(make_promise(where)) {}
   explicit FutureBase(CorePointer core) : core_(std::move(core)) {}
 
@@ -254,7 +255,7 @@ class Future : public detail::FutureBase {
 
  private:
   T fetch_within(detail::Timeout timeout) const {
-    static_assert(std::is_copy_constructible_v<T>,
+    static_assert(detail::is_copyable_v<T>,
                   "muster: fetch() returns a copy, and this type can't be copied: use std::move(future).take(), or "
                   "remotecall_fetch");
     detail::require_value(core_, timeout);
@@ -262,7 +263,7 @@ class Future : public detail::FutureBase {
   }
   T take_within(detail::Timeout timeout) {
     detail::require_value(core_, timeout);
-    if constexpr (std::is_copy_constructible_v<T>) {
+    if constexpr (detail::is_copyable_v<T>) {
       if (core_.use_count() > 1) return detail::value_of<T>(core_);  // others want it too
     }
     return detail::take_value<T>(core_);
@@ -434,10 +435,17 @@ template <class T>
 Future<std::size_t> when_any(std::vector<Future<T>> futures) {
   if (futures.empty()) throw std::invalid_argument("muster: when_any needs at least one future");
   auto result = detail::make_local_core();
-  auto taken = std::make_shared<std::atomic<bool>>(false);
+  struct Contest {
+    std::vector<Future<T>> futures;  // kept until it is decided, and no longer: others may never be ready
+    std::atomic<bool> decided{false};
+  };
+  const auto contest = std::make_shared<Contest>();
+  contest->futures = futures;
   for (std::size_t i = 0; i < futures.size(); ++i) {
-    detail::on_settled(futures[i].core(), false, [result, taken, i, core = futures[i].core()] {
-      if (!taken->exchange(true)) detail::complete_local(result, detail::to_payload(i));
+    detail::on_settled(futures[i].core(), false, [result, contest, i] {
+      if (contest->decided.exchange(true)) return;
+      const auto let_go = std::exchange(contest->futures, {});
+      detail::complete_local(result, detail::to_payload(i));
     });
   }
   return Future<std::size_t>(std::move(result));

@@ -26,7 +26,7 @@ namespace muster {
 template <class F, class... A>
 auto spawn(F f, A&&... arguments) {
   using R = detail::call_result_t<F, A...>;
-  Future<R> future(detail::start(0, detail::Returns::small, f, arguments...));
+  Future<R> future(detail::start(detail::any_process, detail::Returns::small, f, arguments...));
   detail::note_for_sync(future.core());
   return future;
 }

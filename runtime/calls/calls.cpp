@@ -49,7 +49,7 @@ CorePointer Calls::make_core(Pid owner, FutureCore::State state) {
 
 CorePointer Calls::start(Pid pid, detail::Thunk thunk, Payload&& arguments, Returns returns, Hurry hurry) {
   if (const TaskState* task = current_task()) task->check();
-  const bool placed = pid == 0;
+  const bool placed = pid == detail::any_process;
   for (;;) {
     CorePointer core;
     {

@@ -162,6 +162,7 @@ class Calls {
   std::shared_ptr<Link> wait_for_link(Pid pid, Waits waits);
   static void check_waited(Executor::Woken woken, const std::string& what);
   std::uint32_t code_on(Link& link, detail::Thunk thunk);
+  void check_is_ours(const detail::Handle& handle) const;
   void announce_handles(const detail::Payload& payload, Pid receiver);
   void retract_handles(const detail::Payload& payload, Pid receiver);
   /// As transmit without waiting; nothing happens where the receiver is gone.

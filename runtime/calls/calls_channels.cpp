@@ -214,6 +214,8 @@ Executor::Woken Calls::wait_for_reply(FutureCore& answer, std::optional<Clock::t
 
 std::optional<Payload> Calls::await_reply(const ChannelQuestion& question, const CorePointer& answer) {
   using Woken = Executor::Woken;
+  // Who gives up says so at once, though its slot may be another's for long.
+  std::optional<Executor::WithoutSlot> waiting(std::in_place, executor_);
   const auto woken = wait_for_reply(*answer, current_deadline(), Executor::Stops::heeded);
   const bool gave_up = woken == Woken::deadline || woken == Woken::stop;
   bool outcome_known = woken == Woken::event;
@@ -221,17 +223,19 @@ std::optional<Payload> Calls::await_reply(const ChannelQuestion& question, const
     tell_channel(question.channel, ChannelWord::withdraw, question.number);
     outcome_known = wait_for_reply(*answer, Clock::now() + outcome_grace, Executor::Stops::ignored) == Woken::event;
   }
-  // Nobody waits for the reply any more. Said now, so that the item is back before this process asks for the next.
-  if (!outcome_known && question.operation == ChannelOperation::take)
-    tell_channel(question.channel, ChannelWord::returned, question.number);
+  // Nobody wants the item any more: also where it came to a task that must stop. Said now, so that it is back before
+  // this process asks for the next.
+  const bool given_back = question.operation == ChannelOperation::take && (!outcome_known || woken == Woken::stop);
+  if (given_back) tell_channel(question.channel, ChannelWord::returned, question.number);
+  waiting.reset();
   switch (outcome_known ? answer->state() : FutureCore::State::pending) {
     case FutureCore::State::failed: answer->throw_failure();
     case FutureCore::State::here:
       if (question.operation == ChannelOperation::take) {
-        // A task that must stop swallows nothing, though the item came meanwhile.
         const TaskState* const task = current_task();
         const bool stopped = task != nullptr && task->stop_reason() != StopReason::none;
-        tell_channel(question.channel, stopped ? ChannelWord::returned : ChannelWord::received, question.number);
+        if (!given_back)
+          tell_channel(question.channel, stopped ? ChannelWord::returned : ChannelWord::received, question.number);
         if (stopped) task->check();
       }
       return answer->take_payload();

@@ -1,3 +1,4 @@
+#include "runtime/base/deadline.hpp"
 #include "runtime/base/failure.hpp"
 #include "runtime/calls/calls.hpp"
 #include "runtime/exec/executor.hpp"
@@ -11,10 +12,10 @@ namespace muster::detail {
 
 namespace {
 
-std::optional<runtime::Clock::time_point> deadline_after(Timeout timeout) {
+std::optional<runtime::Clock::time_point> deadline_of(Timeout timeout) {
   const auto current = runtime::current_deadline();
   if (!timeout) return current;
-  return runtime::earlier(current, runtime::Clock::now() + *timeout);
+  return runtime::earlier(current, runtime::deadline_after(*timeout));
 }
 
 std::string name_of(const FutureCore& core) {
@@ -163,7 +164,7 @@ void FutureCore::throw_failure() const { std::rethrow_exception(failure()); }
 void wait_settled(const CorePointer& core, bool needs_value, Timeout timeout) {
   if (core->settled(needs_value)) return;
   runtime::Calls& calls = core->anchor().get();
-  const auto deadline = deadline_after(timeout);
+  const auto deadline = deadline_of(timeout);
   calls.pursue(core, needs_value);
   if (!calls.block_until_settled(core, needs_value, deadline))
     throw TimeoutError("Waited in vain for " + name_of(*core) +
@@ -178,7 +179,7 @@ void require_value(const CorePointer& core, Timeout timeout) {
 bool wait_settled_for(const CorePointer& core, std::chrono::nanoseconds timeout) {
   if (core->settled(false)) return true;
   runtime::Calls& calls = core->anchor().get();
-  const auto own = runtime::Clock::now() + timeout;
+  const auto own = runtime::deadline_after(timeout);
   const auto scope = runtime::current_deadline();
   calls.pursue(core, false);
   if (calls.block_until_settled(core, false, runtime::earlier(scope, own))) return true;

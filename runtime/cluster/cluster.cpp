@@ -51,7 +51,7 @@ void Cluster::on_message(Incoming message) {
   if (!from_master) throw SerializationError("Only the master may send that");
   switch (message.header.kind) {
     case MessageKind::member_added: on_member_added(decode_member(message.payload.bytes.bytes())); break;
-    case MessageKind::member_removed: removed(decode_exit(message.payload.bytes.bytes())); break;
+    case MessageKind::member_removed: on_member_removed(decode_exit(message.payload.bytes.bytes())); break;
     case MessageKind::exit: events_.asked_to_exit(); break;
     default: throw SerializationError("An unexpected message");
   }
@@ -72,7 +72,13 @@ void Cluster::on_member_added(const Member& member) {
   if (attempt != 0 && reachable && member.pid < self_pid_) dial(member.pid, attempt);
   if (reachable) calls_->worker_joined(member.pid);  // it may be chosen for calls
   if (events_.changed) events_.changed(0);
+  if (events_.heard_added) events_.heard_added(member.pid);
   if (eager) connect(member.pid);
+}
+
+void Cluster::on_member_removed(const WorkerExit& exit) {
+  removed(exit);
+  if (events_.heard_removed) events_.heard_removed(exit);
 }
 
 void Cluster::on_hello(Incoming& message) {

@@ -36,6 +36,9 @@ class Cluster final : public Router {
     /// At the master: the link that a worker was greeted over is gone; reason.
     std::function<void(const std::shared_ptr<Link>&, const std::string&)> handshake_lost;
     std::function<void(Pid, const std::string&)> worker_lost;  ///< at the master: its link is gone; reason
+    /// At a worker: the master's word of other workers.
+    std::function<void(Pid)> heard_added;
+    std::function<void(const WorkerExit&)> heard_removed;
     std::function<void(Pid)> changed;  ///< the lists are others: that member is gone, or (0) one was added or leaves
   };
 
@@ -110,6 +113,7 @@ class Cluster final : public Router {
   bool may_talk_to(Pid pid) const;
   void on_dial(Incoming& message);
   void on_member_added(const Member& member);
+  void on_member_removed(const WorkerExit& exit);
   void handshake_lost(const std::shared_ptr<Link>& link, const std::string& reason);
   void on_goodbye(const std::shared_ptr<Link>& link);
   void peer_lost(Pid peer, const std::string& reason);

@@ -31,13 +31,15 @@ std::string early_end_message(const WorkerRecord& record) {
 
 }  // namespace
 
-Launcher::Launcher(LauncherSettings settings, Cluster& cluster, Calls& calls, Transport& transport, Steward& steward)
+Launcher::Launcher(LauncherSettings settings, Cluster& cluster, Calls& calls, Transport& transport, Steward& steward,
+                   LifeCallbacks& callbacks)
     : settings_(std::move(settings)),
       cluster_(cluster),
       calls_(calls),
       transport_(transport),
       steward_(steward),
-      printer_(std::make_shared<OutputPrinter>(settings_.worker_output)) {}
+      printer_(std::make_shared<OutputPrinter>(settings_.worker_output)),
+      callbacks_(callbacks) {}
 
 Launcher::~Launcher() { stop(); }
 

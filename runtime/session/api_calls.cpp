@@ -1,6 +1,7 @@
 // The public face of calls, futures and tasks, for the session's process.
 
 #include "runtime/base/backtrace.hpp"
+#include "runtime/base/deadline.hpp"
 #include "runtime/base/failure.hpp"
 #include "runtime/base/log.hpp"
 #include "runtime/code/code.hpp"
@@ -133,6 +134,10 @@ class CoroutineJob final : public runtime::Job {
   std::optional<runtime::Clock::time_point> scope_deadline_;
 };
 
+void check_is_pid(Pid pid) {
+  if (pid <= 0) throw std::invalid_argument("muster: there is no process " + std::to_string(pid));
+}
+
 /// No sync of this thread collects what is started in it.
 class OutsideSync {
  public:
@@ -150,7 +155,7 @@ class OutsideSync {
 // -- calls ------------------------------------------------------------------------------------------------------------
 
 CorePointer start_call(Pid pid, Thunk thunk, Payload&& arguments, Returns returns) {
-  if (pid < 0) throw std::invalid_argument("muster: there is no process " + std::to_string(pid));
+  if (pid != any_process) check_is_pid(pid);
   auto& calls = current_process().calls();
   const auto handles = arguments.handles;
   auto core = calls.start(pid, thunk, std::move(arguments), returns);
@@ -180,7 +185,12 @@ bool is_here(Pid pid) { return current_process().pid() == pid; }
 
 // -- futures ----------------------------------------------------------------------------------------------------------
 
-CorePointer make_promise(Pid where) { return current_process().calls().make_promise(where); }
+CorePointer make_promise(Pid where) {
+  auto& calls = current_process().calls();
+  if (where == any_process) return calls.make_promise(calls.self());
+  check_is_pid(where);
+  return calls.make_promise(where);
+}
 
 CorePointer make_local_core() {
   auto& calls = current_process().calls();
@@ -277,16 +287,13 @@ SyncScope::~SyncScope() { innermost_sync = outer_; }
 void SyncScope::finish(std::exception_ptr first) {
   std::vector<std::exception_ptr> failures;
   if (first) failures.push_back(std::move(first));
-  for (const auto& core : cores_) {
-    try {
-      wait_settled(core, false, {});
-      if (core->state() == FutureCore::State::failed) failures.push_back(core->failure());
-    } catch (...) {
-      failures.push_back(std::current_exception());
-    }
+  for (const auto& core : std::exchange(cores_, {})) {
+    wait_settled(core, false, {});  // throws where this task must stop, or its time is over
+    if (core->state() == FutureCore::State::failed) failures.push_back(core->failure());
   }
-  cores_.clear();
-  if (!failures.empty()) throw CompositeException(std::move(failures));
+  if (failures.empty()) return;
+  this_task::check();  // what failed since is of its own making
+  throw CompositeException(std::move(failures));
 }
 
 void note_for_sync(const CorePointer& core) {
@@ -344,14 +351,16 @@ void check() {
 
 void sleep_for(std::chrono::nanoseconds duration) {
   check();
-  const auto until = runtime::Clock::now() + duration;
+  const auto until = runtime::deadline_after(duration);
   const auto limit = runtime::current_deadline();
   runtime::Process* const process = runtime::current_process_or_null();
   if (process == nullptr) {
     std::this_thread::sleep_until(limit ? std::min(*limit, until) : until);
   } else {
     runtime::Wakeup never(process->executor());
-    (void)process->executor().block(never, runtime::earlier(limit, until));
+    const auto woken = process->executor().block(never, runtime::earlier(limit, until));
+    if (woken == runtime::Executor::Woken::ended && runtime::current_task() == nullptr)
+      std::this_thread::sleep_until(limit ? std::min(*limit, until) : until);  // no task's business
   }
   check();
 }
@@ -362,7 +371,7 @@ std::optional<std::chrono::steady_clock::time_point> deadline() { return runtime
 
 DeadlineScope::DeadlineScope(std::chrono::nanoseconds duration) {
   before_ = runtime::exchange_scope_deadline(std::nullopt);
-  (void)runtime::exchange_scope_deadline(runtime::earlier(before_, runtime::Clock::now() + duration));
+  (void)runtime::exchange_scope_deadline(runtime::earlier(before_, runtime::deadline_after(duration)));
 }
 
 DeadlineScope::~DeadlineScope() { (void)runtime::exchange_scope_deadline(before_); }

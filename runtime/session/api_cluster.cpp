@@ -1,5 +1,6 @@
 // The public face of the cluster, for the session's process.
 
+#include "runtime/base/deadline.hpp"
 #include "runtime/base/log.hpp"
 #include "runtime/session/process.hpp"
 
@@ -72,9 +73,7 @@ void rmprocs(Pid pid, RmprocsOptions options) { rmprocs(std::vector<Pid>{pid}, o
 void rmprocs(const std::vector<Pid>& pids, RmprocsOptions options) {
   auto& leaving = launcher();
   leaving.remove(pids);
-  const auto limit = std::min<std::chrono::nanoseconds>(options.waitfor,
-                                                        std::chrono::hours(24 * 365));  // "for ever" must not overflow
-  const auto there = leaving.wait_until_gone(pids, runtime::Clock::now() + limit);
+  const auto there = leaving.wait_until_gone(pids, runtime::deadline_after(options.waitfor));
   if (there.empty()) return;
   std::string names;
   for (const Pid pid : there) names += (names.empty() ? "" : ", ") + std::to_string(pid);
@@ -102,10 +101,12 @@ void interrupt(const std::vector<Pid>& pids) {
   launcher().interrupt(pids);
 }
 
-CallbackHandle on_worker_added(std::function<void(Pid)> f) { return launcher().on_added(std::move(f)); }
+CallbackHandle on_worker_added(std::function<void(Pid)> f) {
+  return runtime::current_process().life_callbacks().on_added(std::move(f));
+}
 
 CallbackHandle on_worker_removed(std::function<void(const WorkerExit&)> f) {
-  return launcher().on_removed(std::move(f));
+  return runtime::current_process().life_callbacks().on_removed(std::move(f));
 }
 
 }  // namespace muster

@@ -1,5 +1,6 @@
 #include "runtime/session/map_driver.hpp"
 
+#include "runtime/base/deadline.hpp"
 #include "runtime/base/failure.hpp"
 #include "runtime/base/log.hpp"
 
@@ -176,7 +177,7 @@ MapDriver::MapDriver(detail::MapWork& work, detail::MapSettings settings)
       work_(work),
       code_(work.code()),
       first_failure_ends_(settings.retry_delays.empty() && !work.replaces()),
-      deadline_(settings.timeout ? std::optional(Clock::now() + *settings.timeout) : std::nullopt),
+      deadline_(settings.timeout ? std::optional(deadline_after(*settings.timeout)) : std::nullopt),
       schedule_(rules_of(settings)),
       events_(std::make_shared<MapEvents>(process_.executor())),
       members_(process_, settings),
@@ -306,7 +307,10 @@ void MapDriver::send(const MapSend& what) {
     worker_died(what.worker, gone.exit());  // before it got this
     return;
   } catch (const SerializationError&) {
-    if (what.count != 1) throw;
+    if (what.count > 1) {
+      schedule_.split(what.unit, false, Clock::now());
+      return;
+    }
     element_failed(what.unit, what.first, std::current_exception());
     (void)schedule_.completed(what.unit, Clock::now());
     return;
@@ -467,6 +471,12 @@ void MapDriver::unit_failed(Units::iterator found) {
     }
   } catch (const NoSession&) {
     throw;
+  } catch (const RemoteException& error) {
+    // What the elements threw came one by one: their results together are too large.
+    if (unit.count > 1 && error.is<SerializationError>()) {
+      schedule_.split(id, true, Clock::now());
+      return;
+    }
   } catch (...) {  // NOLINT(bugprone-empty-catch): any other is a failure of its elements, as said below
   }
   for (std::size_t element = unit.first; element < unit.first + unit.count; ++element)

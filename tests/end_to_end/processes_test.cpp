@@ -258,6 +258,45 @@ TEST_F(Processes, CallbacksSeeWhoCameAndWent) {
 }
 
 // catalogue: 317
+struct Seen {
+  std::mutex mutex;
+  std::vector<Pid> came, went;
+  CallbackHandle added, removed;
+};
+
+Seen& seen_here() {
+  static Seen seen;
+  return seen;
+}
+
+TEST_F(Processes, WorkersHearOfOthersToo) {
+  const auto pids = addprocs(2);
+  fetchfrom(pids[0], [] {
+    Seen& seen = seen_here();
+    seen.added = on_worker_added([&seen](Pid pid) {
+      const std::lock_guard lock(seen.mutex);
+      seen.came.push_back(pid);
+    });
+    seen.removed = on_worker_removed([&seen](const WorkerExit& exit) {
+      const std::lock_guard lock(seen.mutex);
+      seen.went.push_back(exit.pid);
+    });
+  });
+  const auto later = addprocs(1);
+  rmprocs(pids[1]);
+  const auto saw = [](bool going, Pid pid) {
+    Seen& seen = seen_here();
+    const std::lock_guard lock(seen.mutex);
+    return (going ? seen.went : seen.came) == std::vector<Pid>{pid};
+  };
+  EXPECT_TRUE(eventually([&] { return fetchfrom(pids[0], saw, false, later[0]); }));
+  EXPECT_TRUE(eventually([&] { return fetchfrom(pids[0], saw, true, pids[1]); }));
+  fetchfrom(pids[0], [] {
+    seen_here().added = CallbackHandle();
+    seen_here().removed = CallbackHandle();
+  });
+}
+
 TEST_F(Processes, DestroyingAHandleWaitsForItsCallback) {
   std::promise<void> entered;
   std::atomic<bool> left{false};

@@ -49,6 +49,19 @@ TEST(SessionEnd, FuturesOutliveTheirSession) {
   this_task::sleep_for(1ms);
 }
 
+TEST(SessionEnd, HandlesOfAnotherSessionAreNotSent) {
+  next_session();
+  (void)addprocs(1);
+  const auto old = remotecall_wait([] { return std::vector<int>(100'000, 6); }, 2);
+  const RemoteChannel<int> old_channel(1, 2);
+  next_session();
+  (void)addprocs(1);
+  EXPECT_THROW((void)spawnat(2, [](const Future<std::vector<int>>& f) { return f.fetch(); }, old), NoSession);
+  EXPECT_THROW((void)spawnat(2, [](const RemoteChannel<int>& c) { return c.size(); }, old_channel), NoSession);
+  EXPECT_EQ(remotecall_fetch(&myid, 2), 2) << "nothing came of it";
+  session.reset();
+}
+
 TEST(SessionEnd, WhoeverWaitsAtTheEndIsToldSo) {
   next_session();
   (void)addprocs(1);

@@ -43,7 +43,7 @@ class TaskRun : public std::enable_shared_from_this<TaskRun> {
 /// Code that decodes a call's arguments, runs it and completes it.
 using Thunk = void (*)(TaskRun&);
 
-/// `pid` 0: the least loaded worker.
+/// `pid` any_process: the least loaded worker.
 /// @throws as API: std::invalid_argument, ProcessExitedException, Error, SerializationError
 CorePointer start_call(Pid pid, Thunk thunk, Payload&& arguments, Returns returns);
 /// Calls each pid with the same arguments; `pids` empty: every process. Waits; CompositeException.

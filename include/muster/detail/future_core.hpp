@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <exception>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -168,9 +169,12 @@ bool cancel(const CorePointer& core);
 /// Calls f when settled; requests the value from its owner where needed. f runs on a runtime thread: quick, no
 /// throwing.
 void on_settled(const CorePointer& core, bool needs_value, std::function<void()> f);
+/// In place of a pid: whichever is meant there.
+inline constexpr Pid any_process = std::numeric_limits<Pid>::min();
+
 /// Runs f as a task of this process.
 void run_here(std::function<void()> f);
-/// A future to be filled by hand, owned by `where` (0: this process).
+/// A future to be filled by hand, owned by `where` (any_process: this one). @throws std::invalid_argument for no pid
 CorePointer make_promise(Pid where);
 /// A future of this process that continuations fill: nobody can put into it.
 CorePointer make_local_core();

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <muster/detail/archive.hpp>
+#include <muster/detail/copyable.hpp>
 #include <muster/detail/future_core.hpp>
 #include <muster/detail/sendable.hpp>
 
@@ -60,7 +61,7 @@ template <class T>
 T copy_or_take(const CorePointer& core) {
   if constexpr (std::is_void_v<T>)
     return;
-  else if constexpr (std::is_copy_constructible_v<T>)
+  else if constexpr (is_copyable_v<T>)
     return value_of<T>(core);
   else
     return take_value<T>(core);
