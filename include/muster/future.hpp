@@ -218,6 +218,21 @@ class Future : public detail::FutureBase {
   T fetch() const { return fetch_within({}); }
   /// @throws TimeoutError when it is not there after the duration.
   T fetch(std::chrono::nanoseconds timeout) const { return fetch_within(timeout); }
+  /// As fetch, of a future of a std::vector of plain elements: its elements where they arrived, as a View, without a
+  /// copy. (After a fetch() they are copied.)
+  auto fetch_view() const
+    requires detail::read_in_place<T>
+  {
+    detail::require_value(core_, {});
+    return detail::view_of<T>(core_);
+  }
+  /// @throws TimeoutError when the value is not there after the duration.
+  auto fetch_view(std::chrono::nanoseconds timeout) const
+    requires detail::read_in_place<T>
+  {
+    detail::require_value(core_, timeout);
+    return detail::view_of<T>(core_);
+  }
   /// As fetch, and moves the value out where this is its only handle here (a type that can't be copied always): it
   /// can't be fetched from it again, which throws std::future_error(no_state).
   T take() && { return take_within({}); }

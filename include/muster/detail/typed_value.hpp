@@ -5,11 +5,13 @@
 #include <muster/detail/archive.hpp>
 #include <muster/detail/future_core.hpp>
 #include <muster/detail/sendable.hpp>
+#include <muster/view.hpp>
 
 #include <memory>
 #include <type_traits>
 #include <utility>
 #include <variant>
+#include <vector>
 
 namespace muster::detail {
 
@@ -53,6 +55,20 @@ T take_value(const CorePointer& core) {
 template <class T>
 const T& value_of(const CorePointer& core) {
   return *static_cast<const T*>(core->decoded(&decode_shared<T>).get());
+}
+
+/// What a value of type T is written as can be read in place.
+template <class T>
+inline constexpr bool read_in_place = false;
+template <class T, class Allocator>
+inline constexpr bool read_in_place<std::vector<T, Allocator>> = plain<T> && !std::is_same_v<T, bool>;
+
+/// The elements of a vector that is here, in place where it was not decoded yet.
+template <class T>
+auto view_of(const CorePointer& core) {
+  using Elements = View<typename T::value_type>;
+  if (Payload value; core->copy_encoded(value)) return from_payload<Elements>(value);
+  return Elements(T(value_of<T>(core)));
 }
 
 /// A copy of it, or itself where its type can't be copied.
