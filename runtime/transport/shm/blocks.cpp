@@ -12,15 +12,24 @@ namespace muster::runtime {
 
 namespace {
 
+constexpr std::uint64_t mib = std::uint64_t{1} << 20;
+/// Arrays mostly have a power of two of bytes; what is written before them takes little.
+constexpr std::uint64_t head_room = 4096;
 constexpr std::uint64_t smallest_block = std::uint64_t{32} << 10;
 /// Larger ones are alone in their segment, whose size is theirs.
-constexpr std::uint64_t largest_shared = std::uint64_t{1} << 20;
-constexpr std::size_t blocks_of_small = 4;
+constexpr std::uint64_t largest_shared = mib + head_room;
 constexpr std::size_t most_segments = 4096;
 
 std::uint64_t block_size_for(std::uint64_t size) {
-  if (size <= largest_shared) return std::bit_ceil(std::max(size, smallest_block));
-  return (size + largest_shared - 1) & ~(largest_shared - 1);
+  if (size <= largest_shared) return std::bit_ceil(std::max(size, smallest_block + head_room) - head_room) + head_room;
+  return (size + mib - 1) & ~(mib - 1);
+}
+
+/// Few at first; where many are lent at once, as many again as there are, so that they need few mappings.
+std::size_t blocks_of_next(std::uint64_t block_size, std::size_t lent) {
+  if (block_size > largest_shared) return 1;
+  const auto few = std::clamp<std::size_t>(mib / 2 / block_size, 1, 4);
+  return std::clamp<std::size_t>(lent, few, 4 * mib / block_size);
 }
 
 }  // namespace
@@ -32,7 +41,10 @@ std::optional<BlockPool::Block> BlockPool::take(std::uint64_t size) {
   if (room != with_room_.end() && room->first > (wanted <= largest_shared ? wanted : 2 * wanted))
     room = with_room_.end();
   if (room == with_room_.end()) {
-    const auto made = make_segment(wanted, wanted <= largest_shared ? blocks_of_small : 1);
+    std::size_t lent = 0;
+    for (const auto& [number, segment] : segments_)
+      if (segment.block_size == wanted) lent += segment.lent_count;
+    const auto made = make_segment(wanted, blocks_of_next(wanted, lent));
     if (made == segments_.end()) return std::nullopt;
     room = with_room_.emplace(wanted, made->first);
   }
@@ -95,7 +107,8 @@ std::vector<std::uint32_t> BlockPool::trim(Clock::time_point since) {
 }
 
 void BlockViews::add(std::uint32_t segment, std::uint64_t size, const UniqueFd& memory) {
-  if (segments_.size() >= most_segments) throw std::runtime_error("it passed too much shared memory");
+  // Those that it does not use any more may stand here for a while: it says so in the ring.
+  if (segments_.size() >= 2 * most_segments) throw std::runtime_error("it passed too much shared memory");
   segments_[segment] =
       std::make_shared<const SharedMemory>(SharedMemory::map(memory, size, SharedMemory::Access::read));
 }

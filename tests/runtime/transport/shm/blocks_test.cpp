@@ -8,8 +8,11 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstring>
 #include <set>
+#include <stdexcept>
+#include <vector>
 
 namespace muster::runtime {
 namespace {
@@ -19,10 +22,12 @@ constexpr std::uint64_t kib = 1024, mib = kib * kib;
 struct Pair {
   BlockViews views;
   int passed = 0;
+  std::uint64_t largest = 0;
   bool passes = true;
   BlockPool pool{[this](std::uint32_t segment, std::uint64_t size, const UniqueFd& memory) {
     if (!passes) return false;
     ++passed;
+    largest = std::max(largest, size);
     views.add(segment, size, memory);
     return true;
   }};
@@ -59,6 +64,41 @@ TEST(Blocks, ThoseLentAreApart) {
     const auto block = pair.pool.take(64 * kib);
     EXPECT_TRUE(places.emplace(block->place.segment, block->place.offset).second);
   }
+}
+
+TEST(Blocks, ArraysOfPowersOfTwoFitWithWhatStandsBeforeThem) {
+  for (const std::uint64_t size : {64 * kib, mib}) {
+    Pair pair;
+    (void)pair.pool.take(size + 200);
+    const auto other = pair.pool.take(size + 200);
+    std::shared_ptr<const void> owner;
+    EXPECT_NO_THROW((void)pair.views.view(other->place, owner));
+    EXPECT_EQ(pair.largest % (size + 4 * kib), 0u);
+  }
+}
+
+TEST(Blocks, ManyThatAreLentAreInFewSegments) {
+  Pair pair;
+  std::vector<BlockPlace> lent;
+  constexpr int many = 8000;
+  for (int i = 0; i < many; ++i) {
+    const auto block = pair.pool.take(20 * kib);
+    ASSERT_TRUE(block) << i;
+    lent.push_back(block->place);
+  }
+  EXPECT_LT(pair.passed, many / 64);
+  EXPECT_LE(pair.largest, 4 * mib);
+  for (const BlockPlace& place : lent) pair.pool.give_back(place);
+  EXPECT_EQ(pair.pool.trim(Clock::now()).size(), static_cast<std::size_t>(pair.passed));
+}
+
+TEST(Blocks, SegmentsMayComeBeforeWordOfThoseTheyReplace) {
+  BlockViews views;
+  UniqueFd fd;
+  const SharedMemory memory = SharedMemory::create(4096, fd);
+  constexpr std::uint32_t at_once = 4096;
+  for (std::uint32_t segment = 0; segment < 2 * at_once; ++segment) views.add(segment, 4096, fd);
+  EXPECT_THROW(views.add(2 * at_once, 4096, fd), std::runtime_error);
 }
 
 TEST(Blocks, IdleSegmentsAreTrimmedAndLentOnesStay) {
