@@ -154,6 +154,24 @@ TEST(Views, GoThroughChannelsMapsAndCapturedValues) {
   }
 }
 
+TEST(Views, AFutureThatTravelsWithItsValueTravelsInPlace) {
+  const auto pids = at_least(2);
+  for (const std::size_t count : sizes) {
+    const auto future = spawnat(pids[0], [](std::size_t n) { return numbers(n); }, count);
+    EXPECT_TRUE(right(future.fetch_view(), count));
+    const auto back = remotecall_fetch([](Future<std::vector<double>> same) { return same; }, pids[1], future);
+    EXPECT_EQ(back, future);
+    EXPECT_TRUE(right(back.fetch(), count));
+    EXPECT_TRUE(spawnat(
+                    pids[1],
+                    [](Future<std::vector<double>> same, std::size_t n) {
+                      return right(same.fetch_view(), n) && right(same.fetch(), n) && right(std::move(same).take(), n);
+                    },
+                    future, count)
+                    .fetch());
+  }
+}
+
 TEST(Views, OutliveTheProcessTheyCameFrom) {
   std::vector<View<double>> kept;
   {

@@ -111,6 +111,11 @@ template <class T, class Allocator>
 struct ArrivesAs<std::span<const T>, std::vector<T, Allocator>> {
   using type = std::conditional_t<plain<T> && !std::is_same_v<T, bool>, View<T>, std::vector<T, Allocator>>;
 };
+template <class T, std::size_t N>
+  requires plain<T>
+struct ArrivesAs<std::span<const T>, std::array<T, N>> {
+  using type = View<T>;
+};
 template <class T, class Allocator>
 struct ArrivesAs<std::vector<T, Allocator>, View<T>> {
   using type = std::vector<T, Allocator>;

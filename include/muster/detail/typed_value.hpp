@@ -57,18 +57,36 @@ const T& value_of(const CorePointer& core) {
   return *static_cast<const T*>(core->decoded(&decode_shared<T>).get());
 }
 
-/// What a value of type T is written as can be read in place.
+/// How a value of type T is read that is not needed as a T: a vector's elements in place.
 template <class T>
-inline constexpr bool read_in_place = false;
+struct InPlace {
+  using type = T;
+};
 template <class T, class Allocator>
-inline constexpr bool read_in_place<std::vector<T, Allocator>> = plain<T> && !std::is_same_v<T, bool>;
+  requires(plain<T> && !std::is_same_v<T, bool>)
+struct InPlace<std::vector<T, Allocator>> {
+  using type = View<T>;
+};
+template <class T>
+using in_place_t = typename InPlace<T>::type;
+template <class T>
+inline constexpr bool read_in_place = !std::is_same_v<in_place_t<T>, T>;
 
 /// The elements of a vector that is here, in place where it was not decoded yet.
 template <class T>
 auto view_of(const CorePointer& core) {
-  using Elements = View<typename T::value_type>;
+  using Elements = in_place_t<T>;
   if (Payload value; core->copy_encoded(value)) return from_payload<Elements>(value);
   return Elements(T(value_of<T>(core)));
+}
+
+/// A copy of the value of a core that is here.
+template <class T>
+T copy_of(const CorePointer& core) {
+  if constexpr (read_in_place<T>) {
+    if (Payload value; core->copy_encoded(value)) return from_payload<T>(value);
+  }
+  return value_of<T>(core);
 }
 
 /// A copy of it, or itself where its type can't be copied.
@@ -77,7 +95,7 @@ T copy_or_take(const CorePointer& core) {
   if constexpr (std::is_void_v<T>)
     return;
   else if constexpr (std::is_copy_constructible_v<T>)
-    return value_of<T>(core);
+    return copy_of<T>(core);
   else
     return take_value<T>(core);
 }

@@ -225,6 +225,7 @@ static_assert(std::is_same_v<arrived<Sum, std::vector<float>>, are<std::vector<f
 static_assert(!callable_with<Sum, std::vector<float>>);
 static_assert(std::is_same_v<arrived<SumOfReference, int, Numbers>, are<int, Doubles>>);
 static_assert(std::is_same_v<arrived<SumOfSpan, Numbers>, are<Doubles>>);
+static_assert(std::is_same_v<arrived<SumOfSpan, std::array<double, 3>>, are<Doubles>>);
 static_assert(callable_with<SumOfSpan, Numbers>);
 static_assert(std::is_same_v<arrived<SumOfVector, Numbers>, are<Numbers>>);
 static_assert(std::is_same_v<arrived<SumOfVector, Doubles>, are<Numbers>>);
