@@ -8,9 +8,10 @@
 #include <muster/view.hpp>
 
 #include <array>
+#include <cstddef>
 #include <span>
-#include <tuple>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 namespace muster::detail {
@@ -30,7 +31,8 @@ TypeList<P...> parameters_of(R (C::*)(P...) const&);
 template <class C, class R, class... P>
 TypeList<P...> parameters_of(R (C::*)(P...) &&);
 
-/// The types of a callable's parameters, as far as they can be told: none of a template's or of several overloads'.
+/// The types of a callable's parameters, as far as they can be told: none of a template's, of several
+/// overloads' or where any number may follow.
 template <class F>
 struct Parameters {
   using type = TypeList<>;
@@ -41,11 +43,12 @@ struct Parameters<F> {
   using type = decltype(parameters_of(&F::operator()));
 };
 template <function_pointer F>
+  requires requires { parameters_of(F{}); }
 struct Parameters<F> {
   using type = decltype(parameters_of(F{}));
 };
 template <class M, class C>
-  requires std::is_function_v<M>
+  requires std::is_function_v<M> && requires(M C::* method) { parameters_of(method); }
 struct Parameters<M C::*> {
   template <class... P>
   static TypeList<C, P...> behind_object(TypeList<P...>);
@@ -58,11 +61,13 @@ template <std::size_t I, class List>
 struct TypeAt {
   using type = void;
 };
-template <std::size_t I, class... P>
-  requires(I < sizeof...(P))
-struct TypeAt<I, TypeList<P...>> {
-  using type = std::remove_cvref_t<typename std::tuple_element_t<I, std::tuple<std::type_identity<P>...>>::type>;
+template <class First, class... Rest>
+struct TypeAt<0, TypeList<First, Rest...>> {
+  using type = std::remove_cvref_t<First>;
 };
+template <std::size_t I, class First, class... Rest>
+  requires(I > 0)
+struct TypeAt<I, TypeList<First, Rest...>> : TypeAt<I - 1, TypeList<Rest...>> {};
 
 /// The parameter at that place, without const and reference; void where it can't be told.
 template <class F, std::size_t I>

@@ -234,6 +234,11 @@ static_assert(std::is_same_v<arrived<Trusted<Scale>, Numbers>, are<Doubles>>);
 static_assert(std::is_same_v<arrived<decltype(&Scale::method), Scale, int, Numbers>, are<Scale, int, Doubles>>);
 static_assert(std::is_same_v<arrived<BoundFront<SumOfReference, int>, Numbers>, are<Doubles>>);
 static_assert(std::is_same_v<arrived<BoundFront<decltype(&Scale::method), Scale>, int, Numbers>, are<int, Doubles>>);
+static_assert(std::is_same_v<arrived<int (*)(const char*, ...), Numbers, int>, are<Numbers, int>>);
+struct Volatile {
+  double method(Doubles values) const volatile;
+};
+static_assert(std::is_same_v<arrived<decltype(&Volatile::method), Volatile, Numbers>, are<Volatile, Numbers>>);
 // Which of several is called is not known before: a vector converts.
 static_assert(std::is_same_v<arrived<Overloaded, Numbers>, are<Numbers>>);
 static_assert(callable_with<Overloaded, Numbers>);
