@@ -36,42 +36,54 @@ std::size_t blocks_of_next(std::uint64_t block_size, std::size_t lent) {
 
 std::optional<BlockPool::Block> BlockPool::take(std::uint64_t size) {
   const std::uint64_t wanted = block_size_for(size);
-  auto room = with_room_.lower_bound(wanted);
+  const auto room = with_room_.lower_bound(wanted);
   // A much larger one would be missed where it is needed.
-  if (room != with_room_.end() && room->first > (wanted <= largest_shared ? wanted : 2 * wanted))
-    room = with_room_.end();
-  if (room == with_room_.end()) {
-    std::size_t lent = 0;
-    for (const auto& [number, segment] : segments_)
-      if (segment.block_size == wanted) lent += segment.lent_count;
-    const auto made = make_segment(wanted, blocks_of_next(wanted, lent));
-    if (made == segments_.end()) return std::nullopt;
-    room = with_room_.emplace(wanted, made->first);
+  if (room == with_room_.end() || room->first > (wanted <= largest_shared ? wanted : 2 * wanted)) return std::nullopt;
+  const auto segment = segments_.find(room->second);
+  if (segment->second.lent_count + 1 == segment->second.lent.size()) with_room_.erase(room);
+  return lend(segment, size);
+}
+
+std::optional<BlockPool::SegmentSize> BlockPool::next_segment(std::uint64_t size) const {
+  if (segments_.size() >= most_segments) return std::nullopt;
+  const std::uint64_t wanted = block_size_for(size);
+  std::size_t lent = 0;
+  for (const auto& [number, segment] : segments_)
+    if (segment.block_size == wanted) lent += segment.lent_count;
+  return SegmentSize{wanted, blocks_of_next(wanted, lent)};
+}
+
+std::optional<BlockPool::NewSegment> BlockPool::make(const SegmentSize& size) {
+  try {
+    NewSegment made{.size = size, .fd = {}, .memory = {}};
+    made.memory = SharedMemory::create(size.block * size.blocks, made.fd);
+    return made;
+  } catch (const std::exception& error) {
+    log::debug(std::string("No shared block: ") + error.what());
+    return std::nullopt;
   }
-  const std::uint32_t number = room->second;
-  Segment& segment = segments_.at(number);
+}
+
+std::optional<BlockPool::Block> BlockPool::take_from(NewSegment segment, std::uint64_t size) {
+  if (segments_.size() >= most_segments) return std::nullopt;
+  const std::uint32_t number = ++last_number_;
+  if (!pass_(number, segment.memory.size(), segment.fd)) return std::nullopt;
+  idle_ += segment.memory.size();
+  const auto [block_size, blocks] = segment.size;
+  if (blocks > 1) with_room_.emplace(block_size, number);
+  const auto made = segments_.emplace(
+      number, Segment{std::move(segment.memory), block_size, std::vector<bool>(blocks), 0, Clock::time_point{}});
+  return lend(made.first, size);
+}
+
+BlockPool::Block BlockPool::lend(Segments::iterator at, std::uint64_t size) {
+  Segment& segment = at->second;
   const auto free = std::find(segment.lent.begin(), segment.lent.end(), false);
   *free = true;
   if (segment.lent_count++ == 0) idle_ -= segment.memory.size();
-  if (segment.lent_count == segment.lent.size()) with_room_.erase(room);
   const auto index = static_cast<std::uint64_t>(free - segment.lent.begin());
-  const BlockPlace place{number, 0, index * segment.block_size, size};
-  return Block{place, segment.memory.data() + place.offset};
-}
-
-BlockPool::Segments::iterator BlockPool::make_segment(std::uint64_t block_size, std::size_t blocks) {
-  if (segments_.size() >= most_segments) return segments_.end();
-  try {
-    UniqueFd memory_fd;
-    Segment segment{SharedMemory::create(block_size * blocks, memory_fd), block_size, std::vector<bool>(blocks), 0, {}};
-    const std::uint32_t number = ++last_number_;
-    if (!pass_(number, segment.memory.size(), memory_fd)) return segments_.end();
-    idle_ += segment.memory.size();
-    return segments_.emplace(number, std::move(segment)).first;
-  } catch (const std::exception& error) {
-    log::debug(std::string("No shared block: ") + error.what());
-    return segments_.end();
-  }
+  const BlockPlace place{at->first, 0, index * segment.block_size, size};
+  return {place, segment.memory.data() + place.offset};
 }
 
 void BlockPool::give_back(const BlockPlace& place) {
