@@ -159,7 +159,9 @@ class LocalChannel {
 
   /// For muster's own use.
   bool is_unbuffered() const { return capacity_ == 0 && !store_; }
-  std::size_t available() const { return is_unbuffered() ? putters_.size() : store_ ? store_->size() : items_.size(); }
+  std::size_t available() const {
+    return returned_.size() + (is_unbuffered() ? putters_.size() : store_ ? store_->size() : items_.size());
+  }
 
   template <class W>
   bool wait_in(std::deque<W*>& waiters, W& self, Timeout timeout, bool at_once) {
@@ -174,7 +176,9 @@ class LocalChannel {
       lock.lock();
     }
     switch (self.state) {
-      case State::done: return true;
+      case State::done:
+        if constexpr (std::is_same_v<W, Taker>) give_back_if_stopped(self);
+        return true;
       case State::closed: throw_closed<W>();
       case State::failed: std::rethrow_exception(self.failure);
       case State::waiting: break;
@@ -182,6 +186,16 @@ class LocalChannel {
     std::erase(waiters, &self);
     if (!at_once) throw_waited_in_vain();
     return false;
+  }
+  /// A task that must stop swallows nothing, though it was given something meanwhile.
+  void give_back_if_stopped(Taker& taker) {
+    try {
+      check_stop();
+    } catch (...) {
+      returned_.push_back(std::move(*taker.value));
+      serve();
+      throw;
+    }
   }
   template <class W>
   [[noreturn]] static void throw_closed() {
@@ -235,7 +249,7 @@ class LocalChannel {
   void show() {
     try {
       if (available() == 0) return;
-      const T* const first = is_unbuffered() ? nullptr : store_ ? store_->peek() : &items_.front();
+      const T* const first = peek();
       std::erase_if(watchers_, [first](Watcher* watcher) {
         if (watcher->wants_value && first == nullptr) return false;
         if constexpr (std::is_copy_constructible_v<T>)
@@ -247,12 +261,20 @@ class LocalChannel {
       for (Watcher* const watcher : std::exchange(watchers_, {})) watcher->fail();
     }
   }
+  const T* peek() const {
+    if (!returned_.empty()) return &returned_.front();
+    if (is_unbuffered()) return nullptr;
+    return store_ ? store_->peek() : &items_.front();
+  }
   /// Gives the next value to the first taker. @returns false where there is none
   bool hand_out() {
     Taker* const taker = takers_.front();
-    Putter* const putter = is_unbuffered() && !putters_.empty() ? putters_.front() : nullptr;
+    Putter* const putter = returned_.empty() && is_unbuffered() && !putters_.empty() ? putters_.front() : nullptr;
     try {
-      if (store_) {
+      if (!returned_.empty()) {
+        taker->value.emplace(std::move(returned_.front()));
+        returned_.pop_front();
+      } else if (store_) {
         taker->value = store_->try_take();
       } else if (putter != nullptr) {
         taker->value.emplace(std::move(*putter->value));
@@ -275,6 +297,7 @@ class LocalChannel {
   mutable std::mutex mutex_;  ///< guards everything below, and the store
   bool closed_ = false;
   std::deque<T> items_;
+  std::deque<T> returned_;  ///< by takers that had to stop: goes first
   std::deque<Putter*> putters_;
   std::deque<Taker*> takers_;
   std::deque<Watcher*> watchers_;

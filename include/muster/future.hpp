@@ -258,8 +258,7 @@ class Future : public detail::FutureBase {
   /// Awaits it in a coroutine task.
   auto operator co_await() const { return detail::FutureAwaiter<T>(core_); }
 
-  // -- for muster's own use
-  // ---------------------------------------------------------------------------------------------------
+  // -- for muster's own use -------------------------------------------------------------------------------------------
   /// @cond
   template <class Archive>
   void save(Archive& archive) const {
@@ -326,8 +325,7 @@ class Future<void> : public detail::FutureBase {
   /// Awaits it in a coroutine task.
   detail::FutureAwaiter<void> operator co_await() const;
 
-  // -- for muster's own use
-  // ---------------------------------------------------------------------------------------------------
+  // -- for muster's own use -------------------------------------------------------------------------------------------
   /// @cond
   template <class Archive>
   void save(Archive& archive) const {

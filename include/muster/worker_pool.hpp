@@ -67,8 +67,7 @@ class WorkerPool {
   /// Whether they are handles to the same pool.
   friend bool operator==(const WorkerPool& a, const WorkerPool& b) { return a.name_ == b.name_; }
 
-  // -- for muster's own use
-  // ---------------------------------------------------------------------------------------------------
+  // -- for muster's own use -------------------------------------------------------------------------------------------
   /// (A second parameter, so that no list of pids is taken for a name.)
   WorkerPool(std::in_place_t, detail::PoolName name);
   /// Where it lives, and its number there.

@@ -158,9 +158,8 @@ Steward::State::State(const std::string& thread_name) {
   const AllSignalsBlocked guard;
   const std::unique_lock lock(mutex_);  // the thread waits for thread_id_
   thread_ = std::thread([this] {
-    {
-      const std::unique_lock started(mutex_);
-    }
+    std::unique_lock started(mutex_);
+    started.unlock();
     context_.run();
   });
   thread_id_ = thread_.get_id();

@@ -88,8 +88,7 @@ void operate(ChannelQueue& queue, Asker asker, ChannelOperation operation, bool 
 
 }  // namespace
 
-// -- handles
-// -----------------------------------------------------------------------------------------------------------------
+// -- handles ----------------------------------------------------------------------------------------------------------
 
 ChannelPointer Calls::new_channel(Pid owner, std::shared_ptr<OwnedChannel> owned) {
   auto channel = std::make_shared<ChannelCore>(anchor_, RemoteRefId{self_, next_number()}, owner, owned);
@@ -142,8 +141,7 @@ void Calls::discard(ValueStore::Freed& freed) {
     if (channel->users_store) stores_thread_.run([channel = std::move(channel)] {});
 }
 
-// -- asking
-// ------------------------------------------------------------------------------------------------------------------
+// -- asking -----------------------------------------------------------------------------------------------------------
 
 std::optional<Payload> Calls::ask_channel(const ChannelPointer& channel, ChannelOperation operation, bool at_once,
                                           Payload&& item) {
@@ -229,8 +227,13 @@ std::optional<Payload> Calls::await_reply(const ChannelQuestion& question, const
   switch (outcome_known ? answer->state() : FutureCore::State::pending) {
     case FutureCore::State::failed: answer->throw_failure();
     case FutureCore::State::here:
-      if (question.operation == ChannelOperation::take)
-        tell_channel(question.channel, ChannelWord::received, question.number);
+      if (question.operation == ChannelOperation::take) {
+        // A task that must stop swallows nothing, though the item came meanwhile.
+        const TaskState* const task = current_task();
+        const bool stopped = task != nullptr && task->stop_reason() != StopReason::none;
+        tell_channel(question.channel, stopped ? ChannelWord::returned : ChannelWord::received, question.number);
+        if (stopped) task->check();
+      }
       return answer->take_payload();
     case FutureCore::State::remote:
       if (!gave_up) return std::nullopt;
@@ -257,8 +260,7 @@ void Calls::tell_channel(const ChannelPointer& channel, ChannelWord word, std::u
                std::move(payload));
 }
 
-// -- as owner
-// ------------------------------------------------------------------------------------------------------------------
+// -- as owner ---------------------------------------------------------------------------------------------------------
 
 /// Calls f(queue, replies), and sends the replies: here and now, but where that runs user code for others.
 template <class F>

@@ -34,8 +34,7 @@ Payload one_byte() {
 
 }  // namespace
 
-// -- handles of this process
-// ---------------------------------------------------------------------------------------------
+// -- handles of this process ------------------------------------------------------------------------------------------
 
 CorePointer Calls::make_promise(Pid where) {
   return make_core(where == 0 ? self_.load() : where, FutureCore::State::elsewhere);
@@ -185,8 +184,7 @@ void Calls::receive_handles(Incoming& message, Pid sender) {
   }
 }
 
-// -- asking the owner
-// ---------------------------------------------------------------------------------------------------------
+// -- asking the owner -------------------------------------------------------------------------------------------------
 
 CorePointer Calls::request(const FutureCore& core, ReferenceOperation operation, Payload&& put) {
   const Pid owner = core.owner();
@@ -297,8 +295,7 @@ Calls::Kept Calls::kept() const {
   return kept;
 }
 
-// -- as owner
-// -------------------------------------------------------------------------------------------------------------------
+// -- as owner ---------------------------------------------------------------------------------------------------------
 
 void Calls::on_reference_request(Incoming& message, Pid sender) {
   const auto ref = strip_reference(message.payload);
@@ -455,8 +452,7 @@ void Calls::fill_here(RemoteRefId ref, Payload&& payload, bool failed) {
   send_answers(answers);
 }
 
-// -- counting
-// -------------------------------------------------------------------------------------------------------------------
+// -- counting ---------------------------------------------------------------------------------------------------------
 
 void Calls::flush_notes() {
   ValueStore::Freed freed;  // destroyed without any lock

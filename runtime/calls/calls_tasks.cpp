@@ -74,8 +74,7 @@ void Calls::on_message(Incoming message) {
   }
 }
 
-// -- tasks
-// -----------------------------------------------------------------------------------------------------------------
+// -- tasks ------------------------------------------------------------------------------------------------------------
 
 void Calls::on_call(Incoming& message, Pid caller) {
   const auto& received = message.link->companion<LinkCodes>().received;

@@ -40,8 +40,7 @@ FutureCore::~FutureCore() {
   anchor_->with([this](runtime::Calls& calls) { calls.release(*this); });
 }
 
-// -- how it gets its value
-// -----------------------------------------------------------------------------------------------
+// -- how it gets its value --------------------------------------------------------------------------------------------
 
 void FutureCore::settle(State state, std::unique_lock<std::mutex>& lock) {
   state_.store(state);  // in one order with value_wanted, see Calls::pursue
@@ -81,8 +80,7 @@ bool FutureCore::set_failure(std::vector<std::byte> encoded, std::exception_ptr 
   return true;
 }
 
-// -- who waits
-// -------------------------------------------------------------------------------------------------------------
+// -- who waits --------------------------------------------------------------------------------------------------------
 
 bool FutureCore::add_waiter(Waiter& waiter) {
   const std::lock_guard lock(mutex_);
@@ -109,8 +107,7 @@ void FutureCore::when_settled(bool needs_value, std::function<void()> f) {
   f();
 }
 
-// -- the value
-// -------------------------------------------------------------------------------------------------------------
+// -- the value --------------------------------------------------------------------------------------------------------
 
 void FutureCore::decode_once(std::shared_ptr<void> (*decode)(const Payload&)) {
   if (taken_) throw std::future_error(std::future_errc::no_state);
@@ -169,8 +166,7 @@ FutureCore::State FutureCore::prepare_to_send() {
 
 void FutureCore::throw_failure() const { std::rethrow_exception(failure()); }
 
-// -- free functions of future_core.hpp
-// ----------------------------------------------------------------------------------------
+// -- free functions of future_core.hpp --------------------------------------------------------------------------------
 
 void wait_settled(const CorePointer& core, bool needs_value, Timeout timeout) {
   if (core->settled(needs_value)) return;

@@ -268,8 +268,7 @@ MapSchedule::Unit MapSchedule::take_out(Units::iterator found) {
   return unit;
 }
 
-// -- calling back what waits behind something long
-// ----------------------------------------------------------------------
+// -- calling back what waits behind something long --------------------------------------------------------------------
 
 bool MapSchedule::may_level() const {
   return !stopped_ && input_ended_ && ready_.empty() && suspects_.empty() && !idle_.empty() && !loaded_.empty();

@@ -36,8 +36,7 @@ void Cluster::stop() {
     for (const auto& tell : given_up.waiting) tell(nullptr);
 }
 
-// -- messages
-// ----------------------------------------------------------------------------------------------------------------
+// -- messages ---------------------------------------------------------------------------------------------------------
 
 void Cluster::on_message(Incoming message) {
   const bool from_master = message.link->peer == 1;
@@ -243,8 +242,7 @@ void Cluster::peer_lost(Pid peer, const std::string& reason) {
   });
 }
 
-// -- links
-// -----------------------------------------------------------------------------------------------------------------------
+// -- links ------------------------------------------------------------------------------------------------------------
 
 std::shared_ptr<Link> Cluster::link_to(Pid pid) {
   {
@@ -389,8 +387,7 @@ void Cluster::give_up(Pid pid, std::uint64_t attempt, const std::string& why) {
   for (const auto& tell : waiting) tell(nullptr);
 }
 
-// -- lists
-// -----------------------------------------------------------------------------------------------------------------------
+// -- lists ------------------------------------------------------------------------------------------------------------
 
 Member Cluster::self_member() const {
   const std::lock_guard lock(mutex_);
@@ -455,8 +452,7 @@ bool Cluster::lazy() const {
   return membership_.lazy();
 }
 
-// -- the master's
-// ----------------------------------------------------------------------------------------------------------------
+// -- the master's -----------------------------------------------------------------------------------------------------
 
 void Cluster::set_topology(Topology topology, bool lazy) {
   const std::lock_guard lock(mutex_);

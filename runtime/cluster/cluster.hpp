@@ -59,8 +59,7 @@ class Cluster final : public Router {
   const std::string& cookie() const { return settings_.cookie; }
   Member self_member() const;
 
-  // -- lists
-  // ------------------------------------------------------------------------------------------------------------
+  // -- lists ----------------------------------------------------------------------------------------------------------
   std::vector<Pid> procs() const;
   /// Those that may be given work: members but for those that were asked to leave, which only the master knows of.
   std::vector<Pid> procs_staying() const;
@@ -74,8 +73,7 @@ class Cluster final : public Router {
   Topology topology() const;
   bool lazy() const;
 
-  // -- the master's
-  // --------------------------------------------------------------------------------------------------------
+  // -- the master's ---------------------------------------------------------------------------------------------------
   void set_topology(Topology topology, bool lazy);
   /// Calls may be sent there from now on, though it is not listed. It is told who came and went since it was greeted.
   /// @param told the members its greeting named

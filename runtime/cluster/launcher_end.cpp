@@ -46,8 +46,7 @@ void Launcher::stop() {
   crew_.join();
 }
 
-// -- removal
-// -----------------------------------------------------------------------------------------------------------------
+// -- removal ----------------------------------------------------------------------------------------------------------
 
 Launcher::Record Launcher::find(Pid pid) const {
   const std::lock_guard lock(mutex_);
@@ -142,8 +141,7 @@ void Launcher::interrupt(const std::vector<Pid>& pids) {
   }
 }
 
-// -- what is heard of its end
-// ----------------------------------------------------------------------------------------------------
+// -- what is heard of its end -----------------------------------------------------------------------------------------
 
 void Launcher::on_process_ended(const Record& record, int wait_status) {
   std::shared_ptr<WorkerOutput> output;

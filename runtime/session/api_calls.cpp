@@ -85,9 +85,8 @@ class Suspension : public std::enable_shared_from_this<Suspension> {
   }
 
   void end() {
-    {
-      const std::lock_guard gone(going_on_);
-    }
+    std::unique_lock gone(going_on_);
+    gone.unlock();
     if (task_) task_->clear_on_stop(stop_watch_);
     if (timer_ == runtime::TimerId{}) return;
     if (runtime::Process* process = runtime::current_process_or_null()) process->steward().cancel(timer_);
@@ -148,8 +147,7 @@ class OutsideSync {
 
 }  // namespace
 
-// -- calls
-// -------------------------------------------------------------------------------------------------------------------
+// -- calls ------------------------------------------------------------------------------------------------------------
 
 CorePointer start_call(Pid pid, Thunk thunk, Payload&& arguments, Returns returns) {
   if (pid < 0) throw std::invalid_argument("muster: there is no process " + std::to_string(pid));
@@ -180,8 +178,7 @@ Payload call_here(Thunk thunk, Payload&& arguments) {
 
 bool is_here(Pid pid) { return current_process().pid() == pid; }
 
-// -- futures
-// -----------------------------------------------------------------------------------------------------------------
+// -- futures ----------------------------------------------------------------------------------------------------------
 
 CorePointer make_promise(Pid where) { return current_process().calls().make_promise(where); }
 
@@ -228,8 +225,7 @@ void run_here(std::function<void()> f) {
   current_process().executor().submit(std::make_shared<FunctionJob>(std::move(f)));
 }
 
-// -- completion in order
-// -----------------------------------------------------------------------------------------------------
+// -- completion in order ----------------------------------------------------------------------------------------------
 
 class CompletionQueue {
  public:
@@ -272,8 +268,7 @@ std::shared_ptr<CompletionQueue> make_completion_queue(const std::vector<CorePoi
 
 std::size_t next_completed(CompletionQueue& queue) { return queue.next(); }
 
-// -- sync
-// --------------------------------------------------------------------------------------------------------------------
+// -- sync -------------------------------------------------------------------------------------------------------------
 
 SyncScope::SyncScope() : outer_(std::exchange(innermost_sync, this)) {}
 
@@ -298,8 +293,7 @@ void note_for_sync(const CorePointer& core) {
   if (innermost_sync != nullptr) innermost_sync->cores_.push_back(core);
 }
 
-// -- coroutines
-// --------------------------------------------------------------------------------------------------------------
+// -- coroutines -------------------------------------------------------------------------------------------------------
 
 std::shared_ptr<Suspension> make_suspension(std::function<void(std::shared_ptr<Suspension>)> go_on) {
   std::shared_ptr<runtime::TaskState> task;

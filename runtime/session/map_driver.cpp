@@ -90,8 +90,7 @@ std::shared_ptr<SentFunction> function_of(const detail::MapWork& work, const det
 
 }  // namespace
 
-// -- events
-// ----------------------------------------------------------------------------------------------------------------------
+// -- events -----------------------------------------------------------------------------------------------------------
 
 void MapEvents::push(Event event) {
   const std::lock_guard lock(mutex_);
@@ -131,8 +130,7 @@ void MapEvents::wait(std::optional<Clock::time_point> until) {
     throw TimeoutError("The pmap was not done in time; what was left of it is cancelled");
 }
 
-// -- members
-// ---------------------------------------------------------------------------------------------------------------------
+// -- members ----------------------------------------------------------------------------------------------------------
 
 MapMembers::MapMembers(Process& process, const detail::MapSettings& settings)
     : process_(process), distributed_(settings.distributed) {
@@ -171,8 +169,7 @@ std::vector<Pid> MapMembers::now() {
   return procs;
 }
 
-// -- from its start to its end
-// -----------------------------------------------------------------------------------------------------
+// -- from its start to its end ----------------------------------------------------------------------------------------
 
 MapDriver::MapDriver(detail::MapWork& work, detail::MapSettings settings)
     : process_(current_process()),
@@ -260,8 +257,7 @@ void MapDriver::finish() {
   if (progress_) progress_->finish();
 }
 
-// -- input and actions
-// -----------------------------------------------------------------------------------------------------------
+// -- input and actions ------------------------------------------------------------------------------------------------
 
 void MapDriver::read_input() {
   std::size_t read = 0;
@@ -326,8 +322,7 @@ void MapDriver::withdraw(const MapWithdraw& what) {
   answer->when_settled(true, [events = events_, unit = what.unit] { events->push({What::withdrawal, unit}); });
 }
 
-// -- events
-// ----------------------------------------------------------------------------------------------------------------------
+// -- events -----------------------------------------------------------------------------------------------------------
 
 void MapDriver::take_in_events() {
   bool members_changed = false;
@@ -409,8 +404,7 @@ void MapDriver::unit_ended(Units::iterator unit) {
     unit_delivered(unit);
 }
 
-// -- results
-// ---------------------------------------------------------------------------------------------------------------------
+// -- results ----------------------------------------------------------------------------------------------------------
 
 void MapDriver::delivered(std::size_t count) {
   delivered_ += count;
@@ -480,8 +474,7 @@ void MapDriver::unit_failed(Units::iterator found) {
   (void)schedule_.completed(id, Clock::now());
 }
 
-// -- failures
-// --------------------------------------------------------------------------------------------------------------------
+// -- failures ---------------------------------------------------------------------------------------------------------
 
 void MapDriver::element_failed(MapUnitId unit, std::size_t element, const std::exception_ptr& failure) {
   if (const auto attempt = schedule_.failed(unit, element)) settle_failure(element, *attempt, failure);

@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <filesystem>
 #include <future>
 #include <mutex>
@@ -192,11 +193,14 @@ TEST_F(Processes, ATimeoutNamesWhoIsStillThereAndRemovalGoesOn) {
   const Pid pid = addprocs(1).front();
   const auto os = static_cast<pid_t>(fetchfrom(pid, os_pid));
   ::kill(os, SIGSTOP);
+  std::atomic<bool> told = false;
+  const auto handle = on_worker_removed([&](const WorkerExit&) { told = true; });
   ::testing::internal::CaptureStderr();
   const auto text = what_of([pid] { rmprocs(pid, {.waitfor = 100ms}); });
   EXPECT_THAT(text, AllOf(HasSubstr(std::to_string(pid)), HasSubstr("0.1"), HasSubstr("waitfor")));
   EXPECT_THAT(procs(), ElementsAre(1, pid));
   EXPECT_TRUE(eventually([] { return nprocs() == 1; }));
+  EXPECT_TRUE(eventually([&] { return told.load(); }));
   EXPECT_FALSE(muster::testing::runs(os));
   EXPECT_THAT(::testing::internal::GetCapturedStderr(), HasSubstr("did not leave"));
 }

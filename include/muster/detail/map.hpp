@@ -85,8 +85,7 @@ class MapRun {
 /// @throws std::invalid_argument below 1
 std::size_t checked_batch_size(int size);
 
-// -- what runs on a worker
-// ----------------------------------------------------------------------------------------------------------
+// -- what runs on a worker --------------------------------------------------------------------------------------------
 
 /// An exception that left an element, as bytes.
 std::vector<std::byte> encode_element_failure(const std::exception_ptr& failure);

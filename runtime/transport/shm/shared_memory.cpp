@@ -64,7 +64,7 @@ SharedMemory SharedMemory::create(std::size_t size, UniqueFd& fd) {
 }
 
 SharedMemory SharedMemory::map(const UniqueFd& fd, std::size_t size, Access access) {
-  struct stat status{};
+  struct stat status = {};
   if (::fstat(fd.get(), &status) != 0) fail("shared memory can't be looked at");
   const int seals = ::fcntl(fd.get(), F_GET_SEALS);
   if (seals < 0 || (seals & F_SEAL_SHRINK) == 0 || static_cast<std::size_t>(status.st_size) != size)

@@ -98,7 +98,7 @@ class ShmPeer : public std::enable_shared_from_this<ShmPeer> {
   const std::string endpoint_;
   const Clock::time_point since_ = Clock::now();
   std::atomic<bool> closed_{false};
-  std::atomic<bool> unheard_{false};  ///< it may sleep, and have something
+  std::atomic<int> unheard_{0};  ///< messages that may lie there while it sleeps
 
   SharedMemory rings_;
   PeerDoor door_;

@@ -24,8 +24,7 @@ INSTANTIATE_TEST_SUITE_P(Lanes, TransportInPieces, testing::Values(LaneKind::mem
 INSTANTIATE_TEST_SUITE_P(Lanes, TransportOver,
                          testing::Values(LaneKind::memory, LaneKind::zmq, LaneKind::shm, LaneKind::host), name_of);
 
-// -- contents and order
-// -----------------------------------------------------------------------------------------------------
+// -- contents and order -----------------------------------------------------------------------------------------------
 
 TEST_P(TransportOver, MessagesArriveInOrder) {
   Pair pair(GetParam());
@@ -145,8 +144,7 @@ TEST_P(TransportOver, AHelloLargerThanAPieceArrivesBeforeAdmission) {
                SerializationError);
 }
 
-// -- limits
-// -------------------------------------------------------------------------------------------------------------------
+// -- limits -----------------------------------------------------------------------------------------------------------
 
 TEST_P(TransportOver, BothSidesCountTheLimitAlike) {
   TransportOptions options;
@@ -182,8 +180,7 @@ TEST_P(TransportInPieces, TooManyHandlesAreTheSendersError) {
   ASSERT_TRUE(pair.pump([&] { return pair.b.recorder.messages.size() == 1; }));
 }
 
-// -- credit
-// --------------------------------------------------------------------------------------------------------------------
+// -- credit -----------------------------------------------------------------------------------------------------------
 
 TEST_P(TransportOver, WhoDoesNotConsumeHoldsTheSenderBack) {
   Pair pair(GetParam(), {.credit_window = mib});
@@ -325,8 +322,7 @@ TEST_P(TransportOver, NoCreditIsLostInAStorm) {
   }
 }
 
-// -- the end of links
-// -------------------------------------------------------------------------------------------------------------
+// -- the end of links -------------------------------------------------------------------------------------------------
 
 TEST_P(TransportOver, ALostLinkWakesWhoWaits) {
   Pair pair(GetParam(), {.credit_window = 8 * kib});
@@ -423,8 +419,7 @@ TEST_P(TransportOver, TwoProcessesMeetAgainAfterALoss) {
   EXPECT_TRUE(pair.a.recorder.lost.empty());
 }
 
-// -- keep_alive
-// -----------------------------------------------------------------------------------------------------------------------
+// -- keep_alive -------------------------------------------------------------------------------------------------------
 
 using std::chrono::milliseconds;
 
