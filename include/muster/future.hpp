@@ -165,7 +165,10 @@ void save_future(Archive& archive, const CorePointer& core) {
   const auto state = core->prepare_to_send();
   if (state == FutureCore::State::here) {
     save_future_head(archive, FutureForm::value, core);
-    if constexpr (!std::is_void_v<T>) encode(archive, value_of<T>(core));
+    if constexpr (read_in_place<T>)
+      encode(archive, view_of<T>(core));
+    else if constexpr (!std::is_void_v<T>)
+      encode(archive, value_of<T>(core));
   } else if (state == FutureCore::State::failed) {
     save_future_head(archive, FutureForm::failure, core);
     archive(core->encoded_failure());
@@ -184,7 +187,7 @@ CorePointer load_future(Archive& archive) {
   const auto form = static_cast<FutureForm>(written_form);
   if (form == FutureForm::value) {
     Payload value;
-    if constexpr (!std::is_void_v<T>) value = to_payload(decode<T>(archive));
+    if constexpr (!std::is_void_v<T>) value = to_payload(decode<in_place_t<T>>(archive));
     return make_settled_core(id, owner, std::move(value));
   }
   if (form == FutureForm::failure) {
@@ -219,6 +222,21 @@ class Future : public detail::FutureBase {
   T fetch() const { return fetch_within({}); }
   /// @throws TimeoutError when it is not there after the duration.
   T fetch(std::chrono::nanoseconds timeout) const { return fetch_within(timeout); }
+  /// As fetch, of a future of a std::vector of plain elements: its elements where they arrived, as a View, without a
+  /// copy.
+  auto fetch_view() const
+    requires detail::read_in_place<T>
+  {
+    detail::require_value(core_, {});
+    return detail::view_of<T>(core_);
+  }
+  /// @throws TimeoutError when the value is not there after the duration.
+  auto fetch_view(std::chrono::nanoseconds timeout) const
+    requires detail::read_in_place<T>
+  {
+    detail::require_value(core_, timeout);
+    return detail::view_of<T>(core_);
+  }
   /// As fetch, and moves the value out where this is its only handle here (a type that can't be copied always): it
   /// can't be fetched from it again, which throws std::future_error(no_state).
   T take() && { return take_within({}); }
@@ -259,12 +277,12 @@ class Future : public detail::FutureBase {
                   "muster: fetch() returns a copy, and this type can't be copied: use std::move(future).take(), or "
                   "remotecall_fetch");
     detail::require_value(core_, timeout);
-    return detail::value_of<T>(core_);
+    return detail::copy_of<T>(core_);
   }
   T take_within(detail::Timeout timeout) {
     detail::require_value(core_, timeout);
     if constexpr (detail::is_copyable_v<T>) {
-      if (core_.use_count() > 1) return detail::value_of<T>(core_);  // others want it too
+      if (core_.use_count() > 1) return detail::copy_of<T>(core_);  // others want it too
     }
     return detail::take_value<T>(core_);
   }

@@ -139,6 +139,14 @@ bool FutureCore::take_encoded(Payload& value) {
   return true;
 }
 
+bool FutureCore::copy_encoded(Payload& value) {
+  const std::lock_guard lock(mutex_);
+  if (taken_) throw std::future_error(std::future_errc::no_state);
+  if (decoded_ && !keep_encoded_) return false;
+  value = value_;
+  return true;
+}
+
 Payload FutureCore::take_payload() {
   const std::lock_guard lock(mutex_);
   return std::move(value_);

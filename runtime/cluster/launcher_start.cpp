@@ -112,7 +112,7 @@ void Launcher::run_manager(Launch& launch) {
 }
 
 void Launcher::wait_until_settled(Launch& launch) {
-  const auto deadline = deadline_after(launch.options_.launch_timeout);
+  const auto deadline = *earlier(current_deadline(), deadline_after(launch.options_.launch_timeout));
   std::vector<Record> late;
   {
     std::unique_lock lock(mutex_);

@@ -65,7 +65,13 @@ std::vector<Pid> addprocs(const std::vector<Machine>& machines, SshOptions /*opt
 }
 
 std::vector<Pid> addprocs(std::shared_ptr<ClusterManager> manager, AddprocsOptions options) {
-  return launcher().add(std::move(manager), std::move(options));
+  try {
+    return launcher().add(std::move(manager), std::move(options));
+  } catch (const LaunchError& error) {
+    if (const auto limit = runtime::current_deadline(); limit && runtime::Clock::now() >= *limit)
+      throw TimeoutError("addprocs: the deadline of this task or scope ended. " + std::string(error.what()));
+    throw;
+  }
 }
 
 void rmprocs(Pid pid, RmprocsOptions options) { rmprocs(std::vector<Pid>{pid}, options); }
@@ -73,7 +79,8 @@ void rmprocs(Pid pid, RmprocsOptions options) { rmprocs(std::vector<Pid>{pid}, o
 void rmprocs(const std::vector<Pid>& pids, RmprocsOptions options) {
   auto& leaving = launcher();
   leaving.remove(pids);
-  const auto there = leaving.wait_until_gone(pids, runtime::deadline_after(options.waitfor));
+  const auto deadline = runtime::earlier(runtime::current_deadline(), runtime::deadline_after(options.waitfor));
+  const auto there = leaving.wait_until_gone(pids, *deadline);
   if (there.empty()) return;
   std::string names;
   for (const Pid pid : there) names += (names.empty() ? "" : ", ") + std::to_string(pid);

@@ -141,6 +141,7 @@ MapMembers::MapMembers(Process& process, const detail::MapSettings& settings)
   } else if (settings.pool->state()) {
     pool_.emplace(*settings.pool);
   } else {
+    const MapScope scope(settings.timeout ? std::optional(deadline_after(*settings.timeout)) : std::nullopt);
     elsewhere_.emplace(*settings.pool);
     known_ = elsewhere_->workers();
   }

@@ -266,13 +266,24 @@ struct PoolRequests {
   static std::vector<Pid> workers(std::uint64_t number) { return find(number)->workers(); }
 };
 
+/// An owner that does not speak at all is waited for this much longer than it was given.
+constexpr auto owners_grace = std::chrono::milliseconds(250);
+
+/// Waits for what the pool's owner was asked to do within `timeout`.
+void wait_for_owner(const detail::CorePointer& core, std::chrono::nanoseconds timeout) {
+  detail::Timeout limit;
+  if (timeout != PoolRequests::no_limit)
+    limit = std::min(timeout, std::chrono::nanoseconds::max() - owners_grace) + owners_grace;
+  detail::require_value(core, limit);
+}
+
 /// Calls a request at the pool's owner. Where this task must stop meanwhile, so must the request.
 template <class Request, class... A>
-auto ask(detail::PoolName pool, Request request, const A&... arguments) {
+auto ask(detail::PoolName pool, std::chrono::nanoseconds timeout, Request request, const A&... arguments) {
   using R = std::invoke_result_t<Request, std::uint64_t, A...>;
   const auto core = detail::start(pool.owner, detail::Returns::value, request, pool.number, arguments...);
   try {
-    detail::require_value(core, {});
+    wait_for_owner(core, timeout);
   } catch (...) {
     if (!core->settled(true)) (void)detail::cancel(core);
     throw;
@@ -284,7 +295,7 @@ auto ask(detail::PoolName pool, Request request, const A&... arguments) {
 template <class Request, class... A>
 auto ask_wherever(const WorkerPool& pool, Request request, const A&... arguments) {
   if (pool.name().owner == current_process().pid()) return request(pool.name().number, arguments...);
-  return ask(pool.name(), request, arguments...);
+  return ask(pool.name(), PoolRequests::no_limit, request, arguments...);
 }
 
 /// Sends a request to the pool's owner without waiting for it to be done, whatever the state of this task.
@@ -303,7 +314,7 @@ Pid take_from(const WorkerPool& pool, std::chrono::nanoseconds timeout) {
   const auto core =
       detail::start(owner, detail::Returns::value, &PoolRequests::take, number, process.pid(), loan, timeout);
   try {
-    detail::require_value(core, {});
+    wait_for_owner(core, timeout);
     if (const runtime::TaskState* task = runtime::current_task()) task->check();
     return detail::take_value<Pid>(core);
   } catch (...) {
@@ -361,7 +372,10 @@ void WorkerPool::wait() const { ask_wherever(*this, &PoolRequests::wait, PoolReq
 
 void WorkerPool::wait(std::chrono::nanoseconds timeout) const {
   check_timeout(timeout);
-  ask_wherever(*this, &PoolRequests::wait, timeout);
+  if (name_.owner == current_process().pid())
+    PoolRequests::wait(name_.number, timeout);
+  else
+    ask(name_, timeout, &PoolRequests::wait, timeout);
 }
 
 std::size_t WorkerPool::size() const { return workers().size(); }

@@ -7,6 +7,8 @@
 
 #include <gtest/gtest.h>
 
+#include <unistd.h>
+
 #include <atomic>
 #include <functional>
 #include <memory>
@@ -76,6 +78,29 @@ TEST_F(Crossings, APoolLosesNobodyToATakeThatIsOutOfTime) {
   EXPECT_EQ(pool.take(patience), 2);
 }
 
+TEST_F(Crossings, AProcessThatDoesNotAnswerIsNotWaitedFor) {
+  const OwnWorkers own(2);
+  const auto pool = remotecall_fetch([](Pid member) { return WorkerPool({member}); }, own[0], own[1]);
+  EXPECT_EQ(pool.take(patience), own[1]);
+  const int frozen = remotecall_fetch([] { return static_cast<int>(getpid()); }, own[0]);
+  stop_process(frozen);
+  EXPECT_THROW((void)pool.take(10ms), TimeoutError);
+  EXPECT_THROW(pool.wait(10ms), TimeoutError);
+  WorkerPool same = pool;
+  EXPECT_THROW((void)pmap([](int x) { return x; }, std::vector<int>{1}, PmapOptions{.pool = &same, .timeout = 10ms}),
+               TimeoutError);
+  {
+    const DeadlineScope scope(10ms);
+    EXPECT_THROW(rmprocs(own[0]), TimeoutError);
+  }
+  EXPECT_EQ(::kill(frozen, SIGKILL), 0);
+}
+
+TEST_F(Crossings, AddprocsEndsWithItsScope) {
+  const DeadlineScope scope(50ms);
+  EXPECT_THROW((void)addprocs(1, {.exename = "/bin/sh", .exeflags = {"-c", "exec sleep 30"}}), TimeoutError);
+}
+
 // -- tasks and loops --------------------------------------------------------------------------------------------------
 
 TEST_F(Crossings, EveryoneWhoWaitsHearsOfACancel) {
@@ -106,13 +131,12 @@ TEST_F(Crossings, EveryoneWhoWaitsHearsOfACancel) {
 
 TEST_F(Crossings, ACancelledLoopStopsItsParts) {
   const RemoteChannel<int> ran(100);
-  const auto loop = distributed_for(
-      splitrange(40, 1).front(), bind_front(
-                                     [](const RemoteChannel<int>& each, std::size_t i) {
-                                       each.put(static_cast<int>(i));
-                                       this_task::sleep_for(i % 10 == 0 ? 10ms : 30s);
-                                     },
-                                     ran));
+  const auto loop = distributed_for(splitrange(40, 1).front(), bind_front(
+                                                                   [](const RemoteChannel<int>& each, std::size_t i) {
+                                                                     each.put(static_cast<int>(i));
+                                                                     this_task::sleep_for(i % 10 == 0 ? 10ms : 30s);
+                                                                   },
+                                                                   ran));
   ASSERT_TRUE(eventually([&] { return ran.size() > 0; }));
   EXPECT_TRUE(loop.cancel());
   EXPECT_THROW(loop.fetch(patience), CancelledError);

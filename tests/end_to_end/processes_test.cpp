@@ -257,7 +257,6 @@ TEST_F(Processes, CallbacksSeeWhoCameAndWent) {
   EXPECT_EQ(came.size(), 2U);  // unregistered
 }
 
-// catalogue: 317
 struct Seen {
   std::mutex mutex;
   std::vector<Pid> came, went;
@@ -297,6 +296,7 @@ TEST_F(Processes, WorkersHearOfOthersToo) {
   });
 }
 
+// catalogue: 317
 TEST_F(Processes, DestroyingAHandleWaitsForItsCallback) {
   std::promise<void> entered;
   std::atomic<bool> left{false};

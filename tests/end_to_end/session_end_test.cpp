@@ -62,6 +62,18 @@ TEST(SessionEnd, HandlesOfAnotherSessionAreNotSent) {
   session.reset();
 }
 
+TEST(SessionEnd, ViewsOutliveTheirSession) {
+  next_session();
+  (void)addprocs(1);
+  const auto future = spawnat(2, [] { return std::vector<int>(100'000, 4); });
+  const View<int> held = future.fetch_view();
+  const View<int> small = remotecall_fetch([] { return View<int>(std::vector<int>(2000, 5)); }, 2);
+  session.reset();
+  EXPECT_EQ(held.to_vector(), std::vector<int>(100'000, 4));
+  EXPECT_EQ(future.fetch_view().data(), held.data());
+  EXPECT_EQ(small.to_vector(), std::vector<int>(2000, 5));
+}
+
 TEST(SessionEnd, WhoeverWaitsAtTheEndIsToldSo) {
   next_session();
   (void)addprocs(1);

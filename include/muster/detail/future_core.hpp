@@ -102,6 +102,9 @@ class FutureCore : public Handle, public std::enable_shared_from_this<FutureCore
   /// Takes the value away as it came. State must be here.
   /// @returns false where it was decoded, or others may need it encoded. @throws as decoded
   bool take_encoded(Payload& value);
+  /// Gives the value as it came, which stays. State must be here.
+  /// @returns false where it was decoded. @throws as decoded
+  bool copy_encoded(Payload& value);
   /// Takes the encoded value. State must be here, and the value never decoded.
   Payload take_payload();
   /// The encoded value of a core that was sent before it was settled. State must be here.

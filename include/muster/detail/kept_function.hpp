@@ -94,6 +94,11 @@ void invoke_kept(TaskRun& run) {
   run_call(run, Call{{std::move(function)}, std::move(arguments)});
 }
 
+template <class F, class... A>
+constexpr Thunk kept_thunk(TypeList<A...>) {
+  return &invoke_kept<F, A...>;
+}
+
 // -- who sends it -----------------------------------------------------------------------------------------------------
 
 /// What a function looks like in a message.

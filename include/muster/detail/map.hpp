@@ -216,4 +216,13 @@ void run_batch(TaskRun& run) {
   run.complete(std::move(result));
 }
 
+/// A map of F over elements that arrive as these.
+template <class F, class Arrivals>
+struct MapCall;
+template <class F, class... E>
+struct MapCall<F, TypeList<E...>> {
+  using Result = map_result_t<F, E...>;
+  static MapCode code() { return {&run_element<F, E...>, &run_batch<F, E...>}; }
+};
+
 }  // namespace muster::detail

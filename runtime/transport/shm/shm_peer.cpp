@@ -247,16 +247,25 @@ void ShmPeer::write_waiting() {
   }
 }
 
+std::optional<BlockPool::Block> ShmPeer::take_block_for(std::size_t size) {
+  std::optional<BlockPool::SegmentSize> wanted;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!open_ || is_closed()) return std::nullopt;
+    if (const auto block = pool_.take(size)) return block;
+    wanted = pool_.next_segment(size);
+  }
+  auto made = wanted ? BlockPool::make(*wanted) : std::nullopt;
+  if (!made) return std::nullopt;
+  const std::lock_guard lock(mutex_);
+  if (is_closed()) return std::nullopt;
+  return pool_.take_from(std::move(*made), size);
+}
+
 bool ShmPeer::send(const Header& header, const detail::Payload& payload, Wake wake) {
   const MessageBody body(header, payload);
-  std::optional<BlockPool::Block> block;
-  if (body.size() > block_from) {
-    {
-      const std::lock_guard lock(mutex_);
-      if (open_ && !is_closed()) block = pool_.take(body.size());
-    }
-    if (block) body.write(block->data);
-  }
+  const auto block = body.size() > block_from ? take_block_for(body.size()) : std::nullopt;
+  if (block) body.write(block->data);
   return writing(
       [&] {
         if (!open_) {

@@ -189,7 +189,7 @@ TEST_F(CallsTest, SpawnPassesOverAProcessThatJustDied) {
   // The router knows of the death before the calls do.
   std::thread death([&] { at(1).lose(2); });
   for (int i = 0; i < 50; ++i) {
-    const auto core = start(1, 0, body);
+    const auto core = start(1, detail::any_process, body);
     EXPECT_TRUE(settles(calls(1), core));
   }
   death.join();
