@@ -34,7 +34,8 @@ class LaunchContext {
   virtual ~LaunchContext() = default;
   /// The options of this addprocs.
   virtual const AddprocsOptions& options() const = 0;
-  /// Arguments that start one worker on a machine that has this program.
+  /// Arguments that start one worker on a machine that has this program. It listens where the master does; on another
+  /// host, append `--muster-bind` and `ADDRESS[:PORT]`, an address of that host's that others can reach.
   virtual std::vector<std::string> worker_command() const = 0;
   /// What a worker must read on its standard input: one line (newline not included), secret, a different one per
   /// worker. A stdin closed after it means nothing.

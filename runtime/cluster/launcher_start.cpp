@@ -1,5 +1,6 @@
 // Starting workers: from addprocs to their first call.
 
+#include "runtime/base/address.hpp"
 #include "runtime/base/log.hpp"
 #include "runtime/cluster/launcher.hpp"
 
@@ -212,7 +213,7 @@ void Launcher::watch(const Record& record) {
   if (config.os_pid > 0)
     steward_.watch_child(static_cast<pid_t>(config.os_pid),
                          [this, record](int wait_status) { on_process_ended(record, wait_status); });
-  if (!printed_address) greet(record, config.host + ":" + std::to_string(config.port));
+  if (!printed_address) greet(record, endpoint_of(config.host, config.port));
 }
 
 void Launcher::read_output(const Record& record, UniqueFd output, UniqueFd standard_error, bool find_address) {
@@ -250,7 +251,7 @@ void Launcher::read_output(const Record& record, UniqueFd output, UniqueFd stand
 void Launcher::on_started(const Record& record, const StartupOutput& startup) {
   switch (startup.outcome()) {
     case StartupOutput::Outcome::address_found:
-      greet(record, startup.address().host + ":" + std::to_string(startup.address().port));
+      greet(record, endpoint_of(startup.address().host, startup.address().port));
       break;
     case StartupOutput::Outcome::too_much_output: {
       const std::string message =
@@ -322,7 +323,7 @@ void Launcher::on_handshake(const Incoming& message) {
       record->member.pid = record->pid;
       if (record->output) record->output->set_pid(record->pid);
     }
-    cluster_.linked(record->pid, message.link, record->told);
+    cluster_.linked(record->member, message.link, record->told);
     initiate(record);
   } catch (const std::exception& error) {
     fail(record, LaunchCause::handshake, error.what(), std::current_exception());

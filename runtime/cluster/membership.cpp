@@ -1,9 +1,17 @@
 #include "runtime/cluster/membership.hpp"
 
+#include "runtime/base/address.hpp"
+
 #include <algorithm>
 #include <stdexcept>
 
 namespace muster::runtime {
+
+bool dials(const Member& from, const Member& to) {
+  const bool from_is_hidden = is_loopback(host_in(from.endpoint)), to_is_hidden = is_loopback(host_in(to.endpoint));
+  if (from.host_identity != to.host_identity && from_is_hidden != to_is_hidden) return from_is_hidden;
+  return from.pid > to.pid;
+}
 
 const char* name_of(Topology topology) {
   switch (topology) {

@@ -53,6 +53,10 @@ class Membership {
   std::unordered_map<Pid, WorkerExit> gone_;
 };
 
+/// Which of two workers connects to the other: the one with the higher pid, so that two first calls that cross make one
+/// connection; but where only one of them can be reached from the other's host, the other one.
+bool dials(const Member& from, const Member& to);
+
 /// As API.md spells it.
 const char* name_of(Topology topology);
 

@@ -140,5 +140,21 @@ TEST(Membership, CustomTopologiesConnectWhomOneOfTheTwoNames) {
               AllOf(HasSubstr("Process 4"), HasSubstr("process 5"), HasSubstr("custom")));
 }
 
+TEST(Membership, TheHigherPidDialsUnlessOnlyItCanBeReached) {
+  const auto at = [](Pid pid, const char* host, const char* endpoint) {
+    Member made = member(pid, host);
+    made.endpoint = endpoint;
+    return made;
+  };
+  const Member low = at(2, "one", "127.0.0.1:1"), near = at(3, "one", "127.0.0.1:2");
+  const Member far = at(4, "other", "10.0.0.4:1"), farther = at(5, "third", "10.0.0.5:1"),
+               hidden = at(6, "fourth", "127.0.0.1:3");
+  for (const auto& [from, to] : {std::pair(near, low), std::pair(farther, far), std::pair(low, far),
+                                 std::pair(near, farther), std::pair(hidden, far), std::pair(hidden, low)}) {
+    EXPECT_TRUE(dials(from, to)) << from.pid << " to " << to.pid;
+    EXPECT_FALSE(dials(to, from)) << to.pid << " to " << from.pid;
+  }
+}
+
 }  // namespace
 }  // namespace muster::runtime
