@@ -198,12 +198,14 @@ void Launcher::watch(const Record& record) {
   WorkerConfig& config = record->config;
   UniqueFd standard_error = take_standard_error(config);
   UniqueFd output(std::exchange(config.output_fd, -1));
-  const bool printed_address = config.host.empty();
+  const bool printed_address = config.port == 0;
+  const auto* elsewhere = std::any_cast<ProcessElsewhere>(&config.userdata);
   const bool prints = output || standard_error;
   {
     const std::lock_guard lock(mutex_);
     record->output_ended = !prints;
-    record->process_ended = config.os_pid <= 0;
+    record->has_process = config.os_pid > 0 || elsewhere != nullptr;
+    record->process_ended = !record->has_process;
   }
   if (printed_address && !output) {
     const std::string message = "The cluster manager reported a worker with neither an output_fd nor a host and port.";
@@ -213,6 +215,15 @@ void Launcher::watch(const Record& record) {
   if (config.os_pid > 0)
     steward_.watch_child(static_cast<pid_t>(config.os_pid),
                          [this, record](int wait_status) { on_process_ended(record, wait_status); });
+  if (elsewhere != nullptr) {
+    elsewhere->when_ended([door = door_, weak = std::weak_ptr(record)](int wait_status) {
+      const std::lock_guard lock(door->mutex);
+      if (door->launcher == nullptr) return;
+      door->launcher->steward_.post([launcher = door->launcher, weak, wait_status] {
+        if (const Record ended = weak.lock()) launcher->on_process_ended(ended, wait_status);
+      });
+    });
+  }
   if (!printed_address) greet(record, endpoint_of(config.host, config.port));
 }
 
@@ -240,7 +251,7 @@ void Launcher::read_output(const Record& record, UniqueFd output, UniqueFd stand
       const std::lock_guard lock(mutex_);
       record->output = std::move(reader);
       if (record->stage >= WorkerRecord::Stage::welcomed) record->output->set_pid(record->pid);
-      if (record->process_ended && record->config.os_pid > 0) record->output->finish({});
+      if (record->process_ended && record->has_process) record->output->finish({});
     } catch (const std::exception& error) {
       fail(record, LaunchCause::not_started, error.what(), std::current_exception());
       on_output_ended(record);
