@@ -198,11 +198,12 @@ void SshConnection::write(ssh_channel channel, std::string_view text) {
   }
 }
 
-CommandResult SshConnection::run(std::string_view script, Clock::time_point deadline) {
+CommandResult SshConnection::run(std::string_view script, Clock::time_point deadline, std::string_view input) {
   set_patience(deadline);
   const Channel channel = open();
   start(channel.get(), script_runner);
   write(channel.get(), std::string(script) + "\n");
+  write(channel.get(), input);
   ssh_channel_send_eof(channel.get());
   CommandResult result;
   std::array<char, 4096> part{};

@@ -56,8 +56,9 @@ class SshConnection {
   Channel open();
   /// Runs the command there; its standard streams are the channel's. @throws Error
   void start(ssh_channel channel, const char* command);
-  /// Runs a script in a shell there, to its end. @throws Error, also at the deadline
-  CommandResult run(std::string_view script, Clock::time_point deadline);
+  /// Runs a script in a shell there, to its end. @param input its standard input
+  /// @throws Error, also at the deadline
+  CommandResult run(std::string_view script, Clock::time_point deadline, std::string_view input = {});
   /// Writes it to the command's standard input. @throws Error
   void write(ssh_channel channel, std::string_view text);
   /// The connection breaks: whatever waits for it fails at once.

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "cluster_managers/ssh/remote_worker.hpp"
+#include "cluster_managers/ssh/shipment.hpp"
 #include "cluster_managers/ssh/ssh_connection.hpp"
 
 #include <muster/cluster_manager.hpp>
@@ -25,6 +26,7 @@ struct HostFacts {
   int threads = 0;         ///< hardware threads
   std::string address;     ///< of its own, as its SSH server is reached
   std::string system;      ///< as uname -sm says
+  ShippedProgram shipped;  ///< where workers are started from
 };
 
 /// Reads what the script of facts_script printed, beside whatever a login shell printed.
@@ -35,6 +37,7 @@ std::string facts_script(const std::string& directory, const std::string& progra
 struct SshLaunch {
   LaunchContext& context;
   SshOptions options;  ///< with those of the context
+  bool own_program;    ///< workers run this program: no exename was given
   Clock::time_point deadline;
   std::mutex& known_hosts;
   /// Opens another connection to that host, for workers that one does not hold.

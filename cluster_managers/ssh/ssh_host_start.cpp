@@ -94,12 +94,20 @@ HostFacts read_facts(const std::string& output) {
 
 HostFacts SshHost::look_around(SshLaunch& launch) {
   const std::string program = launch.context.worker_command().front();
-  const CommandResult result = connection_->run(facts_script(launch.options.dir, program), launch.deadline);
-  HostFacts facts = read_facts("\n" + result.output);
+  const bool may_ship = launch.own_program && launch.options.ship != Ship::Never;
+  const std::vector<ProgramFile> files = may_ship ? files_of_program(program) : std::vector<ProgramFile>();
+  std::string script = facts_script(launch.options.dir, program);
+  if (may_ship) script += "; " + ship_question(files);
+  const std::string said = "\n" + connection_->run(script, launch.deadline).output;
+  HostFacts facts = read_facts(said);
   if (!facts.directory) throw Error("there is no directory " + launch.options.dir + " there, or it may not be entered");
-  if (!facts.program) {
+  facts.shipped.program = program;
+  if (may_ship) {
+    facts.shipped = ship(*connection_, files, launch.options.ship, facts.system, said, launch.deadline);
+  } else if (!facts.program) {
     throw Error("there is no program " + program + " there that may be run (" + facts.system +
-                "). Put it there at the same path, or say where it is (SshOptions::exename).");
+                "). Put it there at the same path, let it be copied (SshOptions::ship), or say where it is "
+                "(SshOptions::exename).");
   }
   return facts;
 }
@@ -159,8 +167,12 @@ std::string SshHost::worker_script(SshLaunch& launch, const HostFacts& facts, in
   auto environment = added_environment(common_options(launch.options));
   environment.merge(forwarded_environment());
   for (const auto& [name, value] : environment) script += "export " + name + "=" + quoted(value) + "; ";
+  if (const std::string& libraries = facts.shipped.libraries; !libraries.empty())
+    script += "export LD_LIBRARY_PATH=" + quoted(libraries) + R"("${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"; )";
   script += change_directory(launch.options.dir) + " && echo " + RemoteWorker::tag + "$$ && exec";
-  for (const std::string& word : launch.context.worker_command()) script += " " + quoted(word);
+  std::vector<std::string> command = launch.context.worker_command();
+  command.front() = facts.shipped.program;
+  for (const std::string& word : command) script += " " + quoted(word);
   const std::string address = !machine_.bind_address.empty() ? machine_.bind_address : facts.address;
   if (!address.empty()) {
     const int port = machine_.bind_port == 0 ? 0 : machine_.bind_port + index;

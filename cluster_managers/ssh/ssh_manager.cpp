@@ -116,6 +116,7 @@ void SshManager::launch(LaunchContext& context) {
   OwnCommand command(context, options_);
   ssh::SshLaunch launch{.context = command,
                         .options = merged(options_, context.options()),
+                        .own_program = context.options().exename.empty() && options_.exename.empty(),
                         .deadline = deadline_of(context.options().launch_timeout),
                         .known_hosts = hosts_->known_hosts,
                         .continue_elsewhere = {}};
