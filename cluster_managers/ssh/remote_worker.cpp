@@ -105,6 +105,7 @@ bool RemoteWorker::move(Stream& stream, bool of_errors) {
     }
   }
   if (!of_errors && !pid_found_) find_pid();
+  if (!of_errors && pid_found_ && replace_) find_address();
   return flush(stream) || moved;
 }
 
@@ -120,9 +121,23 @@ void RemoteWorker::find_pid() {
   text.erase(at, end + 1 - at);
 }
 
-/// Whole lines only until the shell's was found, or can't come any more.
+/// It is the only one of its form, as others would be taken for it too.
+void RemoteWorker::find_address() {
+  std::string& text = out_.pending;
+  for (std::size_t first = 0, end = 0; (end = text.find('\n', first)) != std::string::npos; first = end + 1) {
+    StartupOutput startup;
+    startup.line(std::string_view(text).substr(first, end - first));
+    if (startup.outcome() != StartupOutput::Outcome::address_found) continue;
+    const WorkerAddress address = std::exchange(replace_, nullptr)(startup.address());
+    text.replace(first, end - first, "muster_worker:" + std::to_string(address.port) + "#" + address.host);
+    return;
+  }
+}
+
+/// Whole lines only until what is looked for was found, or can't come any more.
 bool RemoteWorker::flush(Stream& stream) {
-  const bool whole_lines = &stream == &out_ && !pid_found_ && !stream.ended && stream.pending.size() < most_pending;
+  const bool whole_lines =
+      &stream == &out_ && (!pid_found_ || replace_) && !stream.ended && stream.pending.size() < most_pending;
   bool moved = false;
   for (;;) {
     const std::size_t size = whole_lines ? stream.pending.rfind('\n') + 1 : stream.pending.size();
@@ -143,6 +158,7 @@ void RemoteWorker::lose(const std::string& why) {
   if (ended_) return;
   err_.pending += "muster: the SSH connection is gone: " + why + "\n";
   pid_found_ = true;
+  replace_ = nullptr;
   (void)flush(out_);
   (void)flush(err_);
   end(wait_status_.value_or(-1));

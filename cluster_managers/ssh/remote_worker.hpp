@@ -4,6 +4,7 @@
 
 #include "cluster_managers/ssh/ssh_connection.hpp"
 #include "runtime/base/unique_fd.hpp"
+#include "runtime/cluster/startup_output.hpp"
 
 #include <libssh/callbacks.h>
 
@@ -36,6 +37,8 @@ class RemoteWorker {
 
   // The host's thread:
   ssh_channel channel() const { return channel_.get(); }
+  /// Before anything is pumped: where it says that it listens, it shall say what this makes of it.
+  void replace_address(std::function<WorkerAddress(const WorkerAddress&)> replace) { replace_ = std::move(replace); }
   /// Moves what can be moved without waiting. @returns whether anything was
   bool pump();
   /// What waits for its pipes, to be polled for POLLOUT; negative: nothing does.
@@ -64,6 +67,7 @@ class RemoteWorker {
   bool move(Stream& stream, bool of_errors);
   bool flush(Stream& stream);
   void find_pid();
+  void find_address();
   void end(int wait_status);
   static void on_exit_status(ssh_session session, ssh_channel channel, int status, void* self);
   static void on_exit_signal(ssh_session session, ssh_channel channel, const char* signal, int core, const char* text,
@@ -73,6 +77,7 @@ class RemoteWorker {
   Channel channel_;
   Stream out_, err_;
   bool pid_found_ = false;
+  std::function<WorkerAddress(const WorkerAddress&)> replace_;  ///< until it was done
   std::optional<int> wait_status_;
   Clock::time_point exited_at_{};
   bool ended_ = false;

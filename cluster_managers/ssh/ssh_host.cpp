@@ -76,6 +76,7 @@ void SshHost::serve() {
   }
   for (const auto& worker : workers_) worker->forget();  // channels end before their connection
   workers_.clear();
+  tunnels_.clear();
   std::unique_ptr<SshConnection> connection;
   const std::lock_guard lock(mutex_);
   connection = std::move(connection_);
@@ -87,11 +88,13 @@ void SshHost::serve() {
 bool SshHost::serve_once() {
   run_commands();
   bool moved = false;
+  for (auto& [worker, tunnel] : tunnels_) moved = tunnel.pump() || moved;
   for (const auto& worker : workers_) moved = worker->pump() || moved;
+  std::erase_if(tunnels_, [](TunnelOf& each) { return each.worker->has_ended() && each.tunnel.close(); });
   std::erase_if(workers_, [](const auto& worker) { return worker->has_ended(); });
   {
     const std::lock_guard lock(mutex_);
-    if (stopping_ || workers_.empty()) return false;
+    if (stopping_ || (workers_.empty() && tunnels_.empty())) return false;
   }
   if (ssh_is_connected(connection_->session()) == 0) {
     const std::string why = connection_->last_error().empty() ? "the host hung up" : connection_->last_error();
@@ -114,6 +117,7 @@ void SshHost::wait() {
       if (fd >= 0) watched.push_back({fd, POLLOUT, 0});
     if (worker->is_ending()) patience = ending_interval_ms;
   }
+  for (const auto& [worker, tunnel] : tunnels_) tunnel.watch(watched);
   (void)::poll(watched.data(), watched.size(), patience);
   std::uint64_t wakeups = 0;
   (void)!::read(wakeup_.get(), &wakeups, sizeof wakeups);

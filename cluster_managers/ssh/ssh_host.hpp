@@ -5,6 +5,7 @@
 #include "cluster_managers/ssh/remote_worker.hpp"
 #include "cluster_managers/ssh/shipment.hpp"
 #include "cluster_managers/ssh/ssh_connection.hpp"
+#include "cluster_managers/ssh/tunnel.hpp"
 
 #include <muster/cluster_manager.hpp>
 
@@ -97,7 +98,12 @@ class SshHost : public std::enable_shared_from_this<SshHost> {
 
   const Machine machine_;
   const std::optional<Share> share_;
-  std::vector<std::shared_ptr<RemoteWorker>> workers_;  ///< the thread's
+  std::vector<std::shared_ptr<RemoteWorker>> workers_;  ///< the thread's, as is the next
+  struct TunnelOf {
+    std::shared_ptr<RemoteWorker> worker;
+    Tunnel tunnel;
+  };
+  std::list<TunnelOf> tunnels_;
   UniqueFd wakeup_;
 
   mutable std::mutex mutex_;                   ///< guards the following

@@ -24,6 +24,8 @@ namespace {
 /// SSH servers let one connection start ten commands (OpenSSH's MaxSessions); some are for killing.
 constexpr int most_workers_per_connection = 8;
 
+const std::string loopback = "127.0.0.1";
+
 std::string line_after(const std::string& text, const std::string& key) {
   const auto at = text.find("\n" + key + "=");
   if (at == std::string::npos) return {};
@@ -173,7 +175,9 @@ std::string SshHost::worker_script(SshLaunch& launch, const HostFacts& facts, in
   std::vector<std::string> command = launch.context.worker_command();
   command.front() = facts.shipped.program;
   for (const std::string& word : command) script += " " + quoted(word);
-  const std::string address = !machine_.bind_address.empty() ? machine_.bind_address : facts.address;
+  const std::string address = !machine_.bind_address.empty() ? machine_.bind_address
+                              : launch.options.tunnel        ? loopback
+                                                             : facts.address;
   if (!address.empty()) {
     const int port = machine_.bind_port == 0 ? 0 : machine_.bind_port + index;
     script += " --muster-bind " +
@@ -191,6 +195,12 @@ void SshHost::start_worker(SshLaunch& launch, const HostFacts& facts, int index)
                      worker_script(launch, facts, index) + "\n" + launch.context.start_record() + "\n");
   ssh_channel_send_eof(worker->channel());
   worker->host = weak_from_this();
+  if (launch.options.tunnel) {
+    worker->replace_address([this, weak = std::weak_ptr(worker)](const WorkerAddress& there) {
+      tunnels_.push_back({weak.lock(), Tunnel(*connection_, there.host, there.port)});
+      return WorkerAddress{loopback, tunnels_.back().tunnel.local_port()};
+    });
+  }
   workers_.push_back(worker);
   ProcessElsewhere process;
   process.standard_error.fd = std::make_shared<UniqueFd>(std::move(errors));

@@ -1,6 +1,7 @@
 /// @file
 /// Workers on other hosts, over SSH.
 #include "cluster_managers/ssh/ssh_host.hpp"
+#include "runtime/base/address.hpp"
 #include "runtime/cluster/machine.hpp"
 #include "runtime/cluster/worker_output.hpp"
 
@@ -107,6 +108,11 @@ SshManager::SshManager(std::vector<Machine> machines, SshOptions options)
   if (options_.max_parallel < 1) {
     throw std::invalid_argument("muster: SshOptions::max_parallel is " + std::to_string(options_.max_parallel) +
                                 "; at least 1");
+  }
+  for (const Machine& machine : machines_) {
+    if (!options_.tunnel || machine.bind_address.empty() || runtime::is_loopback(machine.bind_address)) continue;
+    throw std::invalid_argument("muster: " + ssh::name_of(machine) + " has the bind address " + machine.bind_address +
+                                ", but workers behind a tunnel listen on their host's loopback only");
   }
 }
 

@@ -80,7 +80,7 @@ class SshManager : public ClusterManager {
  public:
   /// @param machines those alike are taken together
   /// @param options those that AddprocsOptions has too hold where the addprocs has none of its own
-  /// @throws std::invalid_argument for `max_parallel` below 1
+  /// @throws std::invalid_argument for `max_parallel` below 1, or a bind address together with `tunnel`
   explicit SshManager(std::vector<Machine> machines, SshOptions options = {});
   /// Closes the connections.
   ~SshManager() override;

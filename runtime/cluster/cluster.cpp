@@ -289,13 +289,20 @@ void Cluster::when_linked(Pid pid, std::function<void(const std::shared_ptr<Link
 /// the other: the master's word that it joined is on its way then, and comes first, or it is gone, which is the answer.
 void Cluster::connect(Pid pid) {
   std::uint64_t attempt = 0;
-  bool ours = false;
+  bool ours = false, hidden = false;
   {
     const std::lock_guard lock(mutex_);
     if (links_.contains(pid) || !connecting_.try_emplace(pid, Connecting{last_attempt_ + 1}).second) return;
     attempt = ++last_attempt_;
     const Member* const other = membership_.find(pid);
     ours = other != nullptr && dials(member_here(), *other);
+    hidden = other != nullptr && hidden_from_each_other(member_here(), *other);
+  }
+  if (hidden) {
+    give_up(pid, attempt,
+            "each of the two listens on its own host's loopback only, as workers behind tunnels do. They reach the "
+            "master, and workers of their own host");
+    return;
   }
   if (ours) {
     dial(pid, attempt);

@@ -156,5 +156,19 @@ TEST(Membership, TheHigherPidDialsUnlessOnlyItCanBeReached) {
   }
 }
 
+TEST(Membership, TwoOnLoopbacksOfDifferentNetworksAreHiddenFromEachOther) {
+  const auto at = [](const char* host, const char* endpoint) {
+    Member made = member(2, host);
+    made.endpoint = endpoint;
+    return made;
+  };
+  const Member one = at("boot/a/pid-1/net-1", "127.0.0.1:1"), other = at("boot/b/pid-2/net-2", "127.0.0.1:1");
+  EXPECT_TRUE(hidden_from_each_other(one, other));
+  EXPECT_TRUE(hidden_from_each_other(one, at("reboot/a/pid-1/net-1", "[::1]:1")));
+  EXPECT_FALSE(hidden_from_each_other(one, at("boot/b/pid-2/net-1", "127.0.0.1:2"))) << "containers of one network";
+  EXPECT_FALSE(hidden_from_each_other(one, at("boot/b/pid-2/net-2", "10.0.0.1:1"))) << "one can be reached";
+  EXPECT_FALSE(hidden_from_each_other(at("unknown-1", "127.0.0.1:1"), at("unknown-2", "127.0.0.1:1")));
+}
+
 }  // namespace
 }  // namespace muster::runtime
