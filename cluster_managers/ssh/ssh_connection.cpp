@@ -1,6 +1,7 @@
 #include "cluster_managers/ssh/ssh_connection.hpp"
 
 #include "cluster_managers/ssh/dial.hpp"
+#include "cluster_managers/ssh/jump.hpp"
 #include "cluster_managers/ssh/remote_shell.hpp"
 #include "runtime/base/address.hpp"
 #include "runtime/base/log.hpp"
@@ -79,8 +80,19 @@ SshConnection::SshConnection(const Machine& machine, const SshOptions& options, 
   if (!session_) throw Error("libssh has no memory left");
   configure(machine, options);
   const std::string proxy = setting(session_.get(), SSH_OPTIONS_PROXYCOMMAND);
-  if (proxy.empty() || proxy == "none") {
+  if (const auto between = jump_host(proxy)) {
+    SshOptions of_jump = options;
+    of_jump.identity_file.clear();  // which is the host's; the other one's is in the configuration
+    try {
+      jump_ = std::make_unique<Jump>(*between, of_jump, deadline, stop, known_hosts, host_, port_);
+    } catch (const Error& error) {
+      throw Error("on the way there, at " + between->host + ": " + error.what());
+    }
+    socket_ = jump_->take_socket();
+  } else if (proxy.empty() || proxy == "none") {
     socket_ = dial(host_, port_, deadline, stop);
+  }
+  if (socket_) {
     const int fd = socket_.get();
     ssh_options_set(session_.get(), SSH_OPTIONS_FD, &fd);
   }
@@ -91,6 +103,8 @@ SshConnection::SshConnection(const Machine& machine, const SshOptions& options, 
   check_host_key(options.known_hosts, known_hosts);
   log_in(options.identity_file);
 }
+
+SshConnection::~SshConnection() = default;
 
 /// Settings given here go over those in files, which therefore come first.
 void SshConnection::configure(const Machine& machine, const SshOptions& options) {

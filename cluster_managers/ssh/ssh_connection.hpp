@@ -39,6 +39,8 @@ struct CommandResult {
   int status = -1;     ///< it exited with; -1: a signal ended it, or the server does not say
 };
 
+class Jump;
+
 /// Blocking; a connection and its channels belong to one thread at a time. Only abort() is for any.
 class SshConnection {
  public:
@@ -48,6 +50,9 @@ class SshConnection {
   /// @throws Error saying what failed there and what to do, also at the deadline or when a stop is requested.
   SshConnection(const Machine& machine, const SshOptions& options, Clock::time_point deadline, std::stop_token stop,
                 std::mutex& known_hosts);
+  ~SshConnection();
+  SshConnection(const SshConnection&) = delete;
+  SshConnection& operator=(const SshConnection&) = delete;
 
   ssh_session session() const { return session_.get(); }
   /// Readable when libssh is to be asked for more.
@@ -76,7 +81,8 @@ class SshConnection {
 
   std::string name_, host_;
   int port_ = 22;
-  UniqueFd socket_;  ///< libssh uses it, and leaves closing it to us
+  std::unique_ptr<Jump> jump_;  ///< where the host is reached through another one
+  UniqueFd socket_;             ///< libssh uses it, and leaves closing it to us
   Session session_;
 };
 

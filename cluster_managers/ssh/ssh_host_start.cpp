@@ -198,7 +198,7 @@ void SshHost::start_worker(SshLaunch& launch, const HostFacts& facts, int index)
   if (launch.options.tunnel) {
     worker->replace_address([this, weak = std::weak_ptr(worker)](const WorkerAddress& there) {
       tunnels_.push_back({weak.lock(), Tunnel(*connection_, there.host, there.port)});
-      return WorkerAddress{loopback, tunnels_.back().tunnel.local_port()};
+      return WorkerAddress{loopback, tunnels_.back().tunnel.listen()};
     });
   }
   workers_.push_back(worker);

@@ -25,10 +25,10 @@ constexpr std::size_t piece = 32768;
 }  // namespace
 
 Tunnel::Tunnel(SshConnection& connection, std::string address, int port)
-    : connection_(connection),
-      address_(std::move(address)),
-      port_(port),
-      listener_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)) {
+    : connection_(connection), address_(std::move(address)), port_(port) {}
+
+int Tunnel::listen() {
+  listener_.reset(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   sockaddr_in here{};
   here.sin_family = AF_INET;
   here.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -37,7 +37,7 @@ Tunnel::Tunnel(SshConnection& connection, std::string address, int port)
   if (::bind(listener_.get(), any, size) != 0 || ::listen(listener_.get(), 8) != 0 ||
       ::getsockname(listener_.get(), any, &size) != 0)
     throw Error(std::string("no port for its tunnel: ") + std::strerror(errno));
-  local_port_ = ntohs(here.sin_port);
+  return ntohs(here.sin_port);
 }
 
 bool Tunnel::pump() {
@@ -53,18 +53,22 @@ bool Tunnel::accept_one() {
   if (!socket) return false;
   const int yes = 1;
   (void)::setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
+  if (!carry(std::move(socket))) {
+    log::warning("No tunnel through " + connection_.name() + ": " + connection_.last_error() +
+                 " (does its SSH server allow forwarding?)");
+  }
+  return true;
+}
+
+bool Tunnel::carry(UniqueFd socket) {
   ssh_session const session = connection_.session();
   ssh_set_blocking(session, 1);
   Channel channel(ssh_channel_new(session));
   const bool opened =
-      channel && ssh_channel_open_forward(channel.get(), address_.c_str(), port_, "127.0.0.1", local_port_) == SSH_OK;
+      channel && ssh_channel_open_forward(channel.get(), address_.c_str(), port_, "127.0.0.1", 0) == SSH_OK;
   ssh_set_blocking(session, 0);
-  if (opened)
-    streams_.push_back({std::move(socket), std::move(channel)});
-  else
-    log::warning("No tunnel through " + connection_.name() + ": " + connection_.last_error() +
-                 " (does its SSH server allow forwarding?)");
-  return true;
+  if (opened) streams_.push_back({std::move(socket), std::move(channel)});
+  return opened;
 }
 
 bool Tunnel::pump(Stream& stream) {

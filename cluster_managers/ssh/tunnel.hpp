@@ -1,5 +1,5 @@
 /// @file
-/// A port of this host's loopback that leads, through an SSH connection, to one of another host's.
+/// What leads, through an SSH connection, to a port of another host.
 #pragma once
 
 #include "cluster_managers/ssh/ssh_connection.hpp"
@@ -17,17 +17,21 @@ namespace muster::runtime::ssh {
 /// load, so this moves the bytes itself.
 class Tunnel {
  public:
-  /// Listens at once. @param address,port where it leads to, as the other host sees it  @throws Error
+  /// @param address,port where it leads to, as the other host sees it
   Tunnel(SshConnection& connection, std::string address, int port);
 
-  /// Here, on 127.0.0.1.
-  int local_port() const { return local_port_; }
+  /// Lets in whoever connects here to a port of 127.0.0.1. @returns the port  @throws Error
+  int listen();
+  /// Leads that socket, which does not block, to the other end. @returns false where that can't be reached
+  bool carry(UniqueFd socket);
   /// Takes in who connected, and moves what can be moved without waiting. @returns whether anything was
   bool pump();
   /// Appends what it waits for; the connection itself is the caller's to watch.
   void watch(std::vector<pollfd>& watched) const;
   /// Nobody new is let in. @returns whether nobody is left
   bool close();
+  /// Of the connection: it is about to go.
+  void end() { streams_.clear(); }
 
  private:
   struct Stream {
@@ -50,7 +54,6 @@ class Tunnel {
   const std::string address_;
   const int port_;
   UniqueFd listener_;
-  int local_port_ = 0;
   std::list<Stream> streams_;
 };
 

@@ -2,6 +2,7 @@
 /// Scripts for other hosts, run by this one's shell.
 #include "cluster_managers/ssh/remote_shell.hpp"
 
+#include "cluster_managers/ssh/jump.hpp"
 #include "cluster_managers/ssh/ssh_host.hpp"
 #include "runtime/base/child_process.hpp"
 
@@ -71,6 +72,20 @@ TEST(RemoteShell, FactsAreReadWhateverComesBefore) {
   EXPECT_EQ(read_facts("\nmuster_facts=\nconnection=10.0.0.1 4711 10.0.0.2 22\nmuster_facts_end=\n").address,
             "10.0.0.2");
   EXPECT_THROW((void)read_facts("This account is not available."), Error);
+}
+
+TEST(Jump, TheHostInBetweenIsReadFromWhatLibsshMakesOfProxyJump) {
+  const auto plain = jump_host("ssh -W '[%h]:%p' gate");
+  ASSERT_TRUE(plain);
+  EXPECT_EQ(plain->host, "gate");
+  EXPECT_EQ(plain->port, 0);
+  const auto full = jump_host("ssh -l me -p 2222 -W '[%h]:%p' gate.example");
+  ASSERT_TRUE(full);
+  EXPECT_EQ(full->user, "me");
+  EXPECT_EQ(full->port, 2222);
+  for (const char* other : {"", "none", "nc %h %p", "ssh gate nc %h %p", "ssh -W %h:%p gate",
+                            "ssh -J first -W '[%h]:%p' gate", "ssh -W '[%h]:%p'"})
+    EXPECT_FALSE(jump_host(other)) << other;
 }
 
 TEST(Shipment, FilesOfThisProgramHaveBuildIds) {

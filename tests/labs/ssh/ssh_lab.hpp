@@ -79,20 +79,21 @@ class SshLab {
   std::string directory_;
 };
 
+inline std::string text_of(const std::string& path) {
+  std::ifstream file(path);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
 /// Contents of a file, put back at the end.
 class ChangedFile {
  public:
-  ChangedFile(std::string path, const std::string& contents) : path_(std::move(path)), before_(text()) {
+  ChangedFile(std::string path, const std::string& contents) : path_(std::move(path)), before_(text_of(path_)) {
     write(contents);
   }
   ~ChangedFile() { write(before_); }
   ChangedFile(const ChangedFile&) = delete;
   ChangedFile& operator=(const ChangedFile&) = delete;
-  std::string text() const {
-    std::ifstream file(path_);
-    return {std::istreambuf_iterator<char>(file), {}};
-  }
-  const std::string& before() const { return before_; }
+  std::string text() const { return text_of(path_); }
 
  private:
   void write(const std::string& contents) const { std::ofstream(path_) << contents; }

@@ -24,6 +24,7 @@ using ::testing::Contains;
 using ::testing::Each;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::StartsWith;
 
 std::unique_ptr<SshLab> lab;
 
@@ -267,6 +268,21 @@ class ClosedPorts {
     EXPECT_EQ(result.status, 0) << result.output;
   }
 };
+
+TEST(Ssh, AHostIsReachedThroughAnotherOne) {
+  const std::string config = lab->home() + "/.ssh/config", subnet = lab->network("subnet");
+  const ChangedFile changed(config, text_of(config) + "Host inner\n  HostName " + subnet +
+                                        ".12\n  User root\n  ProxyJump h1\nHost nowhere\n  HostName " + subnet +
+                                        ".12\n  ProxyJump nobody@h1\n");
+  const SshWorkers three({{"inner", 3}}, {.tunnel = true});
+  for (const Pid pid : three.pids()) {
+    EXPECT_EQ(remotecall_fetch(host_here, pid), "h2");
+    EXPECT_THAT(remotecall_fetch([] { return std::string(std::getenv("SSH_CONNECTION")); }, pid),
+                StartsWith(subnet + ".11 "));
+  }
+  EXPECT_THAT(failure_of({"nowhere"}).message,
+              AllOf(HasSubstr("on the way there, at h1"), HasSubstr("refused to let nobody in")));
+}
 
 // catalogue: 57
 TEST(Ssh, ThroughATunnelClosedPortsAreReached) {
