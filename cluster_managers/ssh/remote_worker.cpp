@@ -61,13 +61,14 @@ void RemoteWorker::on_exit_signal(ssh_session /*session*/, ssh_channel /*channel
 }
 
 void RemoteWorker::when_ended(std::function<void(int)> f) {
-  std::optional<int> told;
-  {
-    const std::lock_guard lock(mutex_);
-    told = told_;
-    if (!told) tell_ = std::move(f);
+  std::unique_lock lock(mutex_);
+  if (!told_) {
+    tell_ = std::move(f);
+    return;
   }
-  if (told) f(*told);
+  const int wait_status = *told_;
+  lock.unlock();
+  f(wait_status);
 }
 
 long RemoteWorker::os_pid() const {

@@ -45,7 +45,7 @@ std::string fingerprint_of(ssh_session session) {
   if (ssh_get_publickey_hash(key, SSH_PUBLICKEY_HASH_SHA256, &hash, &size) != 0) return "unknown";
   char* const text = ssh_get_fingerprint_hash(SSH_PUBLICKEY_HASH_SHA256, hash, size);
   ssh_clean_pubkey_hash(&hash);
-  std::string fingerprint = text != nullptr ? text : "unknown";
+  const std::string fingerprint = text != nullptr ? text : "unknown";
   ssh_string_free_char(text);
   return std::string(ssh_key_type_to_char(ssh_key_type(key))) + " " + fingerprint;
 }
@@ -200,11 +200,11 @@ Channel SshConnection::open() {
   return channel;
 }
 
-void SshConnection::start(ssh_channel channel, const char* command) {
+void SshConnection::start(ssh_channel channel, const char* command) const {
   if (ssh_channel_request_exec(channel, command) != SSH_OK) throw Error("it did not start a command: " + last_error());
 }
 
-void SshConnection::write(ssh_channel channel, std::string_view text) {
+void SshConnection::write(ssh_channel channel, std::string_view text) const {
   while (!text.empty()) {
     const int written = ssh_channel_write(channel, text.data(), static_cast<std::uint32_t>(text.size()));
     if (written <= 0) throw Error("the connection broke: " + last_error());

@@ -60,12 +60,12 @@ class SshConnection {
   /// For one command. @throws Error
   Channel open();
   /// Runs the command there; its standard streams are the channel's. @throws Error
-  void start(ssh_channel channel, const char* command);
+  void start(ssh_channel channel, const char* command) const;
   /// Runs a script in a shell there, to its end. @param input its standard input
   /// @throws Error, also at the deadline
   CommandResult run(std::string_view script, Clock::time_point deadline, std::string_view input = {});
   /// Writes it to the command's standard input. @throws Error
-  void write(ssh_channel channel, std::string_view text);
+  void write(ssh_channel channel, std::string_view text) const;
   /// The connection breaks: whatever waits for it fails at once.
   void abort() const noexcept;
   /// What libssh said last.

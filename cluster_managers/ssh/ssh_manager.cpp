@@ -80,8 +80,7 @@ class SshManager::Hosts {
     std::vector<std::shared_ptr<ssh::SshHost>> over;
     {
       const std::lock_guard lock(mutex_);
-      const auto first =
-          std::stable_partition(all_.begin(), all_.end(), [](const auto& each) { return !each->is_over(); });
+      const auto first = std::partition(all_.begin(), all_.end(), [](const auto& each) { return !each->is_over(); });
       over.assign(first, all_.end());
       all_.erase(first, all_.end());
       all_.push_back(host);

@@ -200,6 +200,20 @@ TEST(Ssh, DirectoryEnvironmentAndArgumentsAreAsAsked) {
   EXPECT_EQ(command.find("ODD"), std::string::npos) << "others there can read command lines";
 }
 
+TEST(Ssh, AManagerMayBeMadeAndUsedAgain) {
+  const auto manager = std::make_shared<SshManager>(
+      std::vector<Machine>{"h1"}, SshOptions{.exeflags = {"--own"}, .dir = "/usr", .env = {{"A", "its"}}});
+  EXPECT_THROW(SshManager({"h1"}, {.max_parallel = 0}), std::invalid_argument);
+  const auto its = [] { return std::filesystem::current_path().string() + " " + std::getenv("A"); };
+  for (const auto& [options, expected] :
+       {std::pair(AddprocsOptions(), "/usr its"),
+        std::pair(AddprocsOptions{.dir = "/etc", .env = {{"A", "ours"}}}, "/etc ours")}) {
+    const std::vector<Pid> one = addprocs(manager, options);
+    EXPECT_EQ(remotecall_fetch(its, one.at(0)), expected);
+    rmprocs(one);
+  }
+}
+
 // catalogue: 59, 61, 62
 TEST(Ssh, WorkersListenWhereTheMachineSays) {
   const std::string address = lab->network("subnet") + ".11";
@@ -402,11 +416,11 @@ TEST(Ssh, HowAWorkerEndedIsKnown) {
   Exits exits;
   const SshWorkers four({{"h1", 4}});
   remote_do([] { ::_exit(3); }, four[0]);
-  remote_do([] { ::kill(::getpid(), SIGSEGV); }, four[1]);
+  remote_do([] { ::kill(::getpid(), SIGTERM); }, four[1]);
   rmprocs(four[2]);
   EXPECT_EQ(exits.of(four[0]).exit_status, 3);
   EXPECT_EQ(exits.of(four[0]).host, "h1");
-  EXPECT_EQ(exits.of(four[1]).signal, SIGSEGV);
+  EXPECT_EQ(exits.of(four[1]).signal, SIGTERM);
   EXPECT_EQ(exits.of(four[2]).exit_status, 0);
   EXPECT_TRUE(exits.of(four[2]).expected);
   EXPECT_EQ(remotecall_fetch(&myid, four[3]), four[3]);
