@@ -1,6 +1,7 @@
 /// @file
 /// Workers on this host.
 #include "runtime/base/child_process.hpp"
+#include "runtime/cluster/worker_environment.hpp"
 #include "runtime/cluster/worker_output.hpp"
 
 #include <muster/cluster_manager.hpp>
@@ -25,6 +26,7 @@ namespace muster {
 
 namespace {
 
+using runtime::added_environment;
 using runtime::ChildProcess;
 using runtime::SpawnRequest;
 using runtime::StandardError;
@@ -34,18 +36,6 @@ const std::string here = "localhost";
 
 /// For a worker to read its start record, which fits into the pipe at once unless somebody made pipes tiny.
 constexpr std::chrono::seconds record_patience{10};
-
-/// Variables that make numerical libraries start a thread per core, in each of a core's workers.
-constexpr const char* thread_variables[] = {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"};
-
-/// What a worker's environment has that ours has not.
-std::map<std::string, std::string> added_environment(const AddprocsOptions& options) {
-  std::map<std::string, std::string> added = options.env;
-  if (!options.threaded_blas) {
-    for (const char* variable : thread_variables) added.emplace(variable, "1");  // where env does not set it
-  }
-  return added;
-}
 
 /// Whether a failure to start one process means that no other can be started either.
 bool is_exhaustion(const std::error_code& code) {

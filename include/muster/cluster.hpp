@@ -115,7 +115,8 @@ std::vector<Pid> addprocs();
 /// @throws LaunchError when some could not be started, std::invalid_argument for a negative n or options that clash
 /// with the living workers', std::logic_error on a worker.
 std::vector<Pid> addprocs(int n, AddprocsOptions options = {});
-/// Starts workers over SSH. Master only.
+/// Starts workers on other hosts over SSH, and returns their pids, sorted, once each answers calls. Master only.
+/// @throws as addprocs(int, AddprocsOptions)
 std::vector<Pid> addprocs(const std::vector<Machine>& machines, SshOptions options = {});
 /// Starts workers through a manager. Master only.
 std::vector<Pid> addprocs(std::shared_ptr<ClusterManager> manager, AddprocsOptions options = {});

@@ -16,8 +16,8 @@ namespace muster {
 /// What a manager knows of one worker it started.
 struct WorkerConfig {
   int output_fd = -1;      ///< the worker's stdout (and stderr), which muster reads and closes
-  std::string host = {};   ///< or, if the manager read the address line itself, where the worker listens
-  int port = 0;            ///< there
+  std::string host = {};   ///< where it runs; with a port, where it listens, as the manager read in its address line
+  int port = 0;            ///< there; 0: muster reads that line
   long os_pid = -1;        ///< its process on this host, where it has one
   std::string ident = {};  ///< name for `connect_idents`
   std::vector<std::string> connect_idents = {};         ///< with Topology::custom: whom it connects to
@@ -34,7 +34,8 @@ class LaunchContext {
   virtual ~LaunchContext() = default;
   /// The options of this addprocs.
   virtual const AddprocsOptions& options() const = 0;
-  /// Arguments that start one worker on a machine that has this program.
+  /// Arguments that start one worker on a machine that has this program. It listens where the master does; on another
+  /// host, append `--muster-bind` and `ADDRESS[:PORT]`, an address of that host's that others can reach.
   virtual std::vector<std::string> worker_command() const = 0;
   /// What a worker must read on its standard input: one line (newline not included), secret, a different one per
   /// worker. A stdin closed after it means nothing.
@@ -71,6 +72,27 @@ class LocalManager : public ClusterManager {
 
  private:
   int n_;
+};
+
+/// Starts workers on other hosts, over SSH; no ssh program is needed, here or there. One connection to a host starts up
+/// to eight workers; they end when it does. What addprocs(machines, options) uses.
+class SshManager : public ClusterManager {
+ public:
+  /// @param machines those alike are taken together
+  /// @param options those that AddprocsOptions has too hold where the addprocs has none of its own
+  /// @throws std::invalid_argument for `max_parallel` below 1, or a bind address together with `tunnel`
+  explicit SshManager(std::vector<Machine> machines, SshOptions options = {});
+  /// Closes the connections.
+  ~SshManager() override;
+  void launch(LaunchContext& context) override;
+  void manage(Pid pid, WorkerConfig& config, ManageOp op) override;
+  void kill(Pid pid, const WorkerConfig& config) override;
+
+ private:
+  class Hosts;
+  std::vector<Machine> machines_;
+  SshOptions options_;
+  std::unique_ptr<Hosts> hosts_;
 };
 
 }  // namespace muster

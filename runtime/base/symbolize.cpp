@@ -261,7 +261,9 @@ bool starts_thread(const Line& line) {
                                         "execute_native_thread_routine",
                                         "asan_thread_start",
                                         "__tsan_thread_start_func"};
-  return (line.function.empty() && line.place.find("libstdc++") != std::string::npos) || calls_for_library(line) ||
+  // Without their debug information, what of these libraries starts a thread has no name.
+  const auto is_in = [&](std::string_view library) { return line.place.find(library) != std::string::npos; };
+  return (line.function.empty() && (is_in("/libstdc++.so") || is_in("/libc.so"))) || calls_for_library(line) ||
          std::any_of(std::begin(names), std::end(names),
                      [&](std::string_view name) { return is_named(line.function, name); });
 }

@@ -58,18 +58,19 @@ void Cluster::on_message(Incoming message) {
 }
 
 void Cluster::on_member_added(const Member& member) {
-  bool reachable = false, eager = false;
+  bool reachable = false, eager = false, ours = false;
   std::uint64_t attempt = 0;  // to connect to it, from before it was known
   {
     const std::lock_guard lock(mutex_);
     if (!membership_.add(member)) return;
     heard_of_.erase(member.pid);
+    ours = dials(member_here(), member);
     reachable = membership_.may_talk(self_pid_, member.pid);
     eager = reachable && !membership_.lazy() && member.pid < self_pid_;
     if (const auto found = connecting_.find(member.pid); found != connecting_.end()) attempt = found->second.attempt;
   }
   if (attempt != 0 && !reachable) give_up(member.pid, attempt, "the topology keeps the two apart");
-  if (attempt != 0 && reachable && member.pid < self_pid_) dial(member.pid, attempt);
+  if (attempt != 0 && reachable && ours) dial(member.pid, attempt);
   if (reachable) calls_->worker_joined(member.pid);  // it may be chosen for calls
   if (events_.changed) events_.changed(0);
   if (events_.heard_added) events_.heard_added(member.pid);
@@ -288,19 +289,26 @@ void Cluster::when_linked(Pid pid, std::function<void(const std::shared_ptr<Link
   f(link);
 }
 
-/// The higher pid dials the lower one, so that two first calls that cross make one connection. The lower one asks the
-/// master to have itself dialed. So does who has only heard of the other: the master's word that it joined is on its
-/// way then, and comes first, or it is gone, which is the answer.
+/// One of the two dials (see dials). The other one asks the master to have itself dialed. So does who has only heard of
+/// the other: the master's word that it joined is on its way then, and comes first, or it is gone, which is the answer.
 void Cluster::connect(Pid pid) {
   std::uint64_t attempt = 0;
-  bool known = false;
+  bool ours = false, hidden = false;
   {
     const std::lock_guard lock(mutex_);
     if (links_.contains(pid) || !connecting_.try_emplace(pid, Connecting{last_attempt_ + 1}).second) return;
     attempt = ++last_attempt_;
-    known = membership_.find(pid) != nullptr;
+    const Member* const other = membership_.find(pid);
+    ours = other != nullptr && dials(member_here(), *other);
+    hidden = other != nullptr && hidden_from_each_other(member_here(), *other);
   }
-  if (known && self_pid_ > pid) {
+  if (hidden) {
+    give_up(pid, attempt,
+            "each of the two listens on its own host's loopback only, as workers behind tunnels do. They reach the "
+            "master, and workers of their own host");
+    return;
+  }
+  if (ours) {
     dial(pid, attempt);
   } else {
     detail::Payload payload;
@@ -344,18 +352,21 @@ void Cluster::on_dial(Incoming& message) {
   if (self_pid_ == 1) {
     const Pid asking = message.link->peer;
     std::optional<WorkerExit> gone;
+    bool pass_on = asking < pid;
     {
       const std::lock_guard lock(mutex_);
       if (const WorkerExit* exit = membership_.exit_of(pid)) gone = *exit;
+      const Member *const from = find_member(pid), *const to = find_member(asking);
+      if (from != nullptr && to != nullptr) pass_on = dials(*from, *to);
     }
     if (gone) {
       transport_.send(*message.link, Header{.kind = MessageKind::member_removed}, encode(*gone));
-    } else if (asking < pid) {  // passed on to whom it is about; otherwise the asking one dials when it knows it
+    } else if (pass_on) {  // passed on to whom it is about; otherwise the asking one dials when it knows it
       detail::Payload payload;
       FieldWriter(payload.bytes).i32(asking);
       send(pid, MessageKind::dial, std::move(payload));
     }
-  } else if (message.link->peer == 1 && pid < self_pid_) {
+  } else if (message.link->peer == 1 && pid != self_pid_) {
     connect(pid);
   } else {
     throw SerializationError("A request to connect that is not the master's");
@@ -465,13 +476,22 @@ void Cluster::set_topology(Topology topology, bool lazy) {
   membership_.set_topology(topology, lazy);
 }
 
-void Cluster::linked(Pid pid, const std::shared_ptr<Link>& link, const std::vector<Pid>& told) {
+/// A member, or one that is about to be.
+const Member* Cluster::find_member(Pid pid) const {
+  if (const Member* const member = membership_.find(pid)) return member;
+  const auto found = joining_.find(pid);
+  return found == joining_.end() ? nullptr : &found->second;
+}
+
+void Cluster::linked(const Member& joining, const std::shared_ptr<Link>& link, const std::vector<Pid>& told) {
+  const Pid pid = joining.pid;
   transport_.admit(*link, pid);
   std::vector<detail::Payload> added, gone;
   {
     // From here on it is told with everybody else.
     const std::lock_guard lock(mutex_);
     links_[pid] = link;
+    joining_[pid] = joining;
     for (const Member& member : membership_.members())
       if (std::find(told.begin(), told.end(), member.pid) == told.end()) added.push_back(encode(member));
     for (const Pid known : told)
@@ -486,6 +506,7 @@ void Cluster::list(const Member& member) {
   {
     const std::lock_guard lock(mutex_);
     membership_.add(member);
+    joining_.erase(member.pid);
   }
   calls_->worker_joined(member.pid);
   if (events_.changed) events_.changed(0);
@@ -505,6 +526,7 @@ bool Cluster::remove(const WorkerExit& exit) {
   {
     const std::lock_guard lock(mutex_);
     listed = membership_.find(exit.pid) != nullptr;
+    joining_.erase(exit.pid);
   }
   removed(exit);
   if (listed) broadcast(MessageKind::member_removed, encode(exit), exit.pid);

@@ -80,7 +80,7 @@ class Cluster final : public Router {
   void set_topology(Topology topology, bool lazy);
   /// Calls may be sent there from now on, though it is not listed. It is told who came and went since it was greeted.
   /// @param told the members its greeting named
-  void linked(Pid pid, const std::shared_ptr<Link>& link, const std::vector<Pid>& told);
+  void linked(const Member& joining, const std::shared_ptr<Link>& link, const std::vector<Pid>& told);
   /// Lists it, and tells every other process.
   void list(const Member& member);
   /// It was asked to leave; it is listed until it is gone.
@@ -110,6 +110,7 @@ class Cluster final : public Router {
   void refuse(const std::shared_ptr<Link>& link, const std::exception& error);
   Dialed take_dialed(LinkId link);
   Member member_here() const;
+  const Member* find_member(Pid pid) const;
   bool may_talk_to(Pid pid) const;
   void on_dial(Incoming& message);
   void on_member_added(const Member& member);
@@ -139,6 +140,7 @@ class Cluster final : public Router {
   std::uint64_t last_attempt_ = 0;
   std::unordered_map<Pid, Connecting> connecting_;
   std::unordered_map<LinkId, Dialed> dialed_;         ///< until their welcome
+  std::unordered_map<Pid, Member> joining_;           ///< master: linked, and not listed yet
   std::unordered_set<Pid> heard_of_;                  ///< neither members nor known to be gone
   std::unordered_map<Pid, std::string> unreachable_;  ///< why, until it was said once
 };

@@ -58,4 +58,10 @@ std::string host_identity() {
   return *boot + "/" + host_name() + "/pid-" + *processes + "/net-" + *network;
 }
 
+std::string network_identity(const std::string& host_identity) {
+  const auto network = host_identity.rfind("/net-");
+  if (network == std::string::npos) return {};
+  return host_identity.substr(0, host_identity.find('/')) + host_identity.substr(network);
+}
+
 }  // namespace muster::runtime

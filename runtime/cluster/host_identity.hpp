@@ -11,4 +11,7 @@ namespace muster::runtime {
 /// is (no /proc), the text equals no other. A few system calls; one line without blanks.
 std::string host_identity();
 
+/// Of a host's identity, what is equal for processes of one network namespace; empty where it does not say.
+std::string network_identity(const std::string& host_identity);
+
 }  // namespace muster::runtime

@@ -43,6 +43,7 @@ struct WorkerRecord {
   Member member;
   bool expected = false;       ///< it was asked to leave
   bool output_ended = true;    ///< nothing more will be printed
+  bool has_process = false;    ///< whose end will be told
   bool process_ended = false;  ///< its status is known, or never will be
   bool link_lost = false;
   bool killing = false;
@@ -134,6 +135,13 @@ class Launcher {
     std::function<void()> tell;
   };
   std::vector<Departure> departures_;
+
+  /// What managers may call when the launcher is gone.
+  struct Door {
+    std::mutex mutex;
+    Launcher* launcher;  ///< null: it is
+  };
+  const std::shared_ptr<Door> door_ = std::make_shared<Door>();
 
   Crew crew_;
 };

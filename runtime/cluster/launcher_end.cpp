@@ -17,7 +17,7 @@ constexpr auto status_patience = std::chrono::milliseconds(500);
 /// Of a worker whose process ended before it had joined.
 std::string early_end_message(const WorkerRecord& record) {
   const WorkerExit exit{.pid = record.pid,
-                        .host = "localhost",
+                        .host = record.config.host.empty() ? "localhost" : record.config.host,
                         .expected = false,
                         .exit_status = record.exit_status,
                         .signal = record.signal,
@@ -39,11 +39,17 @@ Launcher::Launcher(LauncherSettings settings, Cluster& cluster, Calls& calls, Tr
       transport_(transport),
       steward_(steward),
       printer_(std::make_shared<OutputPrinter>(settings_.worker_output)),
-      callbacks_(callbacks) {}
+      callbacks_(callbacks) {
+  door_->launcher = this;
+}
 
 Launcher::~Launcher() { stop(); }
 
 void Launcher::stop() {
+  {
+    const std::lock_guard lock(door_->mutex);
+    door_->launcher = nullptr;
+  }
   callbacks_.stop();
   crew_.join();
 }
@@ -80,7 +86,7 @@ void Launcher::kill(const Record& record) {
   {
     const std::lock_guard lock(mutex_);
     if (record->stage == WorkerRecord::Stage::gone || record->killing) return;
-    if (record->process_ended && record->config.os_pid > 0) return;
+    if (record->process_ended && record->has_process) return;
     record->killing = true;
     if (record->stage == WorkerRecord::Stage::leaving)
       log::warning("Worker " + std::to_string(record->pid) + " did not leave when it was asked to: it is killed");
@@ -185,10 +191,9 @@ void Launcher::consider(const Record& record) {
   std::string message;
   {
     const std::lock_guard lock(mutex_);
-    const bool has_process = record->config.os_pid > 0;
     if (record->stage == WorkerRecord::Stage::gone) return;
-    if (has_process ? !(record->process_ended && record->output_ended)
-                    : !(record->link_lost || (record->failure && record->output_ended)))
+    if (record->has_process ? !(record->process_ended && record->output_ended)
+                            : !(record->link_lost || (record->failure && record->output_ended)))
       return;
     early = record->stage < WorkerRecord::Stage::listed && !record->failure;
     if (early) message = early_end_message(*record);

@@ -1,5 +1,6 @@
 // Starting workers: from addprocs to their first call.
 
+#include "runtime/base/address.hpp"
 #include "runtime/base/deadline.hpp"
 #include "runtime/base/log.hpp"
 #include "runtime/cluster/launcher.hpp"
@@ -196,12 +197,14 @@ void Launcher::watch(const Record& record) {
   WorkerConfig& config = record->config;
   UniqueFd standard_error = take_standard_error(config);
   UniqueFd output(std::exchange(config.output_fd, -1));
-  const bool printed_address = config.host.empty();
+  const bool printed_address = config.port == 0;
+  const auto* elsewhere = std::any_cast<ProcessElsewhere>(&config.userdata);
   const bool prints = output || standard_error;
   {
     const std::lock_guard lock(mutex_);
     record->output_ended = !prints;
-    record->process_ended = config.os_pid <= 0;
+    record->has_process = config.os_pid > 0 || elsewhere != nullptr;
+    record->process_ended = !record->has_process;
   }
   if (printed_address && !output) {
     const std::string message = "The cluster manager reported a worker with neither an output_fd nor a host and port.";
@@ -211,7 +214,16 @@ void Launcher::watch(const Record& record) {
   if (config.os_pid > 0)
     steward_.watch_child(static_cast<pid_t>(config.os_pid),
                          [this, record](int wait_status) { on_process_ended(record, wait_status); });
-  if (!printed_address) greet(record, config.host + ":" + std::to_string(config.port));
+  if (elsewhere != nullptr) {
+    elsewhere->when_ended([door = door_, weak = std::weak_ptr(record)](int wait_status) {
+      const std::lock_guard lock(door->mutex);
+      if (door->launcher == nullptr) return;
+      door->launcher->steward_.post([launcher = door->launcher, weak, wait_status] {
+        if (const Record ended = weak.lock()) launcher->on_process_ended(ended, wait_status);
+      });
+    });
+  }
+  if (!printed_address) greet(record, endpoint_of(config.host, config.port));
 }
 
 void Launcher::read_output(const Record& record, UniqueFd output, UniqueFd standard_error, bool find_address) {
@@ -238,7 +250,7 @@ void Launcher::read_output(const Record& record, UniqueFd output, UniqueFd stand
       const std::lock_guard lock(mutex_);
       record->output = std::move(reader);
       if (record->stage >= WorkerRecord::Stage::welcomed) record->output->set_pid(record->pid);
-      if (record->process_ended && record->config.os_pid > 0) record->output->finish({});
+      if (record->process_ended && record->has_process) record->output->finish({});
     } catch (const std::exception& error) {
       fail(record, LaunchCause::not_started, error.what(), std::current_exception());
       on_output_ended(record);
@@ -249,7 +261,7 @@ void Launcher::read_output(const Record& record, UniqueFd output, UniqueFd stand
 void Launcher::on_started(const Record& record, const StartupOutput& startup) {
   switch (startup.outcome()) {
     case StartupOutput::Outcome::address_found:
-      greet(record, startup.address().host + ":" + std::to_string(startup.address().port));
+      greet(record, endpoint_of(startup.address().host, startup.address().port));
       break;
     case StartupOutput::Outcome::too_much_output: {
       const std::string message =
@@ -321,7 +333,7 @@ void Launcher::on_handshake(const Incoming& message) {
       record->member.pid = record->pid;
       if (record->output) record->output->set_pid(record->pid);
     }
-    cluster_.linked(record->pid, message.link, record->told);
+    cluster_.linked(record->member, message.link, record->told);
     initiate(record);
   } catch (const std::exception& error) {
     fail(record, LaunchCause::handshake, error.what(), std::current_exception());

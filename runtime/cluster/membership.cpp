@@ -1,9 +1,28 @@
 #include "runtime/cluster/membership.hpp"
 
+#include "runtime/base/address.hpp"
+#include "runtime/cluster/host_identity.hpp"
+
 #include <algorithm>
 #include <stdexcept>
 
 namespace muster::runtime {
+
+namespace {
+
+bool is_hidden(const Member& member) { return is_loopback(host_in(member.endpoint)); }
+
+}  // namespace
+
+bool dials(const Member& from, const Member& to) {
+  if (from.host_identity != to.host_identity && is_hidden(from) != is_hidden(to)) return is_hidden(from);
+  return from.pid > to.pid;
+}
+
+bool hidden_from_each_other(const Member& a, const Member& b) {
+  const auto network_a = network_identity(a.host_identity), network_b = network_identity(b.host_identity);
+  return is_hidden(a) && is_hidden(b) && !network_a.empty() && !network_b.empty() && network_a != network_b;
+}
 
 const char* name_of(Topology topology) {
   switch (topology) {

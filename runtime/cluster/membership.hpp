@@ -53,6 +53,13 @@ class Membership {
   std::unordered_map<Pid, WorkerExit> gone_;
 };
 
+/// Which of two workers connects to the other: the one with the higher pid, so that two first calls that cross make one
+/// connection; but where only one of them can be reached from the other's host, the other one.
+bool dials(const Member& from, const Member& to);
+
+/// Whether each of the two listens on a loopback that is certainly not the other's.
+bool hidden_from_each_other(const Member& a, const Member& b);
+
 /// As API.md spells it.
 const char* name_of(Topology topology);
 

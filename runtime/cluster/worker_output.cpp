@@ -49,6 +49,7 @@ void write_fully(int fd, std::string_view text) {
 
 UniqueFd take_standard_error(WorkerConfig& config) {
   const auto* error = std::any_cast<StandardError>(&config.userdata);
+  if (const auto* elsewhere = std::any_cast<ProcessElsewhere>(&config.userdata)) error = &elsewhere->standard_error;
   return error != nullptr && error->fd ? std::move(*error->fd) : UniqueFd();
 }
 

@@ -27,6 +27,15 @@ struct StandardError {
   std::shared_ptr<UniqueFd> fd;  ///< shared, because std::any copies; the cluster takes the descriptor out
 };
 
+/// The same of a process that is not on this host, but whose manager learns of its end.
+struct ProcessElsewhere {
+  StandardError standard_error;
+  /// Calls f once when it has ended, on any thread: with its status as waitpid gives it, or -1 where that is not known.
+  /// What it wrote is in its pipes by then.
+  std::function<void(std::function<void(int wait_status)> f)> when_ended;
+  std::shared_ptr<void> handle;  ///< the manager's own
+};
+
 /// Takes a worker's standard error out of its configuration; none where its manager gave none.
 UniqueFd take_standard_error(WorkerConfig& config);
 

@@ -55,13 +55,19 @@ std::vector<Pid> addprocs(int n, AddprocsOptions options) {
   return addprocs(std::make_shared<LocalManager>(n), std::move(options));
 }
 
-// NOLINTNEXTLINE(performance-unnecessary-value-param): the interface says so
-std::vector<Pid> addprocs(const std::vector<Machine>& machines, SshOptions /*options*/) {
-  (void)launcher();
-  std::string names;
-  for (const Machine& machine : machines) names += (names.empty() ? "" : ", ") + machine.host;
-  throw Error("Workers over SSH are not available in this version (asked for: " + names +
-              "). addprocs(n) starts workers on this host; a ClusterManager of your own starts them anywhere.");
+std::vector<Pid> addprocs(const std::vector<Machine>& machines, SshOptions options) {
+  (void)launcher();  // refuses on a worker, before anything else
+  AddprocsOptions common;
+  common.exename = options.exename;
+  common.exeflags = options.exeflags;
+  common.dir = options.dir;
+  common.env = options.env;
+  common.topology = options.topology;
+  common.lazy = options.lazy;
+  common.threads = options.threads;
+  common.launch_timeout = options.launch_timeout;
+  common.threaded_blas = options.threaded_blas;
+  return addprocs(std::make_shared<SshManager>(machines, std::move(options)), std::move(common));
 }
 
 std::vector<Pid> addprocs(std::shared_ptr<ClusterManager> manager, AddprocsOptions options) {

@@ -16,8 +16,8 @@ std::vector<LinkInfo> links_here() {
   std::vector<LinkInfo> all;
   for (const auto& link : transport.links()) {
     if (link->peer == 0) continue;
-    all.push_back({link->peer, transport.lane().name(link->id), false, link->messages_sent, link->messages_received,
-                   link->bytes_sent, link->bytes_received});
+    all.push_back({link->peer, transport.lane().name(link->id), transport.lane().encrypted(link->id),
+                   link->messages_sent, link->messages_received, link->bytes_sent, link->bytes_received});
   }
   return all;
 }

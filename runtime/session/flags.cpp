@@ -9,13 +9,14 @@ namespace muster::runtime {
 namespace {
 
 struct ValueFlag {
-  std::string_view name, variable;
+  std::string_view name, variable;  ///< of the environment; empty: none
   std::optional<std::string> Flags::* field;
 };
 
 constexpr ValueFlag value_flags[] = {{"--muster-procs", "MUSTER_PROCS", &Flags::procs},
                                      {"--muster-machine-file", "MUSTER_MACHINE_FILE", &Flags::machine_file},
-                                     {"--muster-log", "MUSTER_LOG", &Flags::log}};
+                                     {"--muster-log", "MUSTER_LOG", &Flags::log},
+                                     {"--muster-bind", {}, &Flags::bind}};
 
 constexpr std::string_view prefix = "--muster-";
 
@@ -62,9 +63,11 @@ Flags take_flags(int& argc, char** argv) {
   argc = kept;
   argv[argc] = nullptr;
   if (flags.worker) return flags;
-  for (const ValueFlag& flag : value_flags)
-    if (const char* value = std::getenv(std::string(flag.variable).c_str()); value != nullptr && !(flags.*flag.field))
+  for (const ValueFlag& flag : value_flags) {
+    if (flag.variable.empty() || flags.*flag.field) continue;
+    if (const char* value = std::getenv(std::string(flag.variable).c_str()); value != nullptr)
       flags.*flag.field = value;
+  }
   return flags;
 }
 

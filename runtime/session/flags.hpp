@@ -13,6 +13,7 @@ struct Flags {
   std::optional<std::string> procs;  ///< a number or "auto"
   std::optional<std::string> machine_file;
   std::optional<std::string> log;
+  std::optional<std::string> bind;  ///< of a worker: where it listens, in place of what its start record says
 };
 
 /// Takes the flags out of argv, and reads the environment for those not given.

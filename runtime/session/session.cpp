@@ -85,14 +85,10 @@ runtime::ProcessSettings master_settings(const SessionOptions& options, const Fl
     throw std::invalid_argument("muster: heartbeat_interval must be positive, and heartbeat_timeout longer");
   if (std::any_of(options.cookie.begin(), options.cookie.end(), [](char c) { return c < ' ' || c > '~'; }))
     throw std::invalid_argument("muster: SessionOptions::cookie must be printable ASCII text");
-  if (options.encryption == Encryption::On) {
-    throw Error(
-        "Encryption::On is not available in this version: connections between processes of one host are not encrypted, "
-        "and no others are made. Use Encryption::Auto.");
-  }
   runtime::ProcessSettings settings;
   const std::string bind = options.bind_address.empty() ? "127.0.0.1" : options.bind_address;
-  settings.lane = runtime::make_host_lane(std::make_unique<runtime::ZmqLane>(bind));
+  const runtime::LinkSecurity security{options.encryption, runtime::random_token(43)};
+  settings.lane = runtime::make_host_lane(std::make_unique<runtime::ZmqLane>(bind, 0, security));
   settings.cookie = options.cookie.empty() ? runtime::random_token(32) : options.cookie;
   settings.heartbeat_interval = options.heartbeat_interval;
   settings.heartbeat_timeout = options.heartbeat_timeout;
@@ -102,6 +98,8 @@ runtime::ProcessSettings master_settings(const SessionOptions& options, const Fl
   record.cookie = settings.cookie;
   record.bind_address = bind;
   record.max_message = options.max_message;
+  record.encryption = security.mode;
+  record.link_secret = security.secret;
   record.log_level = log_level(flags);
   record.master_os_pid = getpid();
   record.master_host = runtime::host_identity();
@@ -130,7 +128,7 @@ Session::Session(int& argc, char**& argv, SessionOptions options) {
   } catch (const std::invalid_argument& error) {
     end_with_usage(error.what());
   }
-  if (flags.worker) runtime::worker_main();
+  if (flags.worker) runtime::worker_main(flags.bind);
   if (flags.help) {
     std::fputs(runtime::flags_help().c_str(), stdout);
     std::exit(0);

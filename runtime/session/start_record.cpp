@@ -20,6 +20,22 @@ constexpr std::size_t longest_record = 1U << 20;
 /// Longer waits would overflow clocks.
 constexpr std::chrono::milliseconds longest_timeout = std::chrono::hours(24 * 365);
 
+constexpr std::pair<Encryption, const char*> encryption_names[] = {
+    {Encryption::Auto, "auto"}, {Encryption::On, "on"}, {Encryption::Off, "off"}};
+
+const char* name_of(Encryption encryption) {
+  for (const auto& [each, name] : encryption_names)
+    if (each == encryption) return name;
+  return "";
+}
+
+/// @throws std::invalid_argument
+Encryption encryption_named(const std::string& text) {
+  for (const auto& [each, name] : encryption_names)
+    if (text == name) return each;
+  throw std::invalid_argument("encryption");
+}
+
 }  // namespace
 
 std::string write_record(const StartRecord& record) {
@@ -28,6 +44,8 @@ std::string write_record(const StartRecord& record) {
                             {"bind", record.bind_address},
                             {"timeout_ms", record.timeout.count()},
                             {"max_message", record.max_message},
+                            {"encryption", name_of(record.encryption)},
+                            {"link_secret", record.link_secret},
                             {"log", record.log_level},
                             {"master_os_pid", record.master_os_pid},
                             {"master_host", record.master_host}};
@@ -58,6 +76,8 @@ StartRecord read_record(const std::string& line) {
     record.timeout = std::clamp(std::chrono::milliseconds(whole_number<std::int64_t>(json, "timeout_ms")),
                                 std::chrono::milliseconds(1), longest_timeout);
     record.max_message = whole_number<std::uint64_t>(json, "max_message");
+    record.encryption = encryption_named(json.at("encryption").get<std::string>());
+    record.link_secret = json.at("link_secret").get<std::string>();
     record.log_level = json.at("log").get<std::string>();
     record.master_os_pid = whole_number<long>(json, "master_os_pid");
     record.master_host = json.at("master_host").get<std::string>();

@@ -2,6 +2,8 @@
 /// What a worker reads on its standard input before anything else.
 #pragma once
 
+#include <muster/session.hpp>
+
 #include <chrono>
 #include <cstdint>
 #include <string>
@@ -15,6 +17,8 @@ struct StartRecord {
   std::string bind_address = "127.0.0.1";
   std::chrono::milliseconds timeout{60000};  ///< until the master must have connected
   std::uint64_t max_message = 0;             ///< bytes
+  Encryption encryption = Encryption::Auto;  ///< of links over ZeroMQ
+  std::string link_secret;                   ///< what their keys follow from
   std::string log_level = "info";
   long master_os_pid = 0;   ///< watched where the master is on the same host
   std::string master_host;  ///< its host_identity()

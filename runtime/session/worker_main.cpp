@@ -82,10 +82,22 @@ class Ending {
   bool joined_ = false, exit_requested_ = false;
 };
 
-int serve(const StartRecord& record) {
+/// Where a worker listens.
+struct Place {
+  std::string address;
+  int port = 0;  ///< 0: any
+};
+
+Place place_of(const StartRecord& record, const std::optional<std::string>& bind) {
+  if (!bind) return {record.bind_address, 0};
+  const Machine machine("worker " + *bind);  // which reads addresses of every form
+  return {machine.bind_address, machine.bind_port};
+}
+
+int serve(const StartRecord& record, const Place& place) {
   Ending ending;
   ProcessSettings settings;
-  auto lane = std::make_unique<ZmqLane>(record.bind_address);
+  auto lane = std::make_unique<ZmqLane>(place.address, place.port, LinkSecurity{record.encryption, record.link_secret});
   const int port = lane->port();
   const std::string address = lane->address();
   settings.lane = make_host_lane(std::move(lane));
@@ -127,7 +139,7 @@ int serve(const StartRecord& record) {
 
 }  // namespace
 
-void worker_main() {
+void worker_main(const std::optional<std::string>& bind) {
   (void)setvbuf(stdout, nullptr, _IOLBF, BUFSIZ);
   set_signals();
   int status = 1;
@@ -135,7 +147,7 @@ void worker_main() {
     const StartRecord record = read_record(read_line_of_stdin(std::chrono::seconds(60)));
     detach_stdin();
     log::set_level(log::level_named(record.log_level));
-    status = serve(record);
+    status = serve(record, place_of(record, bind));
   } catch (const std::exception& error) {
     log::error(std::string("This worker could not start: ") + error.what());
   }

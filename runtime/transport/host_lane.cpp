@@ -27,6 +27,12 @@ const char* HostLane::name(LinkId link) const {
   return is_local(link) && replacement(link) == 0 ? local_.name(link) : network_->name(link);
 }
 
+bool HostLane::encrypted(LinkId link) const {
+  if (!is_local(link)) return network_->encrypted(link);
+  const LinkId other = replacement(link);
+  return other != 0 && network_->encrypted(other);
+}
+
 std::size_t HostLane::largest_part(LinkId link) const {
   return is_local(link) && replacement(link) == 0 ? local_.largest_part(link) : network_->largest_part(link);
 }

@@ -18,6 +18,7 @@ class HostLane final : public Lane {
   explicit HostLane(std::unique_ptr<ZmqLane>&& network);
 
   const char* name(LinkId link) const override;
+  bool encrypted(LinkId link) const override;
   std::chrono::nanoseconds spin() const override { return local_.spin(); }
   std::size_t largest_part(LinkId link) const override;
   std::string endpoint() const override { return network_->endpoint(); }

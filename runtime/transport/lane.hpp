@@ -41,6 +41,8 @@ class Lane {
   virtual ~Lane() = default;
   /// What carries that link, as debug::links shows it.
   virtual const char* name(LinkId link) const = 0;
+  /// Whether what travels over that link can't be read by who carries it.
+  virtual bool encrypted(LinkId /*link*/) const { return false; }
   /// How long it pays to look for messages, yielding the processor, before sleeping for them.
   virtual std::chrono::nanoseconds spin() const { return {}; }
   /// Where this process can be dialed, as `host:port` or the lane's own form.

@@ -30,6 +30,8 @@ def program_of(path):
     """The program a test belongs to, as one runs it. The path is relative to tests/."""
     if path.parts[0] == "end_to_end":
         return "end_to_end_" + path.stem
+    if path.parts[0] == "labs":
+        return "lab_" + path.parts[1]
     if path.parts[0] == "runtime":
         return "test_" + path.parts[1]
     return "test_" + path.parts[0]

@@ -178,7 +178,6 @@ int has_bad_options(int& argc, char**& argv) {
   };
   refused({.cookie = "caf\xc3\xa9"});
   refused({.heartbeat_interval = 2s, .heartbeat_timeout = 1s});
-  refused({.encryption = Encryption::On});
   refused({.bind_address = "192.0.2.1"});
   const Session session(argc, argv);  // the refused ones left nothing behind
   return nprocs() == 1 ? 0 : 1;

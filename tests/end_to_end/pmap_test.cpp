@@ -254,6 +254,7 @@ TEST_F(Pmap, ABatchIsOneCall) {
       if (link.peer == worker) return link.messages_received;
     return std::uint64_t{0};
   };
+  ASSERT_TRUE(eventually([] { return muster::debug::calls_in_flight(1) == 0; })) << "of earlier maps";
   const auto before = messages();
   EXPECT_EQ(pmap(twice, numbers(1000), PmapOptions{.pool = &pool, .batch_size = 100}), twice_all(1000));
   EXPECT_LE(messages() - before, 10U + 5U);

@@ -200,7 +200,7 @@ class SimulatedCluster {
     record.stage = Stage::welcomed;
     record.member = std::move(welcome.self);
     record.member.pid = record.pid;
-    master().cluster().linked(record.pid, message.link, record.told);
+    master().cluster().linked(record.member, message.link, record.told);
     // Initiation may take its time.
     master().enter_after(around_.random.chance(50) ? Nanoseconds(0) : around_.delay(),
                          [this, &record] { list(record); });

@@ -1,11 +1,15 @@
 #include "runtime/transport/zmq/zmq_lane.hpp"
 
+#include "runtime/base/address.hpp"
 #include "runtime/base/log.hpp"
 #include "runtime/base/random.hpp"
 
 #include <muster/errors.hpp>
 
+#include <arpa/inet.h>
 #include <fcntl.h>
+#include <ifaddrs.h>
+#include <net/if.h>
 #include <netdb.h>
 #include <poll.h>
 #include <sys/eventfd.h>
@@ -71,6 +75,23 @@ std::string bracketed(const std::string& address) {
   return address.find(':') == std::string::npos ? address : "[" + address + "]";
 }
 
+/// What others are told to dial. 0.0.0.0 and :: are no place: this host's first address that leads elsewhere, where it
+/// has one.
+std::string told_address(const std::string& address) {
+  if (address != "0.0.0.0" && address != "::") return address;
+  ifaddrs* first = nullptr;
+  if (getifaddrs(&first) != 0) return address;
+  const std::unique_ptr<ifaddrs, decltype(&freeifaddrs)> all(first, freeifaddrs);
+  for (const ifaddrs* each = first; each != nullptr; each = each->ifa_next) {
+    if (each->ifa_addr == nullptr || (each->ifa_flags & IFF_LOOPBACK) != 0 || (each->ifa_flags & IFF_UP) == 0) continue;
+    char numbers[INET_ADDRSTRLEN] = {};
+    if (each->ifa_addr->sa_family != AF_INET) continue;
+    const auto* const found = reinterpret_cast<const sockaddr_in*>(each->ifa_addr);
+    if (inet_ntop(AF_INET, &found->sin_addr, numbers, sizeof numbers) != nullptr) return numbers;
+  }
+  return address;
+}
+
 void release_owner(void* /*data*/, void* hint) noexcept { delete static_cast<std::shared_ptr<const void>*>(hint); }
 
 UniqueFd duplicate(const UniqueFd& fd) { return UniqueFd(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0)); }
@@ -116,9 +137,10 @@ zmq::message_t part_frame(const detail::Part& part) {
 
 }  // namespace
 
-ZmqLane::ZmqLane(const std::string& address, int port)
+ZmqLane::ZmqLane(const std::string& address, int port, LinkSecurity security)
     : token_(random_token(32)),
-      address_(address),
+      address_(told_address(address)),
+      security_(std::move(security)),
       kick_(make_eventfd()),
       spare_(make_eventfd()),
       context_(make_context()),
@@ -130,11 +152,17 @@ ZmqLane::ZmqLane(const std::string& address, int port)
   if (zmq_socket_monitor(socket_.handle(), watched.c_str(),
                          ZMQ_EVENT_CONNECTED | ZMQ_EVENT_CONNECT_RETRIED | ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_CLOSED |
                              ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL |
-                             ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL) != 0)
+                             ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH) != 0)
     throw Error(std::string("Cannot watch a ZeroMQ socket: ") + zmq_strerror(zmq_errno()));
   monitor_.set(zmq::sockopt::linger, 0);
   monitor_.set(zmq::sockopt::rcvhwm, 0);  // else libzmq's I/O thread stands still while nobody reads a thousand events
   monitor_.connect(watched);
+  listens_encrypted_ = security_.applies_to(address);
+  if (listens_encrypted_) {
+    keys_ = derive_curve_keys(security_.secret);
+    guard_ = std::make_unique<KeyGuard>(context_, keys_->client.public_key);
+    secure_next_bind(socket_, *keys_);
+  }
   const std::string place = "tcp://" + bracketed(address) + ":";
   try {
     try {
@@ -172,8 +200,11 @@ std::string ZmqLane::resolve(const std::string& endpoint) {
 LinkId ZmqLane::dial(const std::string& endpoint) {
   std::string name = random_token(24);
   std::string numeric, failure;
+  bool encrypted = false;
   try {
-    numeric = "tcp://" + numeric_endpoint(endpoint, AI_NUMERICHOST);
+    numeric = numeric_endpoint(endpoint, AI_NUMERICHOST);
+    encrypted = security_.applies_to(host_in(numeric));
+    numeric.insert(0, "tcp://");
     // libzmq would try again in a day.
     if (!duplicate(kick_)) failure = no_descriptor;
   } catch (const Error& error) {
@@ -185,6 +216,7 @@ LinkId ZmqLane::dial(const std::string& endpoint) {
   peer.name = std::move(name);
   by_link_[peer.link] = &peer;
   peer.endpoint = numeric;
+  peer.encrypted = encrypted;
   if (!failure.empty()) {
     lose(peer, "cannot connect to " + endpoint + ": " + failure);
     return peer.link;
@@ -192,16 +224,25 @@ LinkId ZmqLane::dial(const std::string& endpoint) {
   dialed_[peer.endpoint] = &peer;
   try {
     if (peer.endpoint.find('[') != std::string::npos) socket_.set(zmq::sockopt::ipv6, true);
+    if (encrypted && !keys_) keys_ = derive_curve_keys(security_.secret);
+    if (keys_) secure_next_connect(socket_, encrypted ? &*keys_ : nullptr);
     // A new name for each connection: the peer would not listen to a second one of a name it knows.
     socket_.set(zmq::sockopt::routing_id, random_token(24));
     socket_.set(zmq::sockopt::connect_routing_id, peer.name);
     uninterrupted([&] { socket_.connect(peer.endpoint); });
     peer.connected = true;
-  } catch (const zmq::error_t& error) {
+  } catch (const std::exception& error) {
     lose(peer, "cannot connect to " + endpoint + ": " + error.what());
   }
   touched();
   return peer.link;
+}
+
+bool ZmqLane::encrypted(LinkId link) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = by_link_.find(link);
+  if (found == by_link_.end()) return false;
+  return found->second->endpoint.empty() ? listens_encrypted_ : found->second->encrypted;
 }
 
 void ZmqLane::send(LinkId link, const Header& header, const detail::Payload& payload) {
@@ -360,10 +401,14 @@ void ZmqLane::drain_monitor() {
       case ZMQ_EVENT_DISCONNECTED:
         forget_fd(value, "the connection was closed", std::exchange(handshake_failed_, false));
         break;
+      case ZMQ_EVENT_HANDSHAKE_FAILED_AUTH:  // the guard has told of it
+        handshake_failed_ = true;
+        break;
       case ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL:
       case ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL:
         handshake_failed_ = true;
-        log::warning("A peer was closed at " + address.to_string() + ": what it sent is no ZeroMQ handshake");
+        log::warning("A peer was closed at " + address.to_string() + ": what it sent is no ZeroMQ handshake" +
+                     (listens_encrypted_ ? " with this cluster's keys" : ""));
         break;
       default: break;
     }

@@ -15,13 +15,16 @@
 
 #include "runtime/base/unique_fd.hpp"
 #include "runtime/transport/lane.hpp"
+#include "runtime/transport/zmq/curve.hpp"
 
 #include <zmq.hpp>
 
 #include <array>
 #include <atomic>
 #include <deque>
+#include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -31,13 +34,16 @@ namespace muster::runtime {
 class ZmqLane final : public Lane {
  public:
   /// Binds at once.
-  /// @param address interface to listen on, e.g. `127.0.0.1`
+  /// @param address interface to listen on, e.g. `127.0.0.1`; with `0.0.0.0` or `::`, all of them, and others are told
+  /// this host's first address that is not loopback
   /// @param port 0: any free one; else that one, or when it is taken any free one
+  /// @param security which links are encrypted
   /// @throws Error naming address and port when it can't listen there.
-  explicit ZmqLane(const std::string& address, int port = 0);
+  explicit ZmqLane(const std::string& address, int port = 0, LinkSecurity security = {});
   ~ZmqLane() override;
 
   const char* name(LinkId /*link*/) const override { return "zmq-tcp"; }
+  bool encrypted(LinkId link) const override;
   std::string endpoint() const override { return address_ + ":" + std::to_string(port_); }
   LinkId dial(const std::string& endpoint) override;
   void send(LinkId link, const Header& header, const detail::Payload& payload) override;
@@ -64,6 +70,7 @@ class ZmqLane final : public Lane {
     std::string name;        ///< its routing id here
     std::string endpoint;    ///< of a dialed peer, `tcp://host:port`; empty for one that dialed us
     int fd = -1;             ///< of its connection, as the monitor names it; -1 where that is not known
+    bool encrypted = false;  ///< a dialed one; one that dialed us is as what it dialed
     bool connected = false;  ///< libzmq has an entry for that endpoint, which is to be taken away
     bool closed = false;     ///< by us: what still comes is dropped
     bool lost = false;       ///< its connection is gone; it stays here until that was handed out
@@ -98,16 +105,20 @@ class ZmqLane final : public Lane {
 
   std::string token_, address_;
   int port_ = 0;
+  const LinkSecurity security_;
+  bool listens_encrypted_ = false;
   UniqueFd kick_;
   std::array<int, 3> descriptors_{};  ///< of the socket, the monitor and kick_
   UniqueFd spare_;  ///< for duplicates, which must work where no descriptor is left; of kick_ when not in use
   zmq::context_t context_;
+  std::unique_ptr<KeyGuard> guard_;  ///< where this lane listens encrypted
 
-  std::mutex mutex_;  ///< guards everything below; a ZeroMQ socket belongs to one thread at a time
+  mutable std::mutex mutex_;  ///< guards everything below; a ZeroMQ socket belongs to one thread at a time
   zmq::socket_t socket_;
   zmq::socket_t monitor_;
-  bool sleeping_ = false;  ///< a thread polls: whoever consumes the socket's edge must kick it
-  bool drained_ = false;   ///< nothing was there, and nobody touched the socket since: its descriptor will tell
+  std::optional<CurveKeys> keys_;  ///< derived when first needed
+  bool sleeping_ = false;          ///< a thread polls: whoever consumes the socket's edge must kick it
+  bool drained_ = false;           ///< nothing was there, and nobody touched the socket since: its descriptor will tell
   /// Its descriptor became readable. True at first: who has never looked is not told.
   std::atomic<bool> look_at_monitor_{true};
   LinkId last_link_ = 0;

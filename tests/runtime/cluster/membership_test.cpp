@@ -140,5 +140,35 @@ TEST(Membership, CustomTopologiesConnectWhomOneOfTheTwoNames) {
               AllOf(HasSubstr("Process 4"), HasSubstr("process 5"), HasSubstr("custom")));
 }
 
+TEST(Membership, TheHigherPidDialsUnlessOnlyItCanBeReached) {
+  const auto at = [](Pid pid, const char* host, const char* endpoint) {
+    Member made = member(pid, host);
+    made.endpoint = endpoint;
+    return made;
+  };
+  const Member low = at(2, "one", "127.0.0.1:1"), near = at(3, "one", "127.0.0.1:2");
+  const Member far = at(4, "other", "10.0.0.4:1"), farther = at(5, "third", "10.0.0.5:1"),
+               hidden = at(6, "fourth", "127.0.0.1:3");
+  for (const auto& [from, to] : {std::pair(near, low), std::pair(farther, far), std::pair(low, far),
+                                 std::pair(near, farther), std::pair(hidden, far), std::pair(hidden, low)}) {
+    EXPECT_TRUE(dials(from, to)) << from.pid << " to " << to.pid;
+    EXPECT_FALSE(dials(to, from)) << to.pid << " to " << from.pid;
+  }
+}
+
+TEST(Membership, TwoOnLoopbacksOfDifferentNetworksAreHiddenFromEachOther) {
+  const auto at = [](const char* host, const char* endpoint) {
+    Member made = member(2, host);
+    made.endpoint = endpoint;
+    return made;
+  };
+  const Member one = at("boot/a/pid-1/net-1", "127.0.0.1:1"), other = at("boot/b/pid-2/net-2", "127.0.0.1:1");
+  EXPECT_TRUE(hidden_from_each_other(one, other));
+  EXPECT_TRUE(hidden_from_each_other(one, at("reboot/a/pid-1/net-1", "[::1]:1")));
+  EXPECT_FALSE(hidden_from_each_other(one, at("boot/b/pid-2/net-1", "127.0.0.1:2"))) << "containers of one network";
+  EXPECT_FALSE(hidden_from_each_other(one, at("boot/b/pid-2/net-2", "10.0.0.1:1"))) << "one can be reached";
+  EXPECT_FALSE(hidden_from_each_other(at("unknown-1", "127.0.0.1:1"), at("unknown-2", "127.0.0.1:1")));
+}
+
 }  // namespace
 }  // namespace muster::runtime

@@ -45,6 +45,13 @@ TEST(TakeFlags, BothForms) {
   EXPECT_THAT(line.rest(), ElementsAre("program", "x", "-y"));
 }
 
+TEST(TakeFlags, AWorkerIsToldWhereToListenByAFlagOnly) {
+  ::setenv("MUSTER_BIND", "10.0.0.1", 1);
+  EXPECT_EQ(CommandLine({"p", "--muster-worker", "--muster-bind=10.0.0.2:80"}).take().bind, "10.0.0.2:80");
+  EXPECT_EQ(CommandLine({"p"}).take().bind, std::nullopt);
+  ::unsetenv("MUSTER_BIND");
+}
+
 TEST(TakeFlags, WhatFollowsTwoDashesIsTheProgramsOwn) {
   CommandLine line{"program", "--", "--muster-procs", "4"};
   EXPECT_EQ(line.take().procs, std::nullopt);

@@ -18,6 +18,8 @@ StartRecord some_record() {
   record.bind_address = "::1";
   record.timeout = std::chrono::milliseconds(1234);
   record.max_message = std::uint64_t{1} << 40;
+  record.encryption = Encryption::On;
+  record.link_secret = "another secret";
   record.log_level = "debug";
   record.master_os_pid = 99;
   record.master_host = "host";
@@ -32,6 +34,8 @@ TEST(StartRecord, IsOneLineThatTravelsWhole) {
   EXPECT_EQ(record.bind_address, "::1");
   EXPECT_EQ(record.timeout, std::chrono::milliseconds(1234));
   EXPECT_EQ(record.max_message, std::uint64_t{1} << 40);
+  EXPECT_EQ(record.encryption, Encryption::On);
+  EXPECT_EQ(record.link_secret, "another secret");
   EXPECT_EQ(record.log_level, "debug");
   EXPECT_EQ(record.master_os_pid, 99);
   EXPECT_EQ(record.master_host, "host");
@@ -43,9 +47,11 @@ TEST(StartRecord, AnotherVersionIsNamed) { EXPECT_THROW((void)read_record(R"({"m
 TEST(StartRecord, WhatIsNoneIsRefusedWithoutQuotingIt) {
   std::string wrong_level = write_record(some_record());
   wrong_level.replace(wrong_level.find("debug"), 5, "noisy");
+  std::string wrong_encryption = write_record(some_record());
+  wrong_encryption.replace(wrong_encryption.find("\"on\""), 4, "\"in\"");
   for (const std::string& line :
        {std::string(), std::string("secret"), std::string("{}"), std::string("[]"), std::string("{\"muster\":1}"),
-        std::string("{\"muster\":1,\"cookie\":{}}"), std::string(1000, '['), wrong_level}) {
+        std::string("{\"muster\":1,\"cookie\":{}}"), std::string(1000, '['), wrong_level, wrong_encryption}) {
     try {
       (void)read_record(line);
       ADD_FAILURE() << "nothing was thrown for " << line;

@@ -70,11 +70,13 @@ bool pump_until(std::initializer_list<Side*> sides, Condition condition) {
   return true;
 }
 
-enum class LaneKind { memory, zmq, shm, host };
+enum class LaneKind { memory, zmq, curve, shm, host };
 
 inline std::unique_ptr<Lane> make_lane(LaneKind kind, MemoryHub& hub) {
   if (kind == LaneKind::memory) return std::make_unique<MemoryLane>(hub);
   if (kind == LaneKind::zmq) return std::make_unique<ZmqLane>("127.0.0.1");
+  if (kind == LaneKind::curve)
+    return std::make_unique<ZmqLane>("127.0.0.1", 0, LinkSecurity{Encryption::On, "known to both"});
   if (kind == LaneKind::host) return std::make_unique<HostLane>(std::make_unique<ZmqLane>("127.0.0.1"));
   static std::atomic<int> last{0};
   return std::make_unique<ShmLane>("test-" + std::to_string(getpid()) + "-" + std::to_string(++last));
@@ -84,6 +86,7 @@ inline std::string name_of(const testing::TestParamInfo<LaneKind>& lane) {
   switch (lane.param) {
     case LaneKind::memory: return "Memory";
     case LaneKind::zmq: return "Zmq";
+    case LaneKind::curve: return "Curve";
     case LaneKind::shm: return "Shm";
     case LaneKind::host: return "Host";
   }

@@ -22,7 +22,9 @@ class TransportInPieces : public TransportOver {};
 
 INSTANTIATE_TEST_SUITE_P(Lanes, TransportInPieces, testing::Values(LaneKind::memory, LaneKind::zmq), name_of);
 INSTANTIATE_TEST_SUITE_P(Lanes, TransportOver,
-                         testing::Values(LaneKind::memory, LaneKind::zmq, LaneKind::shm, LaneKind::host), name_of);
+                         testing::Values(LaneKind::memory, LaneKind::zmq, LaneKind::curve, LaneKind::shm,
+                                         LaneKind::host),
+                         name_of);
 
 // -- contents and order -----------------------------------------------------------------------------------------------
 

@@ -1,0 +1,20 @@
+/// @file
+/// Scripts for the shells of other hosts.
+#pragma once
+
+#include <string>
+
+namespace muster::runtime::ssh {
+
+/// The command that runs a script which comes as the first line of its standard input; the rest is left to what the
+/// script starts. So nothing of a script is in a command line, which others there could read, nor passes through the
+/// user's login shell, whichever that is.
+inline constexpr const char* script_runner = R"(exec /bin/sh -c 'IFS= read -r line; eval "$line"')";
+
+/// A text as one word of a script, which stays one line whatever the text.
+std::string quoted(const std::string& text);
+
+/// What a script with such words begins with.
+std::string script_prologue();
+
+}  // namespace muster::runtime::ssh

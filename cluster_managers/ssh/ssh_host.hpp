@@ -1,0 +1,118 @@
+/// @file
+/// A connection to one host, and the workers started over it.
+#pragma once
+
+#include "cluster_managers/ssh/remote_worker.hpp"
+#include "cluster_managers/ssh/shipment.hpp"
+#include "cluster_managers/ssh/ssh_connection.hpp"
+#include "cluster_managers/ssh/tunnel.hpp"
+
+#include <muster/cluster_manager.hpp>
+
+#include <condition_variable>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace muster::runtime::ssh {
+
+/// What was found on a host before anything is started there.
+struct HostFacts {
+  bool directory = false;  ///< the working directory is there
+  bool program = false;    ///< the program is there, and may be run
+  int threads = 0;         ///< hardware threads
+  std::string address;     ///< of its own, as its SSH server is reached
+  std::string system;      ///< as uname -sm says
+  ShippedProgram shipped;  ///< where workers are started from
+};
+
+/// Reads what the script of facts_script printed, beside whatever a login shell printed.
+HostFacts read_facts(const std::string& output);
+std::string facts_script(const std::string& directory, const std::string& program);
+
+/// One addprocs over SSH, as all of its hosts see it.
+struct SshLaunch {
+  LaunchContext& context;
+  SshOptions options;  ///< with those of the context
+  bool own_program;    ///< workers run this program: no exename was given
+  Clock::time_point deadline;
+  std::mutex& known_hosts;
+  /// Opens another connection to that host, for workers that one does not hold.
+  std::function<void(const Machine& machine, HostFacts facts, int first, int last)> continue_elsewhere;
+
+  std::mutex mutex = {};  ///< guards the following
+  std::condition_variable_any changed = {};
+  int connecting = 0;  ///< hosts that are being connected to, of at most options.max_parallel
+  int starting = 0;    ///< hosts that have not reported all of their workers
+
+  /// Waits for its turn to connect. @returns false when a stop was requested
+  bool begin_connecting();
+  void end_connecting();
+};
+
+/// Owns a thread, which connects, starts workers, and carries what they print until all have ended.
+class SshHost : public std::enable_shared_from_this<SshHost> {
+ public:
+  /// Which of the machine's workers are started here; all of them where nothing is known of the host yet.
+  struct Share {
+    HostFacts facts;
+    int first, last;  ///< half-open
+  };
+  SshHost(Machine machine, std::optional<Share> share);
+  /// Breaks the connection and waits for the thread.
+  ~SshHost();
+  SshHost(const SshHost&) = delete;
+  SshHost& operator=(const SshHost&) = delete;
+
+  /// Starts the thread. @param launch until its `starting` was counted down
+  void run(SshLaunch& launch);
+  /// Whether the thread has nothing left to do.
+  bool is_over() const;
+
+  // Any thread; of no effect when the connection is gone.
+  /// Ends its process: SIGTERM, and SIGKILL two seconds later.
+  void kill(const std::shared_ptr<RemoteWorker>& worker);
+  void interrupt(const std::shared_ptr<RemoteWorker>& worker);
+  /// Nothing more is wanted of it.
+  void forget(const std::shared_ptr<RemoteWorker>& worker);
+
+ private:
+  // starting (ssh_host_start.cpp)
+  void start_workers(SshLaunch& launch);
+  void connect(SshLaunch& launch);
+  HostFacts look_around(SshLaunch& launch);
+  void start_worker(SshLaunch& launch, const HostFacts& facts, int index);
+  std::string worker_script(SshLaunch& launch, const HostFacts& facts, int index) const;
+  // serving (ssh_host.cpp)
+  void serve();
+  bool serve_once();
+  void wait();
+  void post(std::function<void()> command);
+  void run_commands();
+  void run_quietly(const std::shared_ptr<RemoteWorker>& worker, const std::string& script, const char* signal);
+  void wake() const;
+
+  const Machine machine_;
+  const std::optional<Share> share_;
+  std::vector<std::shared_ptr<RemoteWorker>> workers_;  ///< the thread's, as is the next
+  struct TunnelOf {
+    std::shared_ptr<RemoteWorker> worker;
+    Tunnel tunnel;
+  };
+  std::list<TunnelOf> tunnels_;
+  UniqueFd wakeup_;
+
+  mutable std::mutex mutex_;                   ///< guards the following
+  std::unique_ptr<SshConnection> connection_;  ///< used by the thread; abort() by all
+  std::vector<std::function<void()>> commands_;
+  bool stopping_ = false;
+  bool over_ = false;
+
+  std::thread thread_;
+};
+
+}  // namespace muster::runtime::ssh

@@ -1,0 +1,217 @@
+// From nothing to a host's running workers.
+#include "cluster_managers/ssh/remote_shell.hpp"
+#include "cluster_managers/ssh/ssh_host.hpp"
+#include "runtime/base/address.hpp"
+#include "runtime/base/child_process.hpp"
+#include "runtime/cluster/worker_environment.hpp"
+#include "runtime/cluster/worker_output.hpp"
+
+#include <muster/errors.hpp>
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+#include <filesystem>
+
+namespace muster::runtime::ssh {
+
+namespace {
+
+/// SSH servers let one connection start ten commands (OpenSSH's MaxSessions); some are for killing.
+constexpr int most_workers_per_connection = 8;
+
+const std::string loopback = "127.0.0.1";
+
+std::string line_after(const std::string& text, const std::string& key) {
+  const auto at = text.find("\n" + key + "=");
+  if (at == std::string::npos) return {};
+  const auto first = at + key.size() + 2;
+  return text.substr(first, text.find('\n', first) - first);
+}
+
+/// What begins with the library's name is forwarded.
+std::map<std::string, std::string> forwarded_environment() {
+  std::map<std::string, std::string> forwarded;
+  for (const auto& [name, value] : current_environment())
+    if (name.starts_with("MUSTER_")) forwarded.emplace(name, value);
+  return forwarded;
+}
+
+AddprocsOptions common_options(const SshOptions& options) {
+  AddprocsOptions common;
+  common.env = options.env;
+  common.threaded_blas = options.threaded_blas;
+  return common;
+}
+
+std::pair<UniqueFd, UniqueFd> make_pipe() {
+  std::array<int, 2> ends{};
+  if (::pipe2(ends.data(), O_CLOEXEC) != 0)
+    throw Error(std::string("no pipe for its output: ") + std::strerror(errno) + " (ulimit -n)");
+  return {UniqueFd(ends[0]), UniqueFd(ends[1])};
+}
+
+/// The directory to work in: the one asked for, or, where the host has it, the one of this process.
+std::string change_directory(const std::string& directory) {
+  if (!directory.empty()) return "cd " + quoted(directory);
+  std::error_code ignored;
+  return "{ cd " + quoted(std::filesystem::current_path(ignored).string()) + " 2>/dev/null || true; }";
+}
+
+}  // namespace
+
+// -- what is found there ----------------------------------------------------------------------------------------------
+
+std::string facts_script(const std::string& directory, const std::string& program) {
+  // Relative paths of programs are meant from that directory.
+  return script_prologue() + "echo; echo muster_facts=; if " + change_directory(directory) +
+         " 2>/dev/null; then echo directory=yes; fi; if command -v " + quoted(program) +
+         " >/dev/null 2>&1; then echo program=yes; fi; "
+         "echo \"threads=$( (nproc || getconf _NPROCESSORS_ONLN) 2>/dev/null)\"; "
+         "echo \"connection=$SSH_CONNECTION\"; echo \"system=$(uname -sm)\"; echo muster_facts_end=";
+}
+
+HostFacts read_facts(const std::string& output) {
+  const auto begin = output.rfind("\nmuster_facts=\n");
+  if (begin == std::string::npos || output.find("\nmuster_facts_end=", begin) == std::string::npos)
+    throw Error("its shell does not answer as a POSIX shell does; it said: " + output.substr(0, 500));
+  const std::string said = output.substr(begin);
+  HostFacts facts;
+  facts.directory = line_after(said, "directory") == "yes";
+  facts.program = line_after(said, "program") == "yes";
+  const std::string threads = line_after(said, "threads");
+  std::from_chars(threads.data(), threads.data() + threads.size(), facts.threads);
+  facts.system = line_after(said, "system");
+  // client's address and port, server's address and port
+  const std::string connection = line_after(said, "connection");
+  const auto port_end = connection.find(' ', connection.find(' ') + 1);
+  if (connection.find(' ') != std::string::npos && port_end != std::string::npos)
+    facts.address = connection.substr(port_end + 1, connection.find(' ', port_end + 1) - port_end - 1);
+  return facts;
+}
+
+HostFacts SshHost::look_around(SshLaunch& launch) {
+  const std::string program = launch.context.worker_command().front();
+  const bool may_ship = launch.own_program && launch.options.ship != Ship::Never;
+  const std::vector<ProgramFile> files = may_ship ? files_of_program(program) : std::vector<ProgramFile>();
+  std::string script = facts_script(launch.options.dir, program);
+  if (may_ship) script += "; " + ship_question(files);
+  const std::string said = "\n" + connection_->run(script, launch.deadline).output;
+  HostFacts facts = read_facts(said);
+  if (!facts.directory) throw Error("there is no directory " + launch.options.dir + " there, or it may not be entered");
+  facts.shipped.program = program;
+  if (may_ship) {
+    facts.shipped = ship(*connection_, files, launch.options.ship, facts.system, said, launch.deadline);
+  } else if (!facts.program) {
+    throw Error("there is no program " + program + " there that may be run (" + facts.system +
+                "). Put it there at the same path, let it be copied (SshOptions::ship), or say where it is "
+                "(SshOptions::exename).");
+  }
+  return facts;
+}
+
+// -- connecting -------------------------------------------------------------------------------------------------------
+
+bool SshLaunch::begin_connecting() {
+  std::unique_lock lock(mutex);
+  if (!changed.wait(lock, context.stop_token(), [this] { return connecting < options.max_parallel; })) return false;
+  ++connecting;
+  return true;
+}
+
+void SshLaunch::end_connecting() {
+  const std::lock_guard lock(mutex);
+  --connecting;
+  changed.notify_all();
+}
+
+void SshHost::connect(SshLaunch& launch) {
+  if (!launch.begin_connecting()) throw Error("not tried, as the addprocs ended before");
+  struct Turn {
+    SshLaunch& launch;
+    ~Turn() { launch.end_connecting(); }
+  } const turn{launch};
+  auto connection = std::make_unique<SshConnection>(machine_, launch.options, launch.deadline,
+                                                    launch.context.stop_token(), launch.known_hosts);
+  const std::lock_guard lock(mutex_);
+  connection_ = std::move(connection);
+}
+
+void SshHost::start_workers(SshLaunch& launch) {
+  const std::string where = name_of(machine_);
+  const int asked = machine_.count.automatic() ? 1 : machine_.count.value();
+  int first = share_ ? share_->first : 0, last = share_ ? share_->last : asked;
+  try {
+    connect(launch);
+    const std::stop_callback on_stop(launch.context.stop_token(), [this] { connection_->abort(); });
+    const HostFacts facts = share_ ? share_->facts : look_around(launch);
+    if (!share_ && machine_.count.automatic()) last = std::max(1, facts.threads);
+    if (!share_) {
+      for (int next = most_workers_per_connection; next < last; next += most_workers_per_connection)
+        launch.continue_elsewhere(machine_, facts, next, std::min(last, next + most_workers_per_connection));
+      last = std::min(last, most_workers_per_connection);
+    }
+    for (; first < last; ++first) start_worker(launch, facts, first);
+  } catch (const std::exception& error) {
+    for (; first < last; ++first) launch.context.failed(where, where + ": " + error.what());
+  }
+  if (connection_) ssh_set_blocking(connection_->session(), 0);
+}
+
+// -- a worker ---------------------------------------------------------------------------------------------------------
+
+std::string SshHost::worker_script(SshLaunch& launch, const HostFacts& facts, int index) const {
+  std::string script = script_prologue();
+  auto environment = added_environment(common_options(launch.options));
+  environment.merge(forwarded_environment());
+  for (const auto& [name, value] : environment) script += "export " + name + "=" + quoted(value) + "; ";
+  if (const std::string& libraries = facts.shipped.libraries; !libraries.empty())
+    script += "export LD_LIBRARY_PATH=" + quoted(libraries) + R"("${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"; )";
+  script += change_directory(launch.options.dir) + " && echo " + RemoteWorker::tag + "$$ && exec";
+  std::vector<std::string> command = launch.context.worker_command();
+  command.front() = facts.shipped.program;
+  for (const std::string& word : command) script += " " + quoted(word);
+  const std::string address = !machine_.bind_address.empty() ? machine_.bind_address
+                              : launch.options.tunnel        ? loopback
+                                                             : facts.address;
+  if (!address.empty()) {
+    const int port = machine_.bind_port == 0 ? 0 : machine_.bind_port + index;
+    script += " --muster-bind " +
+              quoted(port == 0 && address.find(':') == std::string::npos ? address : endpoint_of(address, port));
+  }
+  return script;
+}
+
+void SshHost::start_worker(SshLaunch& launch, const HostFacts& facts, int index) {
+  auto [output, to_output] = make_pipe();
+  auto [errors, to_errors] = make_pipe();
+  const auto worker = std::make_shared<RemoteWorker>(connection_->open(), std::move(to_output), std::move(to_errors));
+  connection_->start(worker->channel(), script_runner);
+  connection_->write(worker->channel(),
+                     worker_script(launch, facts, index) + "\n" + launch.context.start_record() + "\n");
+  ssh_channel_send_eof(worker->channel());
+  worker->host = weak_from_this();
+  if (launch.options.tunnel) {
+    worker->replace_address([this, weak = std::weak_ptr(worker)](const WorkerAddress& there) {
+      tunnels_.push_back({weak.lock(), Tunnel(*connection_, there.host, there.port)});
+      return WorkerAddress{loopback, tunnels_.back().tunnel.listen()};
+    });
+  }
+  workers_.push_back(worker);
+  ProcessElsewhere process;
+  process.standard_error.fd = std::make_shared<UniqueFd>(std::move(errors));
+  process.when_ended = [worker](std::function<void(int)> f) { worker->when_ended(std::move(f)); };
+  process.handle = worker;
+  WorkerConfig config;
+  config.host = machine_.host;
+  config.environment = launch.options.env;
+  config.userdata = std::move(process);
+  config.output_fd = output.release();
+  launch.context.launched(std::move(config));
+}
+
+}  // namespace muster::runtime::ssh
