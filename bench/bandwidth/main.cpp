@@ -2,7 +2,10 @@
 /// `bandwidth`: arrays of doubles as argument and as result of a call to a local worker, one call at a time.
 /// Floors: the same bytes over raw ZeroMQ DEALER/ROUTER on tcp, sent without a copy from an array and used in place by
 /// the receiver, one message at a time (for a result the child makes the array for each reply, as our function does:
-/// `raw_zmq`; or sends one it kept: `raw_zmq_kept`); and memcpy between two arrays that are already there.
+/// `raw_zmq`; or sends one it kept: `raw_zmq_kept`); and memcpy between two arrays that are already there. A function
+/// that makes its array pays for fresh pages, whoever fetches it: `make` is the same function, called here. What is
+/// received in a vector is copied twice, the second time into a new one: `two_copies` does that here. `_view` are read
+/// in place by the receiver; `_kept` and `result_view` are of an array that stays at the worker.
 #include "../common/floor_child.hpp"
 #include "../common/report.hpp"
 #include "../common/workload.hpp"
@@ -11,6 +14,7 @@
 
 #include <cstddef>
 #include <cstring>
+#include <span>
 #include <stdexcept>
 #include <vector>
 
@@ -18,7 +22,14 @@ namespace {
 
 std::size_t size_of(const std::vector<double>& array) { return array.size(); }
 
+std::size_t size_of_view(muster::View<double> array) { return array.size(); }
+
 std::vector<double> make_array(std::size_t doubles) { return std::vector<double>(doubles, 1.0); }
+
+muster::View<double> kept_array(std::size_t doubles) {
+  static const std::vector<double> kept(bench::array_sizes().back().doubles, 1.0);
+  return {std::span(kept).first(doubles), nullptr};
+}
 
 void demand(bool right) {
   if (!right) throw std::runtime_error("an array arrived with a wrong size");
@@ -33,6 +44,15 @@ double memcpy_rate(const bench::ArraySize& size, const std::vector<double>& from
   return rate(size, [&] {
     std::memcpy(into.data(), from.data(), size.bytes());
     benchmark::ClobberMemory();
+  });
+}
+
+// What it takes to pass an array on by way of memory that is shared, when it is received in a new vector.
+double two_copies_rate(const bench::ArraySize& size, const std::vector<double>& from, std::vector<double>& into) {
+  return rate(size, [&] {
+    std::memcpy(into.data(), from.data(), size.bytes());
+    benchmark::ClobberMemory();
+    demand(muster::View<double>(std::span(into).first(size.doubles), nullptr).to_vector().size() == size.doubles);
   });
 }
 
@@ -56,7 +76,15 @@ int main(int argc, char** argv) {
       const double zmq_rate = rate(size, [&] { zmq.send_array(array); });
       const double ours =
           rate(size, [&] { demand(muster::remotecall_fetch(&size_of, worker, array) == size.doubles); });
-      return bench::Round{ours, {{"raw_zmq", zmq_rate}, {"memcpy", memcpy_rate(size, array, target)}}};
+      return bench::Round{ours,
+                          {{"raw_zmq", zmq_rate},
+                           {"memcpy", memcpy_rate(size, array, target)},
+                           {"two_copies", two_copies_rate(size, array, target)}}};
+    });
+    bench::add("bandwidth_argument_view/" + size.name, "GB/s", rounds, [&] {
+      const double ours =
+          rate(size, [&] { demand(muster::remotecall_fetch(&size_of_view, worker, array) == size.doubles); });
+      return bench::Round{ours, {{"memcpy", memcpy_rate(size, array, target)}}};
     });
     bench::add("bandwidth_result/" + size.name, "GB/s", rounds, [&] {
       const auto zmq_result = [&](bench::Reply reply) {
@@ -67,7 +95,21 @@ int main(int argc, char** argv) {
           size, [&] { demand(muster::remotecall_fetch(&make_array, worker, size.doubles).size() == size.doubles); });
       const double kept_rate = zmq_result(bench::Reply::kept);
       const double copy_rate = memcpy_rate(size, array, target);
-      return bench::Round{ours, {{"raw_zmq", fresh_rate}, {"raw_zmq_kept", kept_rate}, {"memcpy", copy_rate}}};
+      const double make_rate = rate(size, [&] { demand(make_array(size.doubles).size() == size.doubles); });
+      return bench::Round{
+          ours, {{"raw_zmq", fresh_rate}, {"raw_zmq_kept", kept_rate}, {"memcpy", copy_rate}, {"make", make_rate}}};
+    });
+    bench::add("bandwidth_result_kept/" + size.name, "GB/s", rounds, [&] {
+      const double ours = rate(size, [&] {
+        demand(muster::remotecall_fetch(&kept_array, worker, size.doubles).to_vector().size() == size.doubles);
+      });
+      return bench::Round{
+          ours, {{"memcpy", memcpy_rate(size, array, target)}, {"two_copies", two_copies_rate(size, array, target)}}};
+    });
+    bench::add("bandwidth_result_view/" + size.name, "GB/s", rounds, [&] {
+      const double ours = rate(
+          size, [&] { demand(muster::remotecall_fetch(&kept_array, worker, size.doubles).size() == size.doubles); });
+      return bench::Round{ours, {{"memcpy", memcpy_rate(size, array, target)}}};
     });
   }
   return bench::run(argc, argv);

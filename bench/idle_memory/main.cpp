@@ -52,8 +52,10 @@ int main(int argc, char** argv) {
   const bench::ZmqFloor zmq(1);
 
   for (const int calls : {3, 10'000}) {
-    bench::add(calls == 3 ? "idle_memory/fresh" : "idle_memory/used", "MiB", rounds,
-               [&, calls] { return bench::Round{worker_mib(calls), {{"raw_zmq", bench::private_mib(zmq.pid(0))}}}; });
+    const auto round = [&, calls] {
+      return bench::Round{worker_mib(calls), {{"raw_zmq", bench::private_mib(zmq.pid(0))}}};
+    };
+    bench::add(calls == 3 ? "idle_memory/fresh" : "idle_memory/used", "MiB", rounds, round);
   }
   return bench::run(argc, argv);
 }

@@ -2,6 +2,7 @@
 /// Channels within one process, and what all channels share.
 #pragma once
 
+#include <muster/detail/copyable.hpp>
 #include <muster/detail/local_event.hpp>
 #include <muster/errors.hpp>
 
@@ -102,7 +103,7 @@ class LocalChannel {
     return std::move(self.value);
   }
   T fetch(Timeout timeout)
-    requires std::is_copy_constructible_v<T>
+    requires detail::is_copyable_v<T>
   {
     if (is_unbuffered()) throw_unbuffered_fetch();
     Watcher self;
@@ -159,7 +160,9 @@ class LocalChannel {
 
   /// For muster's own use.
   bool is_unbuffered() const { return capacity_ == 0 && !store_; }
-  std::size_t available() const { return is_unbuffered() ? putters_.size() : store_ ? store_->size() : items_.size(); }
+  std::size_t available() const {
+    return returned_.size() + (is_unbuffered() ? putters_.size() : store_ ? store_->size() : items_.size());
+  }
 
   template <class W>
   bool wait_in(std::deque<W*>& waiters, W& self, Timeout timeout, bool at_once) {
@@ -170,11 +173,16 @@ class LocalChannel {
     serve();
     if (self.state == State::waiting && !at_once) {
       lock.unlock();
-      (void)self.event.wait(timeout);
+      (void)self.event.wait(timeout, [&] {
+        const std::lock_guard gave_up(mutex_);
+        if (self.state == State::waiting) std::erase(waiters, &self);
+      });
       lock.lock();
     }
     switch (self.state) {
-      case State::done: return true;
+      case State::done:
+        if constexpr (std::is_same_v<W, Taker>) confirm(self);
+        return true;
       case State::closed: throw_closed<W>();
       case State::failed: std::rethrow_exception(self.failure);
       case State::waiting: break;
@@ -182,6 +190,18 @@ class LocalChannel {
     std::erase(waiters, &self);
     if (!at_once) throw_waited_in_vain();
     return false;
+  }
+  /// A taker sees that it was given something; a task that must stop gives it back.
+  void confirm(Taker& taker) {
+    --unconfirmed_;
+    try {
+      check_stop();
+    } catch (...) {
+      returned_.push_back(std::move(*taker.value));
+      serve();
+      throw;
+    }
+    if (closed_) serve();
   }
   template <class W>
   [[noreturn]] static void throw_closed() {
@@ -200,7 +220,7 @@ class LocalChannel {
       if (!watchers_.empty()) show();
       while (!takers_.empty() && hand_out()) again = true;
     }
-    if (!closed_) return;
+    if (!closed_ || unconfirmed_ != 0) return;  // something may come back
     end_all(takers_);
     end_all(watchers_);
   }
@@ -235,10 +255,10 @@ class LocalChannel {
   void show() {
     try {
       if (available() == 0) return;
-      const T* const first = is_unbuffered() ? nullptr : store_ ? store_->peek() : &items_.front();
+      const T* const first = peek();
       std::erase_if(watchers_, [first](Watcher* watcher) {
         if (watcher->wants_value && first == nullptr) return false;
-        if constexpr (std::is_copy_constructible_v<T>)
+        if constexpr (detail::is_copyable_v<T>)
           if (watcher->wants_value) watcher->value.emplace(*first);
         watcher->end(State::done);
         return true;
@@ -247,12 +267,20 @@ class LocalChannel {
       for (Watcher* const watcher : std::exchange(watchers_, {})) watcher->fail();
     }
   }
+  const T* peek() const {
+    if (!returned_.empty()) return &returned_.front();
+    if (is_unbuffered()) return nullptr;
+    return store_ ? store_->peek() : &items_.front();
+  }
   /// Gives the next value to the first taker. @returns false where there is none
   bool hand_out() {
     Taker* const taker = takers_.front();
-    Putter* const putter = is_unbuffered() && !putters_.empty() ? putters_.front() : nullptr;
+    Putter* const putter = returned_.empty() && is_unbuffered() && !putters_.empty() ? putters_.front() : nullptr;
     try {
-      if (store_) {
+      if (!returned_.empty()) {
+        taker->value.emplace(std::move(returned_.front()));
+        returned_.pop_front();
+      } else if (store_) {
         taker->value = store_->try_take();
       } else if (putter != nullptr) {
         taker->value.emplace(std::move(*putter->value));
@@ -266,6 +294,7 @@ class LocalChannel {
     }
     if (!taker->value) return false;
     if (putter != nullptr) pop(putters_)->end(State::done);
+    ++unconfirmed_;
     pop(takers_)->end(State::done);
     return true;
   }
@@ -275,6 +304,8 @@ class LocalChannel {
   mutable std::mutex mutex_;  ///< guards everything below, and the store
   bool closed_ = false;
   std::deque<T> items_;
+  std::deque<T> returned_;       ///< by takers that had to stop: goes first
+  std::size_t unconfirmed_ = 0;  ///< takers that were given something, and have not seen it yet
   std::deque<Putter*> putters_;
   std::deque<Taker*> takers_;
   std::deque<Watcher*> watchers_;
@@ -351,8 +382,7 @@ class Channel {
  private:
   explicit Channel(std::shared_ptr<detail::LocalChannel<T>> channel) : channel_(std::move(channel)) {}
   T fetch_within(detail::Timeout timeout) const {
-    static_assert(std::is_copy_constructible_v<T>,
-                  "muster: fetch() returns a copy, and this type can't be copied: take() it");
+    static_assert(detail::is_copyable_v<T>, "muster: fetch() returns a copy, and this type can't be copied: take() it");
     return channel_->fetch(timeout);
   }
 

@@ -24,8 +24,7 @@ namespace muster {
 
 namespace detail {
 
-// -- parts of ranges, as they travel
-// ------------------------------------------------------------------------------------------
+// -- parts of ranges, as they travel ----------------------------------------------------------------------------------
 
 /// A part of std::views::iota.
 template <class T>
@@ -121,8 +120,7 @@ void for_each_in(Slice& part, Each&& each) {
     walk(part);
 }
 
-// -- what runs on a worker
-// ------------------------------------------------------------------------------------------------------
+// -- what runs on a worker --------------------------------------------------------------------------------------------
 
 /// The type a part is folded in when nothing else is said: what f gives, or what op makes of two such numbers (so that
 /// counting booleans with std::plus counts).
@@ -166,8 +164,7 @@ struct RunPart {
   }
 };
 
-// -- what the caller keeps
-// --------------------------------------------------------------------------------------------------------
+// -- what the caller keeps --------------------------------------------------------------------------------------------
 
 /// The calls of one reduction or loop: one for each part. One thread; what ends them may be any.
 class PartCalls {

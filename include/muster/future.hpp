@@ -2,6 +2,7 @@
 /// Futures: handles to one value to come, wherever it is computed.
 #pragma once
 
+#include <muster/detail/copyable.hpp>
 #include <muster/detail/typed_value.hpp>
 #include <muster/errors.hpp>
 #include <muster/ids.hpp>
@@ -57,7 +58,7 @@ using unwrap_task_t = typename unwrap_task<std::remove_cv_t<R>>::type;
 /// What all futures share.
 class FutureBase {
  public:
-  FutureBase() : core_(make_promise(0)) {}
+  FutureBase() : core_(make_promise(any_process)) {}
   explicit FutureBase(Pid where) : core_(make_promise(where)) {}
   explicit FutureBase(CorePointer core) : core_(std::move(core)) {}
 
@@ -164,7 +165,10 @@ void save_future(Archive& archive, const CorePointer& core) {
   const auto state = core->prepare_to_send();
   if (state == FutureCore::State::here) {
     save_future_head(archive, FutureForm::value, core);
-    if constexpr (!std::is_void_v<T>) encode(archive, value_of<T>(core));
+    if constexpr (read_in_place<T>)
+      encode(archive, view_of<T>(core));
+    else if constexpr (!std::is_void_v<T>)
+      encode(archive, value_of<T>(core));
   } else if (state == FutureCore::State::failed) {
     save_future_head(archive, FutureForm::failure, core);
     archive(core->encoded_failure());
@@ -183,7 +187,7 @@ CorePointer load_future(Archive& archive) {
   const auto form = static_cast<FutureForm>(written_form);
   if (form == FutureForm::value) {
     Payload value;
-    if constexpr (!std::is_void_v<T>) value = to_payload(decode<T>(archive));
+    if constexpr (!std::is_void_v<T>) value = to_payload(decode<in_place_t<T>>(archive));
     return make_settled_core(id, owner, std::move(value));
   }
   if (form == FutureForm::failure) {
@@ -218,6 +222,21 @@ class Future : public detail::FutureBase {
   T fetch() const { return fetch_within({}); }
   /// @throws TimeoutError when it is not there after the duration.
   T fetch(std::chrono::nanoseconds timeout) const { return fetch_within(timeout); }
+  /// As fetch, of a future of a std::vector of plain elements: its elements where they arrived, as a View, without a
+  /// copy.
+  auto fetch_view() const
+    requires detail::read_in_place<T>
+  {
+    detail::require_value(core_, {});
+    return detail::view_of<T>(core_);
+  }
+  /// @throws TimeoutError when the value is not there after the duration.
+  auto fetch_view(std::chrono::nanoseconds timeout) const
+    requires detail::read_in_place<T>
+  {
+    detail::require_value(core_, timeout);
+    return detail::view_of<T>(core_);
+  }
   /// As fetch, and moves the value out where this is its only handle here (a type that can't be copied always): it
   /// can't be fetched from it again, which throws std::future_error(no_state).
   T take() && { return take_within({}); }
@@ -240,8 +259,7 @@ class Future : public detail::FutureBase {
   /// Awaits it in a coroutine task.
   auto operator co_await() const { return detail::FutureAwaiter<T>(core_); }
 
-  // -- for muster's own use
-  // ---------------------------------------------------------------------------------------------------
+  // -- for muster's own use -------------------------------------------------------------------------------------------
   /// @cond
   template <class Archive>
   void save(Archive& archive) const {
@@ -255,16 +273,16 @@ class Future : public detail::FutureBase {
 
  private:
   T fetch_within(detail::Timeout timeout) const {
-    static_assert(std::is_copy_constructible_v<T>,
+    static_assert(detail::is_copyable_v<T>,
                   "muster: fetch() returns a copy, and this type can't be copied: use std::move(future).take(), or "
                   "remotecall_fetch");
     detail::require_value(core_, timeout);
-    return detail::value_of<T>(core_);
+    return detail::copy_of<T>(core_);
   }
   T take_within(detail::Timeout timeout) {
     detail::require_value(core_, timeout);
-    if constexpr (std::is_copy_constructible_v<T>) {
-      if (core_.use_count() > 1) return detail::value_of<T>(core_);  // others want it too
+    if constexpr (detail::is_copyable_v<T>) {
+      if (core_.use_count() > 1) return detail::copy_of<T>(core_);  // others want it too
     }
     return detail::take_value<T>(core_);
   }
@@ -308,8 +326,7 @@ class Future<void> : public detail::FutureBase {
   /// Awaits it in a coroutine task.
   detail::FutureAwaiter<void> operator co_await() const;
 
-  // -- for muster's own use
-  // ---------------------------------------------------------------------------------------------------
+  // -- for muster's own use -------------------------------------------------------------------------------------------
   /// @cond
   template <class Archive>
   void save(Archive& archive) const {
@@ -436,10 +453,17 @@ template <class T>
 Future<std::size_t> when_any(std::vector<Future<T>> futures) {
   if (futures.empty()) throw std::invalid_argument("muster: when_any needs at least one future");
   auto result = detail::make_local_core();
-  auto taken = std::make_shared<std::atomic<bool>>(false);
+  struct Contest {
+    std::vector<Future<T>> futures;  // kept until it is decided, and no longer: others may never be ready
+    std::atomic<bool> decided{false};
+  };
+  const auto contest = std::make_shared<Contest>();
+  contest->futures = futures;
   for (std::size_t i = 0; i < futures.size(); ++i) {
-    detail::on_settled(futures[i].core(), false, [result, taken, i, core = futures[i].core()] {
-      if (!taken->exchange(true)) detail::complete_local(result, detail::to_payload(i));
+    detail::on_settled(futures[i].core(), false, [result, contest, i] {
+      if (contest->decided.exchange(true)) return;
+      const auto let_go = std::exchange(contest->futures, {});
+      detail::complete_local(result, detail::to_payload(i));
     });
   }
   return Future<std::size_t>(std::move(result));

@@ -20,4 +20,5 @@
 #include <muster/session.hpp>
 #include <muster/spawn.hpp>
 #include <muster/task.hpp>
+#include <muster/view.hpp>
 #include <muster/worker_pool.hpp>

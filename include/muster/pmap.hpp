@@ -234,7 +234,8 @@ class UnorderedResults<void> {
 template <class F, template <class> class Results, class OnError, class RetryCheck, class... V>
 class TypedMap final : public MapWork {
  public:
-  using R = map_result_t<F, map_element_t<V>...>;
+  using Arrivals = arrivals_t<F, map_element_t<V>...>;
+  using R = typename MapCall<F, Arrivals>::Result;
 
   TypedMap(F f, OnError on_error, RetryCheck retry_check, V... views)
       : f_(std::move(f)),
@@ -246,7 +247,7 @@ class TypedMap final : public MapWork {
   Results<R>& results() { return results_; }
 
   MapCode code() const override {
-    MapCode code{&run_element<F, map_element_t<V>...>, &run_batch<F, map_element_t<V>...>};
+    MapCode code = MapCall<F, Arrivals>::code();
     if constexpr (!travels_along<F>) code.keep = &detail::keep<F>;
     return code;
   }
@@ -258,7 +259,7 @@ class TypedMap final : public MapWork {
   }
   void write_function(OutputArchive& archive) const override { encode_callable(archive, f_); }
   void write_element(OutputArchive& archive, std::size_t element) const override {
-    std::apply([&](const auto&... each) { (encode(archive, each.get()), ...); }, held_.at(element));
+    std::apply([&](const auto&... each) { encode_arguments(Arrivals{}, archive, each.get()...); }, held_.at(element));
   }
   void deliver(std::size_t element, InputArchive& archive) override {
     if constexpr (std::is_void_v<R>)
@@ -319,12 +320,13 @@ constexpr void check_map() {
                 "muster: pmap takes a function, then ranges, then at most one PmapOptions");
   check_callable<F>();
   if constexpr ((std::ranges::input_range<R> && ...)) {
-    (check_value<map_element_t<R>>(), ...);
-    static_assert(std::is_invocable_v<KeptCall<F>, map_element_t<R>...>,
+    using Arrivals = arrivals_t<F, map_element_t<R>...>;
+    check_values(Arrivals{});
+    static_assert(takes_arrivals<KeptCall<F>, Arrivals>,
                   "muster: the function can't be called with these elements. It is called with decayed rvalues, one of "
                   "each range: "
                   "take parameters by value or by const reference, not by lvalue reference.");
-    using Result = map_result_t<F, map_element_t<R>...>;
+    using Result = typename MapCall<F, Arrivals>::Result;
     if constexpr (!std::is_void_v<Result>) check_value<Result>();
     if constexpr (!std::is_same_v<OnError, NoHandler>) {
       static_assert(std::is_invocable_v<OnError&, std::exception_ptr>,

@@ -26,7 +26,7 @@ namespace muster {
 template <class F, class... A>
 auto spawn(F f, A&&... arguments) {
   using R = detail::call_result_t<F, A...>;
-  Future<R> future(detail::start(0, detail::Returns::small, f, arguments...));
+  Future<R> future(detail::start(detail::any_process, detail::Returns::small, f, arguments...));
   detail::note_for_sync(future.core());
   return future;
 }
@@ -53,8 +53,7 @@ auto remotecall_fetch(F f, Pid pid, A&&... arguments) -> detail::call_result_t<F
   using R = detail::call_result_t<F, A...>;
   if (detail::is_here(pid)) {
     detail::check_call<F, A...>();
-    const auto result =
-        detail::call_here(&detail::invoke<F, detail::sent_t<A>...>, detail::encode_call(f, arguments...));
+    const auto result = detail::call_here(detail::thunk_of<F, A...>, detail::encode_call(f, arguments...));
     if constexpr (!std::is_void_v<R>) return detail::from_payload<R>(result);
   } else {
     const auto core = detail::start(pid, detail::Returns::value, f, arguments...);
@@ -89,15 +88,14 @@ template <class F, class... A>
   requires(!std::is_same_v<std::remove_cvref_t<F>, std::vector<Pid>> && !std::is_same_v<F, std::initializer_list<Pid>>)
 void everywhere(F f, A&&... arguments) {
   detail::check_call<F, A...>();
-  detail::call_everywhere({}, &detail::invoke<F, detail::sent_t<A>...>, detail::encode_call(f, arguments...));
+  detail::call_everywhere({}, detail::thunk_of<F, A...>, detail::encode_call(f, arguments...));
 }
 
 /// Runs f on the processes named, once per mention, and waits. An unknown pid is refused before anything runs.
 template <class F, class... A>
 void everywhere(const std::vector<Pid>& pids, F f, A&&... arguments) {
   detail::check_call<F, A...>();
-  if (!pids.empty())
-    detail::call_everywhere(pids, &detail::invoke<F, detail::sent_t<A>...>, detail::encode_call(f, arguments...));
+  if (!pids.empty()) detail::call_everywhere(pids, detail::thunk_of<F, A...>, detail::encode_call(f, arguments...));
 }
 
 /// As everywhere, and also on each worker that joins later, in order of registration, before any other call there;
@@ -105,7 +103,7 @@ void everywhere(const std::vector<Pid>& pids, F f, A&&... arguments) {
 template <class F, class... A>
 void everywhere_always(F f, A&&... arguments) {
   detail::check_call<F, A...>();
-  detail::call_everywhere_always(&detail::invoke<F, detail::sent_t<A>...>, detail::encode_call(f, arguments...));
+  detail::call_everywhere_always(detail::thunk_of<F, A...>, detail::encode_call(f, arguments...));
 }
 
 }  // namespace muster

@@ -67,8 +67,7 @@ class WorkerPool {
   /// Whether they are handles to the same pool.
   friend bool operator==(const WorkerPool& a, const WorkerPool& b) { return a.name_ == b.name_; }
 
-  // -- for muster's own use
-  // ---------------------------------------------------------------------------------------------------
+  // -- for muster's own use -------------------------------------------------------------------------------------------
   /// (A second parameter, so that no list of pids is taken for a name.)
   WorkerPool(std::in_place_t, detail::PoolName name);
   /// Where it lives, and its number there.
@@ -150,8 +149,8 @@ CorePointer start_with_kept(const CachingPool& pool, Pid pid, Returns returns, c
     Payload payload;
     OutputArchive archive(payload);
     write_kept_id(archive, keep_cached(*pool.function_cache(), pid, &keep<F>, encoded_function(f)));
-    (encode_argument(archive, arguments), ...);
-    return start_call(pid, &invoke_kept<F, sent_t<A>...>, std::move(payload), returns);
+    encode_arguments(arrivals_t<F, const A&...>{}, archive, arguments...);
+    return start_call(pid, kept_thunk<F>(arrivals_t<F, A...>{}), std::move(payload), returns);
   }
 }
 

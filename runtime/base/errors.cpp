@@ -164,7 +164,7 @@ LaunchError::LaunchError(std::vector<LaunchFailure> failures, std::vector<Pid> j
 namespace muster::detail {
 
 std::string RemoteFailure::text() const {
-  std::string text = pid == 1 ? "On process 1 (master): " : "On worker " + std::to_string(pid) + ": ";
+  std::string text = "On worker " + std::to_string(pid) + ": ";
   text += type_name;
   if (!message.empty()) text += ": " + message;
   if (!backtrace.empty()) text += "\n" + backtrace;

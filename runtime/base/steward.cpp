@@ -8,6 +8,7 @@
 
 #include "runtime/base/steward.hpp"
 
+#include "runtime/base/deadline.hpp"
 #include "runtime/base/log.hpp"
 #include "runtime/base/unique_fd.hpp"
 
@@ -75,12 +76,6 @@ bool call_logged(const char* kind, const Function& f) {
     log::error(std::string("a ") + kind + " callback of the steward threw something that is no std::exception");
   }
   return false;
-}
-
-/// Deadline `delay` from now, far in the future rather than overflowing.
-Clock::time_point deadline_after(std::chrono::nanoseconds delay) {
-  constexpr std::chrono::nanoseconds longest = std::chrono::hours(24 * 365 * 100);
-  return Clock::now() + std::clamp(delay, std::chrono::nanoseconds::zero(), longest);
 }
 
 /// Wait status of a child that has ended, having reaped it; -1 for a process that is no child of this one and gone (or
@@ -158,9 +153,8 @@ Steward::State::State(const std::string& thread_name) {
   const AllSignalsBlocked guard;
   const std::unique_lock lock(mutex_);  // the thread waits for thread_id_
   thread_ = std::thread([this] {
-    {
-      const std::unique_lock started(mutex_);
-    }
+    std::unique_lock started(mutex_);
+    started.unlock();
     context_.run();
   });
   thread_id_ = thread_.get_id();

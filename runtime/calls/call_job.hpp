@@ -31,7 +31,7 @@ class CallJob final : public Job, public detail::TaskRun, public TaskState {
   std::uint64_t number() const { return number_; }
   RemoteRefId reference() const { return {caller_, number_}; }
   detail::Returns returns() const { return returns_; }
-  /// The answer may come together with the next one. Set before it is submitted.
+  /// The answer may come together with the next ones. Set before it is submitted.
   bool unhurried = false;
   /// Somebody besides the caller got a handle of the result. Guarded by the calls' tasks_mutex_.
   bool keep = false;

@@ -41,8 +41,7 @@ void Calls::set_self(Pid self) {
   worker_joined(self);  // a worker's spawn may choose itself
 }
 
-// -- starting calls
-// ------------------------------------------------------------------------------------------------------
+// -- starting calls ---------------------------------------------------------------------------------------------------
 
 CorePointer Calls::make_core(Pid owner, FutureCore::State state) {
   return std::allocate_shared<FutureCore>(core_memory_, anchor_, RemoteRefId{self_, next_number()}, owner, state);
@@ -50,7 +49,7 @@ CorePointer Calls::make_core(Pid owner, FutureCore::State state) {
 
 CorePointer Calls::start(Pid pid, detail::Thunk thunk, Payload&& arguments, Returns returns, Hurry hurry) {
   if (const TaskState* task = current_task()) task->check();
-  const bool placed = pid == 0;
+  const bool placed = pid == detail::any_process;
   for (;;) {
     CorePointer core;
     {
@@ -123,8 +122,7 @@ Payload Calls::call_here(detail::Thunk thunk, Payload&& arguments) {
   return core->take_payload();
 }
 
-// -- sending
-// ---------------------------------------------------------------------------------------------------------------
+// -- sending ----------------------------------------------------------------------------------------------------------
 
 void Calls::check_waited(Executor::Woken woken, const std::string& what) {
   if (woken == Executor::Woken::ended) throw NoSession("The session ended while " + what);
@@ -245,8 +243,7 @@ std::uint32_t Calls::code_on(Link& link, detail::Thunk thunk) {
   return found->second;
 }
 
-// -- answers
-// ---------------------------------------------------------------------------------------------------------------
+// -- answers ----------------------------------------------------------------------------------------------------------
 
 std::optional<Calls::PendingCall> Calls::take_pending(std::uint64_t number) {
   const std::lock_guard lock(pending_mutex_);
@@ -374,8 +371,7 @@ std::size_t Calls::calls_in_flight(Pid pid) const {
   return count;
 }
 
-// -- what happens
-// ------------------------------------------------------------------------------------------------------------
+// -- what happens -----------------------------------------------------------------------------------------------------
 
 void Calls::worker_joined(Pid pid) {
   const std::lock_guard lock(pending_mutex_);

@@ -41,11 +41,10 @@ class Calls {
   const std::shared_ptr<detail::Anchor>& anchor() const { return anchor_; }
   std::uint64_t next_number() { return last_number_.fetch_add(1, std::memory_order_relaxed) + 1; }
 
-  // -- calls of this process
-  // -------------------------------------------------------------------------------------------
+  // -- calls of this process ------------------------------------------------------------------------------------------
   /// @see detail::start_call
-  /// @param hurry whether the caller wants the answer as soon as it is there; else it may come together with that of
-  /// the next call where the callee has one, a millisecond or two later at most
+  /// @param hurry whether the caller wants the answer as soon as it is there; else it may come together with those of
+  /// the next calls where the callee has some, a millisecond or two later at most
   enum class Hurry : bool { no, yes };
   detail::CorePointer start(Pid pid, detail::Thunk thunk, detail::Payload&& arguments, detail::Returns returns,
                             Hurry hurry = Hurry::yes);
@@ -63,8 +62,7 @@ class Calls {
   /// Calls of this process that wait for that one.
   std::size_t calls_in_flight(Pid pid) const;
 
-  // -- values
-  // -------------------------------------------------------------------------------------------------------------
+  // -- values ---------------------------------------------------------------------------------------------------------
   detail::CorePointer make_promise(Pid where);
   detail::CorePointer make_core(Pid owner, detail::FutureCore::State state);
   /// Sees to it that the core gets settled: asks its owner where need be.
@@ -91,8 +89,7 @@ class Calls {
   void flush_notes();
   bool notes_waiting() const { return notes_waiting_.load(std::memory_order_relaxed); }
 
-  // -- channels
-  // -----------------------------------------------------------------------------------------------------------
+  // -- channels -------------------------------------------------------------------------------------------------------
   /// Asks the process where it shall live, and waits until it is there.
   detail::ChannelPointer make_channel(std::size_t capacity, Pid where);
   /// Over a user's store, in this process.
@@ -107,8 +104,7 @@ class Calls {
   /// A handle is about to go.
   void release(detail::ChannelCore& channel) noexcept;
 
-  // -- what happens
-  // ---------------------------------------------------------------------------------------------------------
+  // -- what happens ---------------------------------------------------------------------------------------------------
   /// A message of a kind from define_code on arrived. Receiving thread; does not block.
   void on_message(Incoming message);
   void worker_joined(Pid pid);
@@ -166,6 +162,7 @@ class Calls {
   std::shared_ptr<Link> wait_for_link(Pid pid, Waits waits);
   static void check_waited(Executor::Woken woken, const std::string& what);
   std::uint32_t code_on(Link& link, detail::Thunk thunk);
+  void check_is_ours(const detail::Handle& handle) const;
   void announce_handles(const detail::Payload& payload, Pid receiver);
   void retract_handles(const detail::Payload& payload, Pid receiver);
   /// As transmit without waiting; nothing happens where the receiver is gone.

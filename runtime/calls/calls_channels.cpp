@@ -88,8 +88,7 @@ void operate(ChannelQueue& queue, Asker asker, ChannelOperation operation, bool 
 
 }  // namespace
 
-// -- handles
-// -----------------------------------------------------------------------------------------------------------------
+// -- handles ----------------------------------------------------------------------------------------------------------
 
 ChannelPointer Calls::new_channel(Pid owner, std::shared_ptr<OwnedChannel> owned) {
   auto channel = std::make_shared<ChannelCore>(anchor_, RemoteRefId{self_, next_number()}, owner, owned);
@@ -142,8 +141,7 @@ void Calls::discard(ValueStore::Freed& freed) {
     if (channel->users_store) stores_thread_.run([channel = std::move(channel)] {});
 }
 
-// -- asking
-// ------------------------------------------------------------------------------------------------------------------
+// -- asking -----------------------------------------------------------------------------------------------------------
 
 std::optional<Payload> Calls::ask_channel(const ChannelPointer& channel, ChannelOperation operation, bool at_once,
                                           Payload&& item) {
@@ -216,6 +214,8 @@ Executor::Woken Calls::wait_for_reply(FutureCore& answer, std::optional<Clock::t
 
 std::optional<Payload> Calls::await_reply(const ChannelQuestion& question, const CorePointer& answer) {
   using Woken = Executor::Woken;
+  // Who gives up says so at once, though its slot may be another's for long.
+  std::optional<Executor::WithoutSlot> waiting(std::in_place, executor_);
   const auto woken = wait_for_reply(*answer, current_deadline(), Executor::Stops::heeded);
   const bool gave_up = woken == Woken::deadline || woken == Woken::stop;
   bool outcome_known = woken == Woken::event;
@@ -223,14 +223,21 @@ std::optional<Payload> Calls::await_reply(const ChannelQuestion& question, const
     tell_channel(question.channel, ChannelWord::withdraw, question.number);
     outcome_known = wait_for_reply(*answer, Clock::now() + outcome_grace, Executor::Stops::ignored) == Woken::event;
   }
-  // Nobody waits for the reply any more. Said now, so that the item is back before this process asks for the next.
-  if (!outcome_known && question.operation == ChannelOperation::take)
-    tell_channel(question.channel, ChannelWord::returned, question.number);
+  // Nobody wants the item any more: also where it came to a task that must stop. Said now, so that it is back before
+  // this process asks for the next.
+  const bool given_back = question.operation == ChannelOperation::take && (!outcome_known || woken == Woken::stop);
+  if (given_back) tell_channel(question.channel, ChannelWord::returned, question.number);
+  waiting.reset();
   switch (outcome_known ? answer->state() : FutureCore::State::pending) {
     case FutureCore::State::failed: answer->throw_failure();
     case FutureCore::State::here:
-      if (question.operation == ChannelOperation::take)
-        tell_channel(question.channel, ChannelWord::received, question.number);
+      if (question.operation == ChannelOperation::take) {
+        const TaskState* const task = current_task();
+        const bool stopped = task != nullptr && task->stop_reason() != StopReason::none;
+        if (!given_back)
+          tell_channel(question.channel, stopped ? ChannelWord::returned : ChannelWord::received, question.number);
+        if (stopped) task->check();
+      }
       return answer->take_payload();
     case FutureCore::State::remote:
       if (!gave_up) return std::nullopt;
@@ -257,8 +264,7 @@ void Calls::tell_channel(const ChannelPointer& channel, ChannelWord word, std::u
                std::move(payload));
 }
 
-// -- as owner
-// ------------------------------------------------------------------------------------------------------------------
+// -- as owner ---------------------------------------------------------------------------------------------------------
 
 /// Calls f(queue, replies), and sends the replies: here and now, but where that runs user code for others.
 template <class F>

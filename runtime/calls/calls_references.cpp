@@ -34,12 +34,9 @@ Payload one_byte() {
 
 }  // namespace
 
-// -- handles of this process
-// ---------------------------------------------------------------------------------------------
+// -- handles of this process ------------------------------------------------------------------------------------------
 
-CorePointer Calls::make_promise(Pid where) {
-  return make_core(where == 0 ? self_.load() : where, FutureCore::State::elsewhere);
-}
+CorePointer Calls::make_promise(Pid where) { return make_core(where, FutureCore::State::elsewhere); }
 
 void Calls::touch(FutureCore& core) {
   const std::lock_guard lock(references_mutex_);
@@ -101,14 +98,25 @@ void Calls::release(FutureCore& core) noexcept {
   }
 }
 
+/// @throws NoSession for a handle of another session: its number names something else in this one
+void Calls::check_is_ours(const detail::Handle& handle) const {
+  const detail::Anchor* anchor = nullptr;
+  switch (handle.kind()) {
+    case HandleKind::future: anchor = &static_cast<const FutureCore&>(handle).anchor(); break;
+    case HandleKind::channel: anchor = &static_cast<const detail::ChannelCore&>(handle).anchor(); break;
+    case HandleKind::pool: return;
+  }
+  if (anchor != anchor_.get()) throw NoSession("A handle of a session that has ended can't be sent");
+}
+
 void Calls::announce_handles(const Payload& payload, Pid receiver) {
+  for (const auto& handle : payload.handles) check_is_ours(*handle);
   for (const auto& handle : payload.handles) {
     if (handle->kind() == HandleKind::channel) {
       announce_channel(std::static_pointer_cast<detail::ChannelCore>(handle), receiver);
       continue;
     }
-    auto core = std::dynamic_pointer_cast<FutureCore>(handle);
-    if (!core) throw SerializationError("A handle of a kind that can't be sent");
+    auto core = std::static_pointer_cast<FutureCore>(handle);
     bool retain = false;
     {
       const std::lock_guard lock(references_mutex_);
@@ -185,8 +193,7 @@ void Calls::receive_handles(Incoming& message, Pid sender) {
   }
 }
 
-// -- asking the owner
-// ---------------------------------------------------------------------------------------------------------
+// -- asking the owner -------------------------------------------------------------------------------------------------
 
 CorePointer Calls::request(const FutureCore& core, ReferenceOperation operation, Payload&& put) {
   const Pid owner = core.owner();
@@ -297,8 +304,7 @@ Calls::Kept Calls::kept() const {
   return kept;
 }
 
-// -- as owner
-// -------------------------------------------------------------------------------------------------------------------
+// -- as owner ---------------------------------------------------------------------------------------------------------
 
 void Calls::on_reference_request(Incoming& message, Pid sender) {
   const auto ref = strip_reference(message.payload);
@@ -455,8 +461,7 @@ void Calls::fill_here(RemoteRefId ref, Payload&& payload, bool failed) {
   send_answers(answers);
 }
 
-// -- counting
-// -------------------------------------------------------------------------------------------------------------------
+// -- counting ---------------------------------------------------------------------------------------------------------
 
 void Calls::flush_notes() {
   ValueStore::Freed freed;  // destroyed without any lock

@@ -1,5 +1,6 @@
 // Calls of other processes: what arrives, and the tasks that come of it.
 
+#include "runtime/base/deadline.hpp"
 #include "runtime/base/failure.hpp"
 #include "runtime/base/log.hpp"
 #include "runtime/calls/call_job.hpp"
@@ -74,8 +75,7 @@ void Calls::on_message(Incoming message) {
   }
 }
 
-// -- tasks
-// -----------------------------------------------------------------------------------------------------------------
+// -- tasks ------------------------------------------------------------------------------------------------------------
 
 void Calls::on_call(Incoming& message, Pid caller) {
   const auto& received = message.link->companion<LinkCodes>().received;
@@ -84,7 +84,7 @@ void Calls::on_call(Incoming& message, Pid caller) {
     throw SerializationError("A call names a function that was not defined");
   const auto& code = received[message.header.code];
   std::optional<Clock::time_point> deadline;
-  if (message.header.deadline > 0) deadline = Clock::now() + std::chrono::nanoseconds(message.header.deadline);
+  if (message.header.deadline > 0) deadline = deadline_after(std::chrono::nanoseconds(message.header.deadline));
   auto job =
       std::allocate_shared<CallJob>(job_memory_, *this, caller, message.header.number, static_cast<Returns>(returns),
                                     code.address, std::move(message.payload), std::move(message.receipt), deadline);
@@ -152,6 +152,8 @@ void Calls::finish(CallJob& job, Payload&& result) {
              Waits::stubborn, urgency);
   } catch (const SerializationError&) {
     throw;
+  } catch (const NoSession&) {  // it holds a handle of another session
+    throw;
   } catch (const std::exception& error) {
     log::debug("An answer to process " + std::to_string(job.caller()) + " was dropped: " + error.what());
   }
@@ -174,9 +176,19 @@ void Calls::finish_failed(CallJob& job, const std::exception_ptr& failure) {
     on_failure(job.number(), self_, std::move(encoded));
     return;
   }
-  Payload payload;
-  payload.bytes.append(encoded.data(), encoded.size());
-  send_control(job.caller(), Header{.kind = MessageKind::reply_failure, .number = job.number()}, std::move(payload));
+  const auto send = [&](const std::vector<std::byte>& bytes) {
+    Payload payload;
+    payload.bytes.append(bytes.data(), bytes.size());
+    send_control(job.caller(), Header{.kind = MessageKind::reply_failure, .number = job.number()}, std::move(payload));
+  };
+  try {
+    send(encoded);
+  } catch (const SerializationError& too_large) {
+    constexpr std::size_t most = 200;
+    const Error shorter("The task failed, and its failure can't be sent (" + std::string(too_large.what()) +
+                        "). It begins with: " + message_of(failure).substr(0, most));
+    send(encode_failure(std::make_exception_ptr(shorter), self_, FailureOrigin::task));
+  }
 }
 
 bool Calls::on_cancel(Pid caller, std::uint64_t number) {
@@ -187,10 +199,13 @@ bool Calls::on_cancel(Pid caller, std::uint64_t number) {
     if (found == tasks_.end()) return false;
     job = found->second;
   }
-  if (executor_.withdraw(job.get()))
+  if (executor_.withdraw(job.get())) {
     job->fail(std::make_exception_ptr(CancelledError("The task was cancelled before it started")));
-  else
-    job->request_stop(StopReason::cancelled);
+    return true;
+  }
+  job->request_stop(StopReason::cancelled);
+  // Whoever waits for it hears now; how it ends does not matter any more.
+  job->fail(std::make_exception_ptr(CancelledError("The task was cancelled")));
   return true;
 }
 

@@ -1,3 +1,4 @@
+#include "runtime/base/deadline.hpp"
 #include "runtime/calls/calls.hpp"
 #include "runtime/exec/executor.hpp"
 
@@ -16,11 +17,10 @@ using runtime::ChannelOperation;
 class LimitedTo {
  public:
   explicit LimitedTo(Timeout timeout) : before_(runtime::exchange_scope_deadline(std::nullopt)) {
-    auto deadline = before_;
-    const auto now = runtime::Clock::now();
-    if (timeout && *timeout < runtime::Clock::time_point::max() - now)
-      deadline = runtime::earlier(before_, now + *timeout);
-    (void)runtime::exchange_scope_deadline(deadline);
+    if (timeout)
+      (void)runtime::exchange_scope_deadline(runtime::earlier(before_, runtime::deadline_after(*timeout)));
+    else
+      (void)runtime::exchange_scope_deadline(before_);
   }
   ~LimitedTo() { (void)runtime::exchange_scope_deadline(before_); }
   LimitedTo(const LimitedTo&) = delete;

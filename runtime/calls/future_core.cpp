@@ -1,3 +1,4 @@
+#include "runtime/base/deadline.hpp"
 #include "runtime/base/failure.hpp"
 #include "runtime/calls/calls.hpp"
 #include "runtime/exec/executor.hpp"
@@ -11,10 +12,10 @@ namespace muster::detail {
 
 namespace {
 
-std::optional<runtime::Clock::time_point> deadline_after(Timeout timeout) {
+std::optional<runtime::Clock::time_point> deadline_of(Timeout timeout) {
   const auto current = runtime::current_deadline();
   if (!timeout) return current;
-  return runtime::earlier(current, runtime::Clock::now() + *timeout);
+  return runtime::earlier(current, runtime::deadline_after(*timeout));
 }
 
 std::string name_of(const FutureCore& core) {
@@ -40,8 +41,7 @@ FutureCore::~FutureCore() {
   anchor_->with([this](runtime::Calls& calls) { calls.release(*this); });
 }
 
-// -- how it gets its value
-// -----------------------------------------------------------------------------------------------
+// -- how it gets its value --------------------------------------------------------------------------------------------
 
 void FutureCore::settle(State state, std::unique_lock<std::mutex>& lock) {
   state_.store(state);  // in one order with value_wanted, see Calls::pursue
@@ -81,8 +81,7 @@ bool FutureCore::set_failure(std::vector<std::byte> encoded, std::exception_ptr 
   return true;
 }
 
-// -- who waits
-// -------------------------------------------------------------------------------------------------------------
+// -- who waits --------------------------------------------------------------------------------------------------------
 
 bool FutureCore::add_waiter(Waiter& waiter) {
   const std::lock_guard lock(mutex_);
@@ -109,8 +108,7 @@ void FutureCore::when_settled(bool needs_value, std::function<void()> f) {
   f();
 }
 
-// -- the value
-// -------------------------------------------------------------------------------------------------------------
+// -- the value --------------------------------------------------------------------------------------------------------
 
 void FutureCore::decode_once(std::shared_ptr<void> (*decode)(const Payload&)) {
   if (taken_) throw std::future_error(std::future_errc::no_state);
@@ -141,6 +139,14 @@ bool FutureCore::take_encoded(Payload& value) {
   return true;
 }
 
+bool FutureCore::copy_encoded(Payload& value) {
+  const std::lock_guard lock(mutex_);
+  if (taken_) throw std::future_error(std::future_errc::no_state);
+  if (decoded_ && !keep_encoded_) return false;
+  value = value_;
+  return true;
+}
+
 Payload FutureCore::take_payload() {
   const std::lock_guard lock(mutex_);
   return std::move(value_);
@@ -161,13 +167,12 @@ FutureCore::State FutureCore::prepare_to_send() {
 
 void FutureCore::throw_failure() const { std::rethrow_exception(failure()); }
 
-// -- free functions of future_core.hpp
-// ----------------------------------------------------------------------------------------
+// -- free functions of future_core.hpp --------------------------------------------------------------------------------
 
 void wait_settled(const CorePointer& core, bool needs_value, Timeout timeout) {
   if (core->settled(needs_value)) return;
   runtime::Calls& calls = core->anchor().get();
-  const auto deadline = deadline_after(timeout);
+  const auto deadline = deadline_of(timeout);
   calls.pursue(core, needs_value);
   if (!calls.block_until_settled(core, needs_value, deadline))
     throw TimeoutError("Waited in vain for " + name_of(*core) +
@@ -182,7 +187,7 @@ void require_value(const CorePointer& core, Timeout timeout) {
 bool wait_settled_for(const CorePointer& core, std::chrono::nanoseconds timeout) {
   if (core->settled(false)) return true;
   runtime::Calls& calls = core->anchor().get();
-  const auto own = runtime::Clock::now() + timeout;
+  const auto own = runtime::deadline_after(timeout);
   const auto scope = runtime::current_deadline();
   calls.pursue(core, false);
   if (calls.block_until_settled(core, false, runtime::earlier(scope, own))) return true;

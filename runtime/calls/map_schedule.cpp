@@ -151,6 +151,19 @@ bool MapSchedule::completed(MapUnitId id, Time now) {
   return true;
 }
 
+void MapSchedule::split(MapUnitId id, bool ran, Time now) {
+  const auto found = units_.find(id);
+  if (found == units_.end()) return;
+  Window& window = workers_.at(found->second.worker).window;
+  if (ran)
+    window.completed(now);
+  else
+    window.withdrew();
+  const Unit unit = take_out(found);
+  for (std::size_t i = unit.work.count; i > unit.settled; --i) ready_.push_front({unit.work.first + i - 1, 1});
+  place(now);
+}
+
 void MapSchedule::learn_batch(const Unit& unit, const Worker& worker) {
   if (rules_.batch_size != 0) return;
   const double time = static_cast<double>(worker.window.service_time().count()) / static_cast<double>(unit.work.count);
@@ -268,8 +281,7 @@ MapSchedule::Unit MapSchedule::take_out(Units::iterator found) {
   return unit;
 }
 
-// -- calling back what waits behind something long
-// ----------------------------------------------------------------------
+// -- calling back what waits behind something long --------------------------------------------------------------------
 
 bool MapSchedule::may_level() const {
   return !stopped_ && input_ended_ && ready_.empty() && suspects_.empty() && !idle_.empty() && !loaded_.empty();

@@ -108,6 +108,10 @@ class MapSchedule {
   /// False: throw it away.
   bool completed(MapUnitId unit, Time now);
 
+  /// The elements of a unit that are not settled do not fit into one message: each runs again alone in one.
+  /// @param ran the arguments did fit, the results don't
+  void split(MapUnitId unit, bool ran, Time now);
+
   /// Answers to failed and MapFailure: run it again after its delay, on whichever worker is free then.
   void retry(std::size_t element, Time now);
   /// Or it stays failed, and is finished.

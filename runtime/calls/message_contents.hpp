@@ -13,7 +13,7 @@
 
 namespace muster::runtime {
 
-/// Flag of a call, beside what comes back: its answer may come together with the next one.
+/// Flag of a call, beside what comes back: its answer may come together with the next ones.
 inline constexpr std::uint8_t unhurried_call = 0x40;
 
 /// Bytes of a reference behind the contents of a message.

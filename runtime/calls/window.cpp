@@ -6,11 +6,13 @@
 namespace muster::runtime {
 
 namespace {
-constexpr double least_waiting = 2;
+constexpr std::size_t least_waiting = 4;
 }
 
 Window::Window(std::chrono::nanoseconds target, std::size_t threads)
-    : target_(target), threads_(std::clamp<std::size_t>(threads, 1, most - 3)), size_(threads_ + 3) {}
+    : target_(target),
+      threads_(std::clamp<std::size_t>(threads, 1, most - least_waiting)),
+      size_(threads_ + least_waiting) {}
 
 void Window::sent(Clock::time_point now) { sent_.push_back(now); }
 
@@ -27,7 +29,8 @@ void Window::completed(Clock::time_point now) {
     samples_ = std::min(samples_ + 1, 8);
     service_ += (sample - service_) / samples_;
     const double waiting = static_cast<double>((target_ + round_trip_).count()) / std::max(service_, 1.0);
-    const double wanted = static_cast<double>(threads_) + std::max(std::ceil(waiting), least_waiting);
+    const double wanted =
+        static_cast<double>(threads_) + std::max(std::ceil(waiting), static_cast<double>(least_waiting));
     size_ = static_cast<std::size_t>(std::min(wanted, static_cast<double>(most)));
   }
   last_completed_ = now;

@@ -36,8 +36,7 @@ void Cluster::stop() {
     for (const auto& tell : given_up.waiting) tell(nullptr);
 }
 
-// -- messages
-// ----------------------------------------------------------------------------------------------------------------
+// -- messages ---------------------------------------------------------------------------------------------------------
 
 void Cluster::on_message(Incoming message) {
   const bool from_master = message.link->peer == 1;
@@ -52,7 +51,7 @@ void Cluster::on_message(Incoming message) {
   if (!from_master) throw SerializationError("Only the master may send that");
   switch (message.header.kind) {
     case MessageKind::member_added: on_member_added(decode_member(message.payload.bytes.bytes())); break;
-    case MessageKind::member_removed: removed(decode_exit(message.payload.bytes.bytes())); break;
+    case MessageKind::member_removed: on_member_removed(decode_exit(message.payload.bytes.bytes())); break;
     case MessageKind::exit: events_.asked_to_exit(); break;
     default: throw SerializationError("An unexpected message");
   }
@@ -74,7 +73,13 @@ void Cluster::on_member_added(const Member& member) {
   if (attempt != 0 && reachable && ours) dial(member.pid, attempt);
   if (reachable) calls_->worker_joined(member.pid);  // it may be chosen for calls
   if (events_.changed) events_.changed(0);
+  if (events_.heard_added) events_.heard_added(member.pid);
   if (eager) connect(member.pid);
+}
+
+void Cluster::on_member_removed(const WorkerExit& exit) {
+  removed(exit);
+  if (events_.heard_removed) events_.heard_removed(exit);
 }
 
 void Cluster::on_hello(Incoming& message) {
@@ -244,8 +249,7 @@ void Cluster::peer_lost(Pid peer, const std::string& reason) {
   });
 }
 
-// -- links
-// -----------------------------------------------------------------------------------------------------------------------
+// -- links ------------------------------------------------------------------------------------------------------------
 
 std::shared_ptr<Link> Cluster::link_to(Pid pid) {
   {
@@ -400,8 +404,7 @@ void Cluster::give_up(Pid pid, std::uint64_t attempt, const std::string& why) {
   for (const auto& tell : waiting) tell(nullptr);
 }
 
-// -- lists
-// -----------------------------------------------------------------------------------------------------------------------
+// -- lists ------------------------------------------------------------------------------------------------------------
 
 Member Cluster::self_member() const {
   const std::lock_guard lock(mutex_);
@@ -466,8 +469,7 @@ bool Cluster::lazy() const {
   return membership_.lazy();
 }
 
-// -- the master's
-// ----------------------------------------------------------------------------------------------------------------
+// -- the master's -----------------------------------------------------------------------------------------------------
 
 void Cluster::set_topology(Topology topology, bool lazy) {
   const std::lock_guard lock(mutex_);

@@ -36,6 +36,9 @@ class Cluster final : public Router {
     /// At the master: the link that a worker was greeted over is gone; reason.
     std::function<void(const std::shared_ptr<Link>&, const std::string&)> handshake_lost;
     std::function<void(Pid, const std::string&)> worker_lost;  ///< at the master: its link is gone; reason
+    /// At a worker: the master's word of other workers.
+    std::function<void(Pid)> heard_added;
+    std::function<void(const WorkerExit&)> heard_removed;
     std::function<void(Pid)> changed;  ///< the lists are others: that member is gone, or (0) one was added or leaves
   };
 
@@ -59,8 +62,7 @@ class Cluster final : public Router {
   const std::string& cookie() const { return settings_.cookie; }
   Member self_member() const;
 
-  // -- lists
-  // ------------------------------------------------------------------------------------------------------------
+  // -- lists ----------------------------------------------------------------------------------------------------------
   std::vector<Pid> procs() const;
   /// Those that may be given work: members but for those that were asked to leave, which only the master knows of.
   std::vector<Pid> procs_staying() const;
@@ -74,8 +76,7 @@ class Cluster final : public Router {
   Topology topology() const;
   bool lazy() const;
 
-  // -- the master's
-  // --------------------------------------------------------------------------------------------------------
+  // -- the master's ---------------------------------------------------------------------------------------------------
   void set_topology(Topology topology, bool lazy);
   /// Calls may be sent there from now on, though it is not listed. It is told who came and went since it was greeted.
   /// @param told the members its greeting named
@@ -113,6 +114,7 @@ class Cluster final : public Router {
   bool may_talk_to(Pid pid) const;
   void on_dial(Incoming& message);
   void on_member_added(const Member& member);
+  void on_member_removed(const WorkerExit& exit);
   void handshake_lost(const std::shared_ptr<Link>& link, const std::string& reason);
   void on_goodbye(const std::shared_ptr<Link>& link);
   void peer_lost(Pid peer, const std::string& reason);

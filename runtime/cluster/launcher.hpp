@@ -56,7 +56,8 @@ class Launch;
 /// Threads: every function from any.
 class Launcher {
  public:
-  Launcher(LauncherSettings settings, Cluster& cluster, Calls& calls, Transport& transport, Steward& steward);
+  Launcher(LauncherSettings settings, Cluster& cluster, Calls& calls, Transport& transport, Steward& steward,
+           LifeCallbacks& callbacks);
   /// All workers are gone by then (see remove_all), stop was called, and the steward runs no more.
   ~Launcher();
   /// Ends its threads: callbacks, managers at work. What the steward still reports is dealt with.
@@ -83,9 +84,6 @@ class Launcher {
   void on_handshake(const Incoming& message);
   void on_handshake_lost(const std::shared_ptr<Link>& link, const std::string& reason);
   void on_worker_lost(Pid pid, const std::string& reason);
-
-  CallbackHandle on_added(std::function<void(Pid)> f) { return callbacks_.on_added(std::move(f)); }
-  CallbackHandle on_removed(std::function<void(const WorkerExit&)> f) { return callbacks_.on_removed(std::move(f)); }
 
  private:
   friend class Launch;
@@ -123,7 +121,7 @@ class Launcher {
   const std::shared_ptr<OutputPrinter> printer_;
   std::function<void(Pid)> initiation_;
   std::mutex adding_;  ///< one addprocs at a time
-  LifeCallbacks callbacks_;
+  LifeCallbacks& callbacks_;
   /// Of its own: printing may wait for whoever reads our output. Outlives the records, whose output it reads.
   Steward output_steward_{"muster-output"};
 

@@ -31,13 +31,15 @@ std::string early_end_message(const WorkerRecord& record) {
 
 }  // namespace
 
-Launcher::Launcher(LauncherSettings settings, Cluster& cluster, Calls& calls, Transport& transport, Steward& steward)
+Launcher::Launcher(LauncherSettings settings, Cluster& cluster, Calls& calls, Transport& transport, Steward& steward,
+                   LifeCallbacks& callbacks)
     : settings_(std::move(settings)),
       cluster_(cluster),
       calls_(calls),
       transport_(transport),
       steward_(steward),
-      printer_(std::make_shared<OutputPrinter>(settings_.worker_output)) {
+      printer_(std::make_shared<OutputPrinter>(settings_.worker_output)),
+      callbacks_(callbacks) {
   door_->launcher = this;
 }
 
@@ -52,8 +54,7 @@ void Launcher::stop() {
   crew_.join();
 }
 
-// -- removal
-// -----------------------------------------------------------------------------------------------------------------
+// -- removal ----------------------------------------------------------------------------------------------------------
 
 Launcher::Record Launcher::find(Pid pid) const {
   const std::lock_guard lock(mutex_);
@@ -148,8 +149,7 @@ void Launcher::interrupt(const std::vector<Pid>& pids) {
   }
 }
 
-// -- what is heard of its end
-// ----------------------------------------------------------------------------------------------------
+// -- what is heard of its end -----------------------------------------------------------------------------------------
 
 void Launcher::on_process_ended(const Record& record, int wait_status) {
   std::shared_ptr<WorkerOutput> output;

@@ -1,6 +1,7 @@
 // Starting workers: from addprocs to their first call.
 
 #include "runtime/base/address.hpp"
+#include "runtime/base/deadline.hpp"
 #include "runtime/base/log.hpp"
 #include "runtime/cluster/launcher.hpp"
 
@@ -54,8 +55,6 @@ namespace {
 constexpr auto manager_patience = std::chrono::seconds(1);
 /// How long a process that closed its output may take to end, so that its status is known.
 constexpr auto status_patience = std::chrono::milliseconds(500);
-/// Longer waits would overflow the clock.
-constexpr std::chrono::nanoseconds longest_wait = std::chrono::hours(24 * 365);
 
 bool starting(const WorkerRecord& record) {
   return !record.failure &&
@@ -114,7 +113,7 @@ void Launcher::run_manager(Launch& launch) {
 }
 
 void Launcher::wait_until_settled(Launch& launch) {
-  const auto deadline = Clock::now() + std::min(launch.options_.launch_timeout, longest_wait);
+  const auto deadline = *earlier(current_deadline(), deadline_after(launch.options_.launch_timeout));
   std::vector<Record> late;
   {
     std::unique_lock lock(mutex_);

@@ -80,17 +80,19 @@ class LifeCallbacks::Registered : public std::enable_shared_from_this<Registered
   std::thread::id thread_;     ///< that calls them
 };
 
-LifeCallbacks::LifeCallbacks() : registered_(std::make_shared<Registered>()), thread_([this] { main(); }) {}
+LifeCallbacks::LifeCallbacks() : registered_(std::make_shared<Registered>()) {}
 
 LifeCallbacks::~LifeCallbacks() { stop(); }
 
 void LifeCallbacks::stop() {
+  std::thread thread;
   {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
     changed_.notify_one();
+    thread = std::move(thread_);
   }
-  if (thread_.joinable()) thread_.join();
+  if (thread.joinable()) thread.join();
 }
 
 CallbackHandle LifeCallbacks::on_added(std::function<void(Pid)> f) {
@@ -102,7 +104,9 @@ CallbackHandle LifeCallbacks::on_removed(std::function<void(const WorkerExit&)> 
 }
 
 void LifeCallbacks::added(Pid pid) {
-  post([this, pid, last = registered_->last()] {
+  const auto last = registered_->last();
+  if (last == 0) return;
+  post([this, pid, last] {
     registered_->for_each(last, [pid](const auto& function) {
       if (function.added) function.added(pid);
     });
@@ -110,7 +114,9 @@ void LifeCallbacks::added(Pid pid) {
 }
 
 void LifeCallbacks::removed(const WorkerExit& exit) {
-  post([this, exit, last = registered_->last()] {
+  const auto last = registered_->last();
+  if (last == 0) return;
+  post([this, exit, last] {
     registered_->for_each(last, [&exit](const auto& function) {
       if (function.removed) function.removed(exit);
     });
@@ -120,6 +126,7 @@ void LifeCallbacks::removed(const WorkerExit& exit) {
 void LifeCallbacks::post(std::function<void()> f) {
   const std::lock_guard lock(mutex_);
   if (stopping_) return;
+  if (!thread_.joinable()) thread_ = std::thread([this] { main(); });
   queue_.push_back(std::move(f));
   changed_.notify_one();
 }

@@ -13,11 +13,11 @@
 
 namespace muster::runtime {
 
-/// Calls what was registered with on_worker_added and on_worker_removed, one after the other, on a thread of its own.
-/// What they throw is logged, and keeps nobody else from being called. Any thread.
+/// Calls what was registered with on_worker_added and on_worker_removed, one after the other, on a thread of its own,
+/// which is started when there is something to call. What they throw is logged, and keeps nobody else from being
+/// called. Any thread.
 class LifeCallbacks {
  public:
-  /// Starts the thread.
   LifeCallbacks();
   ~LifeCallbacks();
   LifeCallbacks(const LifeCallbacks&) = delete;
@@ -41,7 +41,7 @@ class LifeCallbacks {
   void main();
 
   const std::shared_ptr<Registered> registered_;
-  std::mutex mutex_;  ///< guards queue_ and stopping_
+  std::mutex mutex_;  ///< guards all below
   std::condition_variable changed_;
   std::deque<std::function<void()>> queue_;
   bool stopping_ = false;

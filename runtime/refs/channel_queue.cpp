@@ -32,8 +32,7 @@ ChannelQueue::Reply drained(Asker to) {
 
 }  // namespace
 
-// -- questions
-// -----------------------------------------------------------------------------------------------------------
+// -- questions --------------------------------------------------------------------------------------------------------
 
 void ChannelQueue::put(Asker asker, Payload&& item, bool at_once, Replies& replies) {
   if (closed_) {
@@ -129,8 +128,7 @@ std::size_t ChannelQueue::size() const {
   return returned_.size() + (store_ ? store_->size() : items_.size());
 }
 
-// -- serving
-// -----------------------------------------------------------------------------------------------------------------
+// -- serving ----------------------------------------------------------------------------------------------------------
 
 /// Lets things happen until nothing more can.
 void ChannelQueue::serve(Replies& replies) {
@@ -228,8 +226,7 @@ std::optional<ChannelQueue::UnderWay> ChannelQueue::next_item() {
   return UnderWay{++last_order_, std::move(*item), {}};
 }
 
-// -- coming back
-// ---------------------------------------------------------------------------------------------------------------
+// -- coming back ------------------------------------------------------------------------------------------------------
 
 void ChannelQueue::put_back(UnderWay&& item, Replies& replies) {
   if (!item.putter) {

@@ -1,6 +1,7 @@
 // The public face of calls, futures and tasks, for the session's process.
 
 #include "runtime/base/backtrace.hpp"
+#include "runtime/base/deadline.hpp"
 #include "runtime/base/failure.hpp"
 #include "runtime/base/log.hpp"
 #include "runtime/code/code.hpp"
@@ -85,9 +86,8 @@ class Suspension : public std::enable_shared_from_this<Suspension> {
   }
 
   void end() {
-    {
-      const std::lock_guard gone(going_on_);
-    }
+    std::unique_lock gone(going_on_);
+    gone.unlock();
     if (task_) task_->clear_on_stop(stop_watch_);
     if (timer_ == runtime::TimerId{}) return;
     if (runtime::Process* process = runtime::current_process_or_null()) process->steward().cancel(timer_);
@@ -134,6 +134,10 @@ class CoroutineJob final : public runtime::Job {
   std::optional<runtime::Clock::time_point> scope_deadline_;
 };
 
+void check_is_pid(Pid pid) {
+  if (pid <= 0) throw std::invalid_argument("muster: there is no process " + std::to_string(pid));
+}
+
 /// No sync of this thread collects what is started in it.
 class OutsideSync {
  public:
@@ -148,11 +152,10 @@ class OutsideSync {
 
 }  // namespace
 
-// -- calls
-// -------------------------------------------------------------------------------------------------------------------
+// -- calls ------------------------------------------------------------------------------------------------------------
 
 CorePointer start_call(Pid pid, Thunk thunk, Payload&& arguments, Returns returns) {
-  if (pid < 0) throw std::invalid_argument("muster: there is no process " + std::to_string(pid));
+  if (pid != any_process) check_is_pid(pid);
   auto& calls = current_process().calls();
   const auto handles = arguments.handles;
   auto core = calls.start(pid, thunk, std::move(arguments), returns);
@@ -180,10 +183,14 @@ Payload call_here(Thunk thunk, Payload&& arguments) {
 
 bool is_here(Pid pid) { return current_process().pid() == pid; }
 
-// -- futures
-// -----------------------------------------------------------------------------------------------------------------
+// -- futures ----------------------------------------------------------------------------------------------------------
 
-CorePointer make_promise(Pid where) { return current_process().calls().make_promise(where); }
+CorePointer make_promise(Pid where) {
+  auto& calls = current_process().calls();
+  if (where == any_process) return calls.make_promise(calls.self());
+  check_is_pid(where);
+  return calls.make_promise(where);
+}
 
 CorePointer make_local_core() {
   auto& calls = current_process().calls();
@@ -228,8 +235,7 @@ void run_here(std::function<void()> f) {
   current_process().executor().submit(std::make_shared<FunctionJob>(std::move(f)));
 }
 
-// -- completion in order
-// -----------------------------------------------------------------------------------------------------
+// -- completion in order ----------------------------------------------------------------------------------------------
 
 class CompletionQueue {
  public:
@@ -272,8 +278,7 @@ std::shared_ptr<CompletionQueue> make_completion_queue(const std::vector<CorePoi
 
 std::size_t next_completed(CompletionQueue& queue) { return queue.next(); }
 
-// -- sync
-// --------------------------------------------------------------------------------------------------------------------
+// -- sync -------------------------------------------------------------------------------------------------------------
 
 SyncScope::SyncScope() : outer_(std::exchange(innermost_sync, this)) {}
 
@@ -282,24 +287,20 @@ SyncScope::~SyncScope() { innermost_sync = outer_; }
 void SyncScope::finish(std::exception_ptr first) {
   std::vector<std::exception_ptr> failures;
   if (first) failures.push_back(std::move(first));
-  for (const auto& core : cores_) {
-    try {
-      wait_settled(core, false, {});
-      if (core->state() == FutureCore::State::failed) failures.push_back(core->failure());
-    } catch (...) {
-      failures.push_back(std::current_exception());
-    }
+  for (const auto& core : std::exchange(cores_, {})) {
+    wait_settled(core, false, {});  // throws where this task must stop, or its time is over
+    if (core->state() == FutureCore::State::failed) failures.push_back(core->failure());
   }
-  cores_.clear();
-  if (!failures.empty()) throw CompositeException(std::move(failures));
+  if (failures.empty()) return;
+  this_task::check();  // what failed since is of its own making
+  throw CompositeException(std::move(failures));
 }
 
 void note_for_sync(const CorePointer& core) {
   if (innermost_sync != nullptr) innermost_sync->cores_.push_back(core);
 }
 
-// -- coroutines
-// --------------------------------------------------------------------------------------------------------------
+// -- coroutines -------------------------------------------------------------------------------------------------------
 
 std::shared_ptr<Suspension> make_suspension(std::function<void(std::shared_ptr<Suspension>)> go_on) {
   std::shared_ptr<runtime::TaskState> task;
@@ -350,14 +351,16 @@ void check() {
 
 void sleep_for(std::chrono::nanoseconds duration) {
   check();
-  const auto until = runtime::Clock::now() + duration;
+  const auto until = runtime::deadline_after(duration);
   const auto limit = runtime::current_deadline();
   runtime::Process* const process = runtime::current_process_or_null();
   if (process == nullptr) {
     std::this_thread::sleep_until(limit ? std::min(*limit, until) : until);
   } else {
     runtime::Wakeup never(process->executor());
-    (void)process->executor().block(never, runtime::earlier(limit, until));
+    const auto woken = process->executor().block(never, runtime::earlier(limit, until));
+    if (woken == runtime::Executor::Woken::ended && runtime::current_task() == nullptr)
+      std::this_thread::sleep_until(limit ? std::min(*limit, until) : until);  // no task's business
   }
   check();
 }
@@ -368,7 +371,7 @@ std::optional<std::chrono::steady_clock::time_point> deadline() { return runtime
 
 DeadlineScope::DeadlineScope(std::chrono::nanoseconds duration) {
   before_ = runtime::exchange_scope_deadline(std::nullopt);
-  (void)runtime::exchange_scope_deadline(runtime::earlier(before_, runtime::Clock::now() + duration));
+  (void)runtime::exchange_scope_deadline(runtime::earlier(before_, runtime::deadline_after(duration)));
 }
 
 DeadlineScope::~DeadlineScope() { (void)runtime::exchange_scope_deadline(before_); }

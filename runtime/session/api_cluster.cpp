@@ -1,5 +1,6 @@
 // The public face of the cluster, for the session's process.
 
+#include "runtime/base/deadline.hpp"
 #include "runtime/base/log.hpp"
 #include "runtime/session/process.hpp"
 
@@ -70,7 +71,13 @@ std::vector<Pid> addprocs(const std::vector<Machine>& machines, SshOptions optio
 }
 
 std::vector<Pid> addprocs(std::shared_ptr<ClusterManager> manager, AddprocsOptions options) {
-  return launcher().add(std::move(manager), std::move(options));
+  try {
+    return launcher().add(std::move(manager), std::move(options));
+  } catch (const LaunchError& error) {
+    if (const auto limit = runtime::current_deadline(); limit && runtime::Clock::now() >= *limit)
+      throw TimeoutError("addprocs: the deadline of this task or scope ended. " + std::string(error.what()));
+    throw;
+  }
 }
 
 void rmprocs(Pid pid, RmprocsOptions options) { rmprocs(std::vector<Pid>{pid}, options); }
@@ -78,9 +85,8 @@ void rmprocs(Pid pid, RmprocsOptions options) { rmprocs(std::vector<Pid>{pid}, o
 void rmprocs(const std::vector<Pid>& pids, RmprocsOptions options) {
   auto& leaving = launcher();
   leaving.remove(pids);
-  const auto limit = std::min<std::chrono::nanoseconds>(options.waitfor,
-                                                        std::chrono::hours(24 * 365));  // "for ever" must not overflow
-  const auto there = leaving.wait_until_gone(pids, runtime::Clock::now() + limit);
+  const auto deadline = runtime::earlier(runtime::current_deadline(), runtime::deadline_after(options.waitfor));
+  const auto there = leaving.wait_until_gone(pids, *deadline);
   if (there.empty()) return;
   std::string names;
   for (const Pid pid : there) names += (names.empty() ? "" : ", ") + std::to_string(pid);
@@ -108,10 +114,12 @@ void interrupt(const std::vector<Pid>& pids) {
   launcher().interrupt(pids);
 }
 
-CallbackHandle on_worker_added(std::function<void(Pid)> f) { return launcher().on_added(std::move(f)); }
+CallbackHandle on_worker_added(std::function<void(Pid)> f) {
+  return runtime::current_process().life_callbacks().on_added(std::move(f));
+}
 
 CallbackHandle on_worker_removed(std::function<void(const WorkerExit&)> f) {
-  return launcher().on_removed(std::move(f));
+  return runtime::current_process().life_callbacks().on_removed(std::move(f));
 }
 
 }  // namespace muster

@@ -1,5 +1,6 @@
 // The public face of channels, for the session's process.
 
+#include "runtime/base/deadline.hpp"
 #include "runtime/session/process.hpp"
 
 #include <muster/detail/channel_core.hpp>
@@ -22,11 +23,9 @@ void LocalEvent::set() {
   condition_.notify_all();
 }
 
-bool LocalEvent::wait(Timeout timeout) {
-  const auto now = runtime::Clock::now();
+bool LocalEvent::wait(Timeout timeout, const std::function<void()>& gave_up) {
   auto deadline = runtime::current_deadline();
-  if (timeout && *timeout < runtime::Clock::time_point::max() - now)
-    deadline = runtime::earlier(deadline, now + *timeout);
+  if (timeout) deadline = runtime::earlier(deadline, runtime::deadline_after(*timeout));
   // A task gives its slot up, and hears of stop requests. (Its thread ends before its executor does; others' may not.)
   if (auto* const process = runtime::current_process_or_null();
       process != nullptr && runtime::current_task() != nullptr) {
@@ -36,10 +35,15 @@ bool LocalEvent::wait(Timeout timeout) {
       if (happened_) return true;
       wakeup_ = &wakeup;
     }
+    const runtime::Executor::WithoutSlot waiting(process->executor());
     (void)process->executor().block(wakeup, deadline);
-    const std::lock_guard lock(mutex_);
-    wakeup_ = nullptr;
-    return happened_;
+    {
+      const std::lock_guard lock(mutex_);
+      wakeup_ = nullptr;
+      if (happened_) return true;
+    }
+    gave_up();
+    return false;
   }
   std::unique_lock lock(mutex_);
   const auto happened = [this] { return happened_; };

@@ -19,6 +19,17 @@ bool session_ended(const std::exception_ptr& failure) {
   }
 }
 
+/// Those that have not ended.
+void cancel_all(const char* name, const std::vector<CorePointer>& calls) noexcept {
+  for (const auto& call : calls) {
+    try {
+      if (!call->settled(false)) (void)cancel(call);
+    } catch (const std::exception& error) {
+      runtime::log::debug(std::string(name) + ": a part can't be cancelled: " + error.what());
+    }
+  }
+}
+
 /// A loop that runs by itself, and the future of its end. The handle that users hold keeps it; so do the calls until
 /// they end.
 class Loop {
@@ -74,15 +85,7 @@ PartCalls::PartCalls(const char* name, std::size_t elements)
   calls_.reserve(parts_.size());
 }
 
-PartCalls::~PartCalls() {
-  for (const auto& call : calls_) {
-    try {
-      if (!call->settled(false)) (void)cancel(call);
-    } catch (const std::exception& error) {
-      runtime::log::debug(std::string(name_) + ": a part can't be cancelled: " + error.what());
-    }
-  }
-}
+PartCalls::~PartCalls() { cancel_all(name_, calls_); }
 
 void PartCalls::throw_first_failure() const {
   for (const auto& call : calls_)
@@ -101,6 +104,8 @@ CorePointer PartCalls::let_go() {
   const auto loop = std::make_shared<Loop>(name_, std::move(parts_), std::move(workers_), std::exchange(calls_, {}));
   if (loop->calls().empty()) complete_local(loop->done, {});
   for (const auto& call : loop->calls()) on_settled(call, false, [loop] { loop->part_ended(); });
+  // Cancelled, it takes its parts along.
+  loop->done->when_settled(false, [name = name_, calls = loop->calls()] { cancel_all(name, calls); });
   return {loop, loop->done.get()};
 }
 

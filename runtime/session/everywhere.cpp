@@ -1,5 +1,7 @@
 #include "runtime/session/everywhere.hpp"
 
+#include <muster/task.hpp>
+
 #include <algorithm>
 #include <stdexcept>
 
@@ -52,7 +54,7 @@ void Everywhere::run_on(Calls& calls, const std::vector<Pid>& targets, detail::T
     if (cores[i]) attempt(i, [&] { detail::wait_or_cancel(cores[i], [&] { detail::require_value(cores[i], {}); }); });
   std::erase(failures, nullptr);
   if (failures.empty()) return;
-  if (const TaskState* task = current_task()) task->check();  // what failed since is of its own making
+  this_task::check();  // what failed since is of its own making
   throw CompositeException(std::move(failures));
 }
 

@@ -27,7 +27,7 @@ int take_flag(Flags& flags, int argc, char** argv, int i) {
     flags.worker = true;
     return 1;
   }
-  if (argument == "--muster-help") {
+  if (argument.substr(0, argument.find('=')) == "--muster-help") {
     flags.help = true;
     return 1;
   }

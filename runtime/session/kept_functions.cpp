@@ -15,8 +15,7 @@ using detail::CorePointer;
 using detail::KeptId;
 using detail::Payload;
 
-// -- where it is kept
-// ----------------------------------------------------------------------------------------------------------
+// -- where it is kept -------------------------------------------------------------------------------------------------
 
 void KeptFunctions::keep(KeptId id, std::shared_ptr<const void> function) {
   CorePointer arrival;
@@ -93,8 +92,7 @@ std::size_t KeptFunctions::size() const {
   return entries_.size();
 }
 
-// -- who sends it
-// ----------------------------------------------------------------------------------------------------------------
+// -- who sends it -----------------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -163,8 +161,7 @@ std::shared_ptr<const void> kept_function(KeptId id) {
   return runtime::current_process().kept_functions().wait_for(id);
 }
 
-// -- caching pools
-// -----------------------------------------------------------------------------------------------------------------
+// -- caching pools ----------------------------------------------------------------------------------------------------
 
 namespace {
 

@@ -1,5 +1,6 @@
 #include "runtime/session/map_driver.hpp"
 
+#include "runtime/base/deadline.hpp"
 #include "runtime/base/failure.hpp"
 #include "runtime/base/log.hpp"
 
@@ -90,8 +91,7 @@ std::shared_ptr<SentFunction> function_of(const detail::MapWork& work, const det
 
 }  // namespace
 
-// -- events
-// ----------------------------------------------------------------------------------------------------------------------
+// -- events -----------------------------------------------------------------------------------------------------------
 
 void MapEvents::push(Event event) {
   const std::lock_guard lock(mutex_);
@@ -131,8 +131,7 @@ void MapEvents::wait(std::optional<Clock::time_point> until) {
     throw TimeoutError("The pmap was not done in time; what was left of it is cancelled");
 }
 
-// -- members
-// ---------------------------------------------------------------------------------------------------------------------
+// -- members ----------------------------------------------------------------------------------------------------------
 
 MapMembers::MapMembers(Process& process, const detail::MapSettings& settings)
     : process_(process), distributed_(settings.distributed) {
@@ -142,6 +141,7 @@ MapMembers::MapMembers(Process& process, const detail::MapSettings& settings)
   } else if (settings.pool->state()) {
     pool_.emplace(*settings.pool);
   } else {
+    const MapScope scope(settings.timeout ? std::optional(deadline_after(*settings.timeout)) : std::nullopt);
     elsewhere_.emplace(*settings.pool);
     known_ = elsewhere_->workers();
   }
@@ -171,15 +171,14 @@ std::vector<Pid> MapMembers::now() {
   return procs;
 }
 
-// -- from its start to its end
-// -----------------------------------------------------------------------------------------------------
+// -- from its start to its end ----------------------------------------------------------------------------------------
 
 MapDriver::MapDriver(detail::MapWork& work, detail::MapSettings settings)
     : process_(current_process()),
       work_(work),
       code_(work.code()),
       first_failure_ends_(settings.retry_delays.empty() && !work.replaces()),
-      deadline_(settings.timeout ? std::optional(Clock::now() + *settings.timeout) : std::nullopt),
+      deadline_(settings.timeout ? std::optional(deadline_after(*settings.timeout)) : std::nullopt),
       schedule_(rules_of(settings)),
       events_(std::make_shared<MapEvents>(process_.executor())),
       members_(process_, settings),
@@ -260,8 +259,7 @@ void MapDriver::finish() {
   if (progress_) progress_->finish();
 }
 
-// -- input and actions
-// -----------------------------------------------------------------------------------------------------------
+// -- input and actions ------------------------------------------------------------------------------------------------
 
 void MapDriver::read_input() {
   std::size_t read = 0;
@@ -310,7 +308,10 @@ void MapDriver::send(const MapSend& what) {
     worker_died(what.worker, gone.exit());  // before it got this
     return;
   } catch (const SerializationError&) {
-    if (what.count != 1) throw;
+    if (what.count > 1) {
+      schedule_.split(what.unit, false, Clock::now());
+      return;
+    }
     element_failed(what.unit, what.first, std::current_exception());
     (void)schedule_.completed(what.unit, Clock::now());
     return;
@@ -326,8 +327,7 @@ void MapDriver::withdraw(const MapWithdraw& what) {
   answer->when_settled(true, [events = events_, unit = what.unit] { events->push({What::withdrawal, unit}); });
 }
 
-// -- events
-// ----------------------------------------------------------------------------------------------------------------------
+// -- events -----------------------------------------------------------------------------------------------------------
 
 void MapDriver::take_in_events() {
   bool members_changed = false;
@@ -409,8 +409,7 @@ void MapDriver::unit_ended(Units::iterator unit) {
     unit_delivered(unit);
 }
 
-// -- results
-// ---------------------------------------------------------------------------------------------------------------------
+// -- results ----------------------------------------------------------------------------------------------------------
 
 void MapDriver::delivered(std::size_t count) {
   delivered_ += count;
@@ -473,6 +472,12 @@ void MapDriver::unit_failed(Units::iterator found) {
     }
   } catch (const NoSession&) {
     throw;
+  } catch (const RemoteException& error) {
+    // What the elements threw came one by one: their results together are too large.
+    if (unit.count > 1 && error.is<SerializationError>()) {
+      schedule_.split(id, true, Clock::now());
+      return;
+    }
   } catch (...) {  // NOLINT(bugprone-empty-catch): any other is a failure of its elements, as said below
   }
   for (std::size_t element = unit.first; element < unit.first + unit.count; ++element)
@@ -480,8 +485,7 @@ void MapDriver::unit_failed(Units::iterator found) {
   (void)schedule_.completed(id, Clock::now());
 }
 
-// -- failures
-// --------------------------------------------------------------------------------------------------------------------
+// -- failures ---------------------------------------------------------------------------------------------------------
 
 void MapDriver::element_failed(MapUnitId unit, std::size_t element, const std::exception_ptr& failure) {
   if (const auto attempt = schedule_.failed(unit, element)) settle_failure(element, *attempt, failure);

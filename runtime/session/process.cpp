@@ -67,6 +67,10 @@ Process::Process(ProcessSettings settings) : executor_(1, settings.lane->spin())
     pools_.members_changed();
     changes_.tell();
   };
+  if (!settings.master) {
+    events.heard_added = [this](Pid pid) { life_callbacks_.added(pid); };
+    events.heard_removed = [this](const WorkerExit& exit) { life_callbacks_.removed(exit); };
+  }
   events.master_lost = settings.on_master_lost;
   events.asked_to_exit = settings.on_exit_request;
   if (settings.master) {
@@ -88,7 +92,8 @@ Process::Process(ProcessSettings settings) : executor_(1, settings.lane->spin())
     launcher.heartbeat_timeout = settings.heartbeat_timeout;
     launcher.start_record = settings.start_record;
     launcher.worker_output = settings.worker_output;
-    launcher_ = std::make_unique<Launcher>(std::move(launcher), *cluster_, *calls_, *transport_, *steward_);
+    launcher_ =
+        std::make_unique<Launcher>(std::move(launcher), *cluster_, *calls_, *transport_, *steward_, life_callbacks_);
     launcher_->set_initiation([this](Pid pid) { everywhere_.initiate(*calls_, pid); });
     beat(settings.heartbeat_interval, settings.heartbeat_timeout);
   }
@@ -106,7 +111,10 @@ void Process::stop() {
   cluster_->stop();
   executor_.stop();
   calls_->anchor()->release();
-  if (launcher_) launcher_->stop();
+  if (launcher_)
+    launcher_->stop();
+  else
+    life_callbacks_.stop();
   steward_.reset();  // its callbacks use all that follows
   launcher_.reset();
 }

@@ -53,6 +53,7 @@ class Process final : private TransportSink, private MessageSource {
   KeptFunctions& kept_functions() { return kept_functions_; }
   /// Of the members of the cluster and of pools.
   Changes& changes() { return changes_; }
+  LifeCallbacks& life_callbacks() { return life_callbacks_; }
   /// @throws std::logic_error on a worker: only the master adds and removes workers.
   Launcher& launcher();
   /// Ends heartbeats, receiving and running; called by the destructor.
@@ -78,6 +79,7 @@ class Process final : private TransportSink, private MessageSource {
   WorkerPools pools_;
   KeptFunctions kept_functions_;
   Changes changes_;
+  LifeCallbacks life_callbacks_;
   std::unique_ptr<Launcher> launcher_;
   std::atomic<TimerId> heartbeat_{};
   bool stopped_ = false;

@@ -39,7 +39,7 @@ void ignore(int /*signal*/) {}
 /// Interrupts travel as messages: a terminal's SIGINT must not end a worker. A handler, not SIG_IGN, which programs
 /// started by tasks would inherit.
 void set_signals() {
-  struct sigaction action{};
+  struct sigaction action = {};
   action.sa_handler = ignore;
   action.sa_flags = SA_RESTART;
   (void)sigaction(SIGINT, &action, nullptr);

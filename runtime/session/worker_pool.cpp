@@ -1,3 +1,4 @@
+#include "runtime/base/deadline.hpp"
 #include "runtime/base/log.hpp"
 #include "runtime/base/random.hpp"
 #include "runtime/session/process.hpp"
@@ -42,7 +43,7 @@ void PoolState::refresh() {
   std::erase_if(free_, gone);
   for (auto loan = lent_.begin(); loan != lent_.end();) {
     const auto [member, borrower] = *loan;
-    if (!gone(member) && !gone(borrower)) {
+    if (!gone(member) && !gone(borrower.pid)) {
       ++loan;
       continue;
     }
@@ -62,12 +63,20 @@ bool PoolState::available() {
   return !free_.empty() || members_.empty();
 }
 
-Pid PoolState::lend(Pid borrower) {
+Pid PoolState::lend(Borrower borrower) {
   if (members_.empty()) return 1;  // the default pool without workers
   const Pid pid = free_.front();
   free_.pop_front();
   lent_[pid] = borrower;
   return pid;
+}
+
+void PoolState::take_back(Pid pid, Borrower borrower) {
+  const auto found = lent_.find(pid);
+  if (found == lent_.end() || found->second != borrower) return;  // it was forgone meanwhile
+  lent_.erase(found);
+  free_.push_front(pid);
+  serve();
 }
 
 /// Serves those that wait, oldest first; all of them where no member is left.
@@ -84,40 +93,59 @@ void PoolState::serve() {
   }
 }
 
-Pid PoolState::wait_for_one(Pid borrower, bool takes, std::optional<Time> deadline) {
+Pid PoolState::wait_for_one(Borrower borrower, bool takes, std::optional<Time> deadline) {
   auto& executor = current_process().executor();
   deadline = runtime::earlier(deadline, runtime::current_deadline());
+  const auto check_stop = [] {
+    if (const runtime::TaskState* task = runtime::current_task()) task->check();
+  };
   for (;;) {
     runtime::Wakeup wakeup(executor);
     Waiter self{&wakeup, borrower, takes};
     {
       const std::lock_guard lock(mutex_);
+      check_stop();  // nothing is lent to who was cancelled: see forgo
       refresh();
       serve();  // what the dead had borrowed goes to those that waited before
       if (available()) return takes ? lend(borrower) : 1;
       waiters_.push_back(&self);
     }
-    const auto woken = executor.block(wakeup, deadline);
+    auto woken = runtime::Executor::Woken::event;
     {
+      // Who gives up leaves at once, though its slot may be another's for long.
+      const runtime::Executor::WithoutSlot waiting(executor);
+      woken = executor.block(wakeup, deadline);
       const std::lock_guard lock(mutex_);
       waiters_.remove(&self);
-      if (self.given != 0 && woken == runtime::Executor::Woken::event) return self.given;
-      if (self.given != 0 && takes) {  // too late: the task must stop, or its time is over
-        lent_.erase(self.given);
-        free_.push_front(self.given);
-        serve();
-      }
+      if (woken != runtime::Executor::Woken::event && takes) take_back(std::exchange(self.given, 0), borrower);
     }
-    if (woken == runtime::Executor::Woken::event) continue;  // nobody is left
-    if (const runtime::TaskState* task = runtime::current_task()) task->check();
+    try {
+      check_stop();
+    } catch (...) {
+      const std::lock_guard lock(mutex_);
+      if (takes) take_back(self.given, borrower);
+      throw;
+    }
+    if (woken == runtime::Executor::Woken::event) {
+      if (self.given != 0) return self.given;
+      continue;  // nobody is left
+    }
     if (executor.stopped()) throw NoSession("The session ended while a worker of a pool was waited for");
     throw TimeoutError("No worker of the pool became free in time");
   }
 }
 
-Pid PoolState::take(Pid borrower, std::optional<Time> deadline) { return wait_for_one(borrower, true, deadline); }
+Pid PoolState::take(Borrower borrower, std::optional<Time> deadline) { return wait_for_one(borrower, true, deadline); }
 
-void PoolState::wait(std::optional<Time> deadline) { (void)wait_for_one(0, false, deadline); }
+void PoolState::forgo(Borrower borrower) {
+  const std::lock_guard lock(mutex_);
+  const auto loan = std::find_if(lent_.begin(), lent_.end(), [&](const auto& lent) { return lent.second == borrower; });
+  if (loan == lent_.end()) return;
+  const Pid pid = loan->first;
+  take_back(pid, borrower);
+}
+
+void PoolState::wait(std::optional<Time> deadline) { (void)wait_for_one({}, false, deadline); }
 
 void PoolState::put(Pid pid) {
   const std::lock_guard lock(mutex_);
@@ -206,8 +234,7 @@ void WorkerPools::members_changed() {
 
 }  // namespace runtime
 
-// -- handles
-// -----------------------------------------------------------------------------------------------------------------
+// -- handles ----------------------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -217,20 +244,19 @@ using runtime::current_process;
 struct PoolRequests {
   static constexpr std::chrono::nanoseconds no_limit{-1};
 
-  static std::optional<runtime::Clock::time_point> deadline_after(std::chrono::nanoseconds timeout) {
+  static std::optional<runtime::Clock::time_point> deadline_of(std::chrono::nanoseconds timeout) {
     if (timeout == no_limit) return std::nullopt;
-    return runtime::Clock::now() + timeout;
+    return runtime::deadline_after(timeout);
   }
   static std::shared_ptr<detail::PoolState> find(std::uint64_t number) {
     return current_process().pools().find(number);
   }
 
-  static Pid take(std::uint64_t number, Pid borrower, std::chrono::nanoseconds timeout) {
-    return find(number)->take(borrower, deadline_after(timeout));
+  static Pid take(std::uint64_t number, Pid borrower, std::uint64_t loan, std::chrono::nanoseconds timeout) {
+    return find(number)->take({borrower, loan}, deadline_of(timeout));
   }
-  static void wait(std::uint64_t number, std::chrono::nanoseconds timeout) {
-    find(number)->wait(deadline_after(timeout));
-  }
+  static void forgo(std::uint64_t number, Pid borrower, std::uint64_t loan) { find(number)->forgo({borrower, loan}); }
+  static void wait(std::uint64_t number, std::chrono::nanoseconds timeout) { find(number)->wait(deadline_of(timeout)); }
   static void put(std::uint64_t number, Pid pid) { find(number)->put(pid); }
   static void push(std::uint64_t number, Pid pid) {
     find(number)->push(pid);
@@ -240,14 +266,24 @@ struct PoolRequests {
   static std::vector<Pid> workers(std::uint64_t number) { return find(number)->workers(); }
 };
 
-/// Calls a request at the pool's owner. Where this task must stop meanwhile, so must the request: what it takes would
-/// be lost.
+/// An owner that does not speak at all is waited for this much longer than it was given.
+constexpr auto owners_grace = std::chrono::milliseconds(250);
+
+/// Waits for what the pool's owner was asked to do within `timeout`.
+void wait_for_owner(const detail::CorePointer& core, std::chrono::nanoseconds timeout) {
+  detail::Timeout limit;
+  if (timeout != PoolRequests::no_limit)
+    limit = std::min(timeout, std::chrono::nanoseconds::max() - owners_grace) + owners_grace;
+  detail::require_value(core, limit);
+}
+
+/// Calls a request at the pool's owner. Where this task must stop meanwhile, so must the request.
 template <class Request, class... A>
-auto ask(detail::PoolName pool, Request request, const A&... arguments) {
+auto ask(detail::PoolName pool, std::chrono::nanoseconds timeout, Request request, const A&... arguments) {
   using R = std::invoke_result_t<Request, std::uint64_t, A...>;
   const auto core = detail::start(pool.owner, detail::Returns::value, request, pool.number, arguments...);
   try {
-    detail::require_value(core, {});
+    wait_for_owner(core, timeout);
   } catch (...) {
     if (!core->settled(true)) (void)detail::cancel(core);
     throw;
@@ -259,7 +295,39 @@ auto ask(detail::PoolName pool, Request request, const A&... arguments) {
 template <class Request, class... A>
 auto ask_wherever(const WorkerPool& pool, Request request, const A&... arguments) {
   if (pool.name().owner == current_process().pid()) return request(pool.name().number, arguments...);
-  return ask(pool.name(), request, arguments...);
+  return ask(pool.name(), PoolRequests::no_limit, request, arguments...);
+}
+
+/// Sends a request to the pool's owner without waiting for it to be done, whatever the state of this task.
+template <class Request, class... A>
+void tell(detail::PoolName pool, Request request, const A&... arguments) {
+  const runtime::TaskScope scope(nullptr, false);
+  (void)detail::start(pool.owner, detail::Returns::nothing, request, pool.number, arguments...);
+}
+
+/// Whoever gives up may have been lent a process, which it did not hear of: that goes back.
+Pid take_from(const WorkerPool& pool, std::chrono::nanoseconds timeout) {
+  auto& process = current_process();
+  const auto [owner, number] = pool.name();
+  if (owner == process.pid()) return PoolRequests::take(number, owner, 0, timeout);
+  const std::uint64_t loan = process.calls().next_number();
+  const auto core =
+      detail::start(owner, detail::Returns::value, &PoolRequests::take, number, process.pid(), loan, timeout);
+  try {
+    wait_for_owner(core, timeout);
+    if (const runtime::TaskState* task = runtime::current_task()) task->check();
+    return detail::take_value<Pid>(core);
+  } catch (...) {
+    const bool settled = core->settled(true);
+    if (settled && core->state() == detail::FutureCore::State::failed) throw;
+    if (!settled) (void)detail::cancel(core);
+    try {
+      tell(pool.name(), &PoolRequests::forgo, process.pid(), loan);
+    } catch (const std::exception& error) {
+      runtime::log::debug(std::string("A pool's owner can't be told of a take that was given up: ") + error.what());
+    }
+    throw;
+  }
 }
 
 void check_timeout(std::chrono::nanoseconds& timeout) {
@@ -286,16 +354,17 @@ void WorkerPool::pin() const {
   if (state_) current_process().pools().pin(state_);
 }
 
-Pid WorkerPool::take() const {
-  return ask_wherever(*this, &PoolRequests::take, current_process().pid(), PoolRequests::no_limit);
-}
+Pid WorkerPool::take() const { return take_from(*this, PoolRequests::no_limit); }
 
 Pid WorkerPool::take(std::chrono::nanoseconds timeout) const {
   check_timeout(timeout);
-  return ask_wherever(*this, &PoolRequests::take, current_process().pid(), timeout);
+  return take_from(*this, timeout);
 }
 
-void WorkerPool::put(Pid pid) const { ask_wherever(*this, &PoolRequests::put, pid); }
+void WorkerPool::put(Pid pid) const {
+  const runtime::TaskScope scope(nullptr, false);  // also a task that must stop can give back what it took
+  ask_wherever(*this, &PoolRequests::put, pid);
+}
 
 bool WorkerPool::isready() const { return ask_wherever(*this, &PoolRequests::isready); }
 
@@ -303,7 +372,10 @@ void WorkerPool::wait() const { ask_wherever(*this, &PoolRequests::wait, PoolReq
 
 void WorkerPool::wait(std::chrono::nanoseconds timeout) const {
   check_timeout(timeout);
-  ask_wherever(*this, &PoolRequests::wait, timeout);
+  if (name_.owner == current_process().pid())
+    PoolRequests::wait(name_.number, timeout);
+  else
+    ask(name_, timeout, &PoolRequests::wait, timeout);
 }
 
 std::size_t WorkerPool::size() const { return workers().size(); }
@@ -337,10 +409,7 @@ void give_back(const WorkerPool& pool, Pid pid) noexcept {
       process.pools().find(pool.name().number)->put(pid);
       return;
     }
-    const runtime::TaskScope scope(nullptr, false);
-    const auto deadline = runtime::exchange_scope_deadline(std::nullopt);
-    (void)start(pool.name().owner, Returns::nothing, &PoolRequests::put, pool.name().number, pid);
-    (void)runtime::exchange_scope_deadline(deadline);
+    tell(pool.name(), &PoolRequests::put, pid);
   } catch (const std::exception& error) {
     runtime::log::debug("A process can't be given back to its pool: " + std::string(error.what()));
   }

@@ -22,6 +22,13 @@ class WorkerPools;
 
 namespace muster::detail {
 
+/// On whose behalf a process was taken. The number tells loans to one process apart; 0 for one that is never forgone.
+struct Borrower {
+  Pid pid = 0;
+  std::uint64_t loan = 0;
+  friend bool operator==(const Borrower&, const Borrower&) = default;
+};
+
 /// One pool. Any thread.
 class PoolState {
  public:
@@ -33,8 +40,10 @@ class PoolState {
   PoolState& operator=(const PoolState&) = delete;
 
   std::uint64_t number() const { return number_; }
-  /// @param borrower process that takes it
-  Pid take(Pid borrower, std::optional<Time> deadline);
+  Pid take(Borrower borrower, std::optional<Time> deadline);
+  /// Takes back what was lent to that borrower, who gave up before it heard of it. A take of it that still waits must
+  /// have been cancelled before.
+  void forgo(Borrower borrower);
   void wait(std::optional<Time> deadline);
   void put(Pid pid);
   void push(Pid pid);
@@ -47,14 +56,15 @@ class PoolState {
   /// A caller that waits: for a process to take, or just for one to be free.
   struct Waiter {
     runtime::Wakeup* wakeup;
-    Pid borrower;
+    Borrower borrower;
     bool takes;
     Pid given = 0;
   };
 
-  Pid wait_for_one(Pid borrower, bool takes, std::optional<Time> deadline);
+  Pid wait_for_one(Borrower borrower, bool takes, std::optional<Time> deadline);
   bool available();
-  Pid lend(Pid borrower);
+  Pid lend(Borrower borrower);
+  void take_back(Pid pid, Borrower borrower);
   void refresh();
   void serve();
 
@@ -63,8 +73,8 @@ class PoolState {
   std::mutex mutex_;  ///< guards everything below
   std::vector<Pid> members_;
   std::deque<Pid> free_;
-  std::unordered_map<Pid, Pid> lent_;  ///< member: borrower
-  std::list<Waiter*> waiters_;         ///< oldest first
+  std::unordered_map<Pid, Borrower> lent_;  ///< by member
+  std::list<Waiter*> waiters_;              ///< oldest first
 };
 
 /// Asks for the members of a pool, in the background.

@@ -52,8 +52,7 @@ Clock::rep now() { return Clock::now().time_since_epoch().count(); }
 
 /// Memory for a part that is about to arrive.
 Part fresh_part(std::uint64_t size) {
-  auto memory = std::make_shared_for_overwrite<std::byte[]>(size);
-  if (size >= detail::huge_from) detail::prefer_huge_pages(memory.get(), size);
+  auto memory = detail::fresh_memory(size);
   const std::byte* data = memory.get();
   return {data, size, std::move(memory)};
 }

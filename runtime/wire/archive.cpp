@@ -41,10 +41,10 @@ void rethrow_as_serialization_error(const char* doing, const std::type_info& typ
 
 // --- writing ---
 
-void OutputArchive::write_part(const void* data, std::size_t bytes) {
-  Part part{static_cast<const std::byte*>(data), bytes, parts_owner_};
-  if (!stable_) {
-    std::shared_ptr<std::byte[]> copy = std::make_shared_for_overwrite<std::byte[]>(bytes);
+void OutputArchive::write_part(const void* data, std::size_t bytes, const std::shared_ptr<const void>& owner) {
+  Part part{static_cast<const std::byte*>(data), bytes, owner ? owner : parts_owner_};
+  if (!owner && !stable_) {
+    auto copy = fresh_memory(bytes);
     std::memcpy(copy.get(), data, bytes);
     part.data = copy.get();
     part.owner = std::move(copy);
@@ -76,7 +76,7 @@ std::size_t InputArchive::read_size() {
   throw_invalid("a size takes more than 64 bits");
 }
 
-const std::byte* InputArchive::take_part(std::size_t bytes) {
+const Part& InputArchive::take_part(std::size_t bytes) {
   const std::size_t index = read_size();
   const auto& parts = payload_.parts;
   if (index >= parts.size()) {
@@ -90,7 +90,7 @@ const std::byte* InputArchive::take_part(std::size_t bytes) {
   }
   part_used_[index] = true;
   left_in_parts_ -= bytes;
-  return parts[index].data;
+  return parts[index];
 }
 
 std::shared_ptr<void> InputArchive::find_shared(std::size_t number, const std::type_info& type) const {

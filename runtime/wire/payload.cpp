@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <new>
 
 namespace muster::detail {
 
@@ -22,6 +23,14 @@ void prefer_huge_pages(void* memory, std::size_t size) noexcept {
   if (begin < end) (void)madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
 }
 
+std::shared_ptr<std::byte> fresh_memory(std::size_t size, std::size_t alignment) {
+  const std::align_val_t aligned{std::max(alignment, part_alignment)};
+  std::shared_ptr<std::byte> memory(static_cast<std::byte*>(::operator new(size, aligned)),
+                                    [aligned](std::byte* made) { ::operator delete(made, aligned); });
+  if (size >= huge_from) prefer_huge_pages(memory.get(), size);
+  return memory;
+}
+
 std::size_t Payload::total_size() const {
   std::size_t size = bytes.size();
   for (const Part& part : parts) size += part.size;
@@ -31,8 +40,7 @@ std::size_t Payload::total_size() const {
 void Payload::own() {
   for (Part& part : parts) {
     if (part.owner) continue;
-    std::shared_ptr<std::byte[]> copy = std::make_shared_for_overwrite<std::byte[]>(part.size);
-    if (part.size >= huge_from) prefer_huge_pages(copy.get(), part.size);
+    auto copy = fresh_memory(part.size);
     if (part.size != 0) std::memcpy(copy.get(), part.data, part.size);
     part.data = copy.get();
     part.owner = std::move(copy);

@@ -86,8 +86,7 @@ TEST_F(Asio, OthersRunOnTheContextMeanwhile) {
   EXPECT_EQ(result.get(), 6);
 }
 
-// -- tasks
-// ---------------------------------------------------------------------------------------------------------------------
+// -- tasks ------------------------------------------------------------------------------------------------------------
 
 asio::awaitable<std::string> with_timer(std::string text, Future<int> f) {
   asio::steady_timer timer(co_await asio::this_coro::executor, 5ms);

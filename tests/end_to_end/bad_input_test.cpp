@@ -71,8 +71,7 @@ class BadInput : public ::testing::Test {
 pid_t os_pid() { return ::getpid(); }
 std::string this_program() { return std::filesystem::read_symlink("/proc/self/exe"); }
 
-// -- strangers
-// ------------------------------------------------------------------------------------------------------------------
+// -- strangers --------------------------------------------------------------------------------------------------------
 
 /// TCP ports that a process of this host listens on.
 std::vector<int> ports_of(pid_t process) {
@@ -199,8 +198,7 @@ TEST_F(BadInput, StrangersAreClosedAndDisturbNobody) {
   EXPECT_THAT(said, AllOf(HasSubstr("warning"), HasSubstr("closed")));
 }
 
-// -- launches
-// ------------------------------------------------------------------------------------------------------------------------
+// -- launches ---------------------------------------------------------------------------------------------------------
 
 /// A manager that starts workers whose start record was tampered with.
 class TamperingManager : public ClusterManager {
@@ -374,8 +372,7 @@ TEST_F(BadInput, AMillionWorkersAreRefusedBeforeTheFirst) {
   EXPECT_EQ(addprocs(1).front(), 2);
 }
 
-// -- limits
-// ---------------------------------------------------------------------------------------------------------------------------
+// -- limits -----------------------------------------------------------------------------------------------------------
 
 int counts_descriptors(int& argc, char**& argv) {
   const int workers_wanted = std::stoi(argv[2]);
@@ -412,8 +409,7 @@ TEST_F(BadInput, TooFewDescriptorsAreAClearError) {
   }
 }
 
-// -- messages
-// ----------------------------------------------------------------------------------------------------------------------------
+// -- messages ---------------------------------------------------------------------------------------------------------
 
 struct Strange {
   int number = 7;
@@ -435,7 +431,8 @@ std::string remote_failure_of(const F& f) {
 TEST_F(BadInput, ValuesThatCannotTravel) {
   const Pid pid = addprocs(1).front();
   const auto answers = [pid] { return fetchfrom(pid, [] { return 1; }) == 1; };
-  EXPECT_THROW((void)spawnat(pid, [](Unwritable) { return 1; }, Unwritable{}), std::exception);
+  const auto take_it = [](Unwritable) { return 1; };
+  EXPECT_THROW((void)spawnat(pid, take_it, Unwritable{}), std::exception);
   EXPECT_TRUE(answers());
   EXPECT_THAT(remote_failure_of([pid] { (void)fetchfrom(pid, [](Unreadable) { return 1; }, Unreadable{}); }),
               HasSubstr("this can't be read"));

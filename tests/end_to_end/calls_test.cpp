@@ -45,8 +45,7 @@ class Calls : public testing::Test {
   const std::vector<Pid> pids;
 };
 
-// -- forms
-// -----------------------------------------------------------------------------------------------------------------
+// -- forms ------------------------------------------------------------------------------------------------------------
 
 // catalogue: 80, 106, 111, 123, 274
 TEST_F(Calls, EveryFormOnOwnAndOtherProcesses) {
@@ -116,8 +115,7 @@ TEST_F(Calls, ClosuresThatHoldAddressesAreRefusedUnlessTrusted) {
   EXPECT_EQ(remotecall_fetch(&square, 2, 2), 4);  // the link still works
 }
 
-// -- pids
-// ----------------------------------------------------------------------------------------------------------------------
+// -- pids -------------------------------------------------------------------------------------------------------------
 
 // catalogue: 95
 TEST_F(Calls, UnknownPidsAreInvalidArguments) {
@@ -196,8 +194,7 @@ TEST_F(Calls, SpawnTakesTheLeastLoadedAndTiesInTurn) {
   for (const Pid pid : all) EXPECT_EQ(count[pid], 2) << pid;
 }
 
-// -- order and exclusion
-// -------------------------------------------------------------------------------------------------------
+// -- order and exclusion ----------------------------------------------------------------------------------------------
 
 int counter = 0;        // NOLINT: a worker's global, as users have them
 std::vector<int> seen;  // NOLINT
@@ -270,8 +267,7 @@ TEST_F(Calls, ThousandConcurrentCallsFromEightThreads) {
   EXPECT_EQ(debug::calls_in_flight(1), 0U);
 }
 
-// -- nested and mutual
-// -----------------------------------------------------------------------------------------------------------
+// -- nested and mutual ------------------------------------------------------------------------------------------------
 
 // catalogue: 89, 90
 TEST_F(Calls, WorkersCallEachOtherAndTheMaster) {
@@ -322,8 +318,7 @@ TEST_F(Calls, FreshWorkersThatCallEachOtherAtOnceMakeOneConnection) {
   }
 }
 
-// -- failures of remote_do
-// ----------------------------------------------------------------------------------------------------------
+// -- failures of remote_do --------------------------------------------------------------------------------------------
 
 // catalogue: 97, 98, 200
 TEST_F(Calls, FailuresOfRemoteDoAreLoggedWhereTheyHappen) {
@@ -337,8 +332,7 @@ TEST_F(Calls, FailuresOfRemoteDoAreLoggedWhereTheyHappen) {
   EXPECT_EQ(remotecall_fetch(&square, 2, 3), 9);
 }
 
-// -- deaths
-// ---------------------------------------------------------------------------------------------------------------------------
+// -- deaths -----------------------------------------------------------------------------------------------------------
 
 // catalogue: 294, 297
 TEST_F(Calls, AWorkerThatDiesFailsTheCallsThatWaitForIt) {

@@ -12,8 +12,7 @@ namespace {
 using namespace muster;
 using namespace muster::test;
 
-// -- takers and putters that end
-// ------------------------------------------------------------------------------------------------------
+// -- takers and putters that end --------------------------------------------------------------------------------------
 
 // catalogue: 3.8.158
 TEST_F(Channels, ATakerThatGaveUpSwallowsNothing) {
@@ -34,6 +33,20 @@ TEST_F(Channels, ATakerThatGaveUpSwallowsNothing) {
       const auto putter = spawnat(3, [](const RemoteChannel<int>& c) { c.put(9); }, channel);
       EXPECT_EQ(channel.take(patience), 9);
       putter.fetch(patience);
+    }
+  }
+}
+
+// catalogue: 3.8.158
+TEST_F(Channels, WhatIsPutAfterItsTakerWasCancelledStays) {
+  for (const Pid owner : {1, 2, 3}) {
+    const RemoteChannel<int> channel(1, owner);
+    for (int i = 0; i < 20; ++i) {
+      const auto cancelled = spawnat(3, [](const RemoteChannel<int>& c) { return c.take(); }, channel);
+      ASSERT_TRUE(waits(3));
+      EXPECT_TRUE(cancelled.cancel());
+      channel.put(i);  // most likely there before the taker has said that it gave up
+      EXPECT_EQ(channel.take(patience), i);
     }
   }
 }

@@ -15,8 +15,7 @@ using namespace muster::test;
 /// Handles that a process keeps for a while.
 std::vector<RemoteChannel<int>> kept;  // NOLINT
 
-// -- counting
-// --------------------------------------------------------------------------------------------------------------------------
+// -- counting ---------------------------------------------------------------------------------------------------------
 
 // catalogue: 3.7.135, 3.7.136
 TEST_F(Channels, AreKeptWhileSomebodyHoldsThem) {
@@ -68,8 +67,7 @@ TEST_F(Channels, AMakerThatDiesLeavesItToOthers) {
   EXPECT_EQ(channel.take(), 1);
 }
 
-// -- stores of one's own
-// ---------------------------------------------------------------------------------------------------------------
+// -- stores of one's own ----------------------------------------------------------------------------------------------
 
 /// The largest first; refuses negative numbers, and holds three.
 class Largest : public ChannelStore<int> {

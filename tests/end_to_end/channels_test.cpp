@@ -20,8 +20,7 @@ using namespace muster::test;
 
 using Anything = std::variant<int, std::string, double>;
 
-// -- one channel, here and elsewhere
-// ---------------------------------------------------------------------------------------------
+// -- one channel, here and elsewhere ----------------------------------------------------------------------------------
 
 /// What a channel is put through, whichever kind it is.
 template <class Channel>
@@ -155,8 +154,7 @@ TEST_F(Channels, HandlesTravelWhereverValuesDo) {
   EXPECT_EQ(got, (std::set<int>{1, 2, 3, 10, 20, 30}));
 }
 
-// -- waiting
-// ----------------------------------------------------------------------------------------------------------------------
+// -- waiting ----------------------------------------------------------------------------------------------------------
 
 // catalogue: 3.8.155
 TEST_F(Channels, APutterThatWaitsForRoom) {
@@ -261,8 +259,7 @@ TEST_F(Channels, AComputingOwnerAnswers) {
   EXPECT_TRUE(busy.cancel());
 }
 
-// -- order, iteration
-// -------------------------------------------------------------------------------------------------------------
+// -- order, iteration -------------------------------------------------------------------------------------------------
 
 // catalogue: 3.8.146
 TEST_F(Channels, IterationEndsWithTheChannel) {
@@ -347,8 +344,7 @@ TEST_F(Channels, ManyPutAndManyTake) {
   }
 }
 
-// -- unbuffered
-// ---------------------------------------------------------------------------------------------------------------------
+// -- unbuffered -------------------------------------------------------------------------------------------------------
 
 TEST_F(Channels, UnbufferedPutReturnsWhenItsItemWasTaken) {
   for (const Pid pid : {1, 2}) {

@@ -181,8 +181,7 @@ TEST_F(ConformanceProcesses, DroppingHandlesWaitsForNobody) {
   EXPECT_TRUE(eventually([pid] { return debug::values_owned(pid) == 0; }));
 }
 
-// -- connections
-// ---------------------------------------------------------------------------------------------------------
+// -- connections ------------------------------------------------------------------------------------------------------
 
 /// Of all these processes together.
 std::size_t links_of(const std::vector<Pid>& pids) {
@@ -262,8 +261,7 @@ TEST_F(ConformanceProcesses, ACustomTopologyIsWhatItsManagerSays) {
     }
 }
 
-// -- interrupts
-// ----------------------------------------------------------------------------------------------------------
+// -- interrupts -------------------------------------------------------------------------------------------------------
 
 // catalogue: 300
 TEST_F(ConformanceProcesses, SigintDisturbsNoTask) {
@@ -279,8 +277,7 @@ TEST_F(ConformanceProcesses, SigintDisturbsNoTask) {
   EXPECT_EQ(waiting.fetch(20s), 7);
 }
 
-// -- callbacks
-// -----------------------------------------------------------------------------------------------------------
+// -- callbacks --------------------------------------------------------------------------------------------------------
 
 // catalogue: 314
 TEST_F(ConformanceProcesses, CallbacksOfTheWrongSignatureDoNotConvert) {

@@ -7,10 +7,14 @@
 #include <cstdlib>
 #include <new>
 #include <ostream>
+#include <span>
+#include <utility>
+#include <vector>
 
 namespace {
 
 std::atomic<std::size_t> allocations{0};
+std::atomic<std::size_t> allocated_bytes{0};
 
 }  // namespace
 
@@ -20,9 +24,19 @@ std::atomic<std::size_t> allocations{0};
 #pragma GCC diagnostic ignored "-Wmismatched-new-delete"
 void* operator new(std::size_t size) {
   allocations.fetch_add(1, std::memory_order_relaxed);
+  allocated_bytes.fetch_add(size, std::memory_order_relaxed);
   if (void* memory = std::malloc(size == 0 ? 1 : size)) return memory;
   throw std::bad_alloc();
 }
+void* operator new(std::size_t size, std::align_val_t alignment) {
+  allocations.fetch_add(1, std::memory_order_relaxed);
+  allocated_bytes.fetch_add(size, std::memory_order_relaxed);
+  const auto multiple = static_cast<std::size_t>(alignment);
+  if (void* memory = std::aligned_alloc(multiple, (size + multiple) / multiple * multiple)) return memory;
+  throw std::bad_alloc();
+}
+void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { std::free(memory); }
 void operator delete(void* memory) noexcept { std::free(memory); }
 void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 
@@ -124,6 +138,43 @@ TEST_F(Costs, AFetchedFutureKeepsItsValueAndGivesACopy) {
   const auto [here, there] = counts_of([&] { (void)spawnat(worker_, make_it, 1).fetch(); });
   EXPECT_EQ(here.copies, 1) << here;
   EXPECT_EQ(there.copies, 0) << there;
+}
+
+constexpr std::size_t large = 1'000'000;
+double last_of_view(View<double> values) { return values[large - 1]; }
+double last_of_span(std::span<const double> values) { return values[large - 1]; }
+double last_of_vector(const std::vector<double>& values) { return values[large - 1]; }
+std::size_t bytes_here() { return allocated_bytes.load(); }
+
+TEST_F(Costs, AViewIsReadWhereItArrived) {
+  if (debug::links(1).front().lane != "shm") GTEST_SKIP() << "memory is shared within a host only";
+  const std::vector<double> array(large, 1.0);
+  constexpr std::size_t whole = large * sizeof(double), little = whole / 16;
+  const auto bytes_of = [&](auto&& call) {
+    const std::size_t here = bytes_here(), there = remotecall_fetch(bytes_here, worker_);
+    call();
+    return std::pair(bytes_here() - here, remotecall_fetch(bytes_here, worker_) - there);
+  };
+  const auto view = bytes_of([&] { (void)remotecall_fetch(last_of_view, worker_, array); });
+  EXPECT_LT(view.first, little);
+  EXPECT_LT(view.second, little);
+  const auto span = bytes_of([&] { (void)remotecall_fetch(last_of_span, worker_, array); });
+  EXPECT_LT(span.first, little);
+  EXPECT_LT(span.second, little);
+  const auto vector = bytes_of([&] { (void)remotecall_fetch(last_of_vector, worker_, array); });
+  EXPECT_LT(vector.first, little);
+  EXPECT_LT(vector.second, whole + little);
+  const auto make = [] { return View<double>(std::vector<double>(large)); };
+  const auto result = bytes_of([&] { (void)remotecall_fetch(make, worker_); });
+  EXPECT_LT(result.first, little);
+  EXPECT_LT(result.second, whole + little);
+  const auto fetched = bytes_of([&] {
+    const auto future = spawnat(worker_, [] { return std::vector<double>(large); });
+    (void)future.fetch_view();
+    (void)future.fetch_view();
+  });
+  EXPECT_LT(fetched.first, little);
+  EXPECT_LT(fetched.second, whole + little);
 }
 
 TEST_F(Costs, Allocations) {

@@ -172,8 +172,7 @@ TEST_F(Death, AWorkerThatStoppedIsDeclaredDeadAfterTheHeartbeatTimeout) {
   EXPECT_TRUE(eventually([victim] { return !runs(victim); }));
 }
 
-// -- the master
-// -----------------------------------------------------------------------------------------------------------
+// -- the master -------------------------------------------------------------------------------------------------------
 
 void compute_for_ever() {
   static std::atomic<unsigned> count{0};
@@ -241,8 +240,7 @@ INSTANTIATE_TEST_SUITE_P(All, MasterDeath,
                                            MasterEnd{"Return", "return", 0, 7}),
                          [](const auto& one) { return one.param.name; });
 
-// -- the end of a session
-// ----------------------------------------------------------------------------------------------------
+// -- the end of a session ---------------------------------------------------------------------------------------------
 
 class SessionEnd : public Death {
  protected:

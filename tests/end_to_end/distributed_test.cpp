@@ -31,8 +31,7 @@ std::vector<int> joined(std::vector<int> a, const std::vector<int>& b) {
   return a;
 }
 
-// -- reductions
-// ---------------------------------------------------------------------------------------------------------------
+// -- reductions -------------------------------------------------------------------------------------------------------
 
 TEST_F(Distributed, SumsAllKindsOfRanges) {
   const auto square = [](auto x) { return x * x; };
@@ -213,8 +212,7 @@ TEST_F(Distributed, EndsAtTheDeadline) {
                muster::TimeoutError);
 }
 
-// -- loops
-// ----------------------------------------------------------------------------------------------------------------------
+// -- loops ------------------------------------------------------------------------------------------------------------
 
 TEST_F(Distributed, RunsALoopOverEveryElementOnce) {
   const Trace trace;

@@ -104,8 +104,7 @@ TEST(Flags, MalformedMachinesAreBadValues) {
   std::filesystem::remove(file);
 }
 
-// -- sessions
-// -----------------------------------------------------------------------------------------------------------------
+// -- sessions ---------------------------------------------------------------------------------------------------------
 
 int has_none(int& /*argc*/, char**& /*argv*/) {
   const auto expect_none = [](auto f) {

@@ -38,8 +38,7 @@ class Futures : public testing::Test {
   const std::vector<Pid> pids;
 };
 
-// -- fetch, take, wait
-// -----------------------------------------------------------------------------------------------------
+// -- fetch, take, wait ------------------------------------------------------------------------------------------------
 
 // catalogue: 116
 TEST_F(Futures, FetchAsOftenAsOneLikes) {
@@ -149,8 +148,7 @@ TEST_F(Futures, TenThreadsFetchOne) {
   EXPECT_EQ(right, 10);
 }
 
-// -- filling
-// --------------------------------------------------------------------------------------------------------------------
+// -- filling ----------------------------------------------------------------------------------------------------------
 
 bool is_refused(const Future<int>& future) {
   return future_error_of([&] { future.put(5); }) == std::future_errc::promise_already_satisfied;
@@ -236,8 +234,7 @@ TEST_F(Futures, LargeValuesCanBePut) {
   EXPECT_TRUE(remotecall_fetch([](const Future<Numbers>& f) { return f.fetch() == numbers(large); }, 3, future));
 }
 
-// -- identity
-// ---------------------------------------------------------------------------------------------------------------------
+// -- identity ---------------------------------------------------------------------------------------------------------
 
 TEST_F(Futures, NamesAreEqualWhereTheValueIs) {
   const Future<int> a(2), b(2);
@@ -255,8 +252,7 @@ TEST_F(Futures, NamesAreEqualWhereTheValueIs) {
   EXPECT_EQ(remotecall_fetch([](const Future<int>& f) { return f; }, 3, a), a);
 }
 
-// -- travelling
-// ---------------------------------------------------------------------------------------------------------------------------
+// -- travelling -------------------------------------------------------------------------------------------------------
 
 TEST_F(Futures, AsArgumentsResultsCapturedAndElements) {
   const Future<int> a(2), b(3);

@@ -59,6 +59,31 @@ TEST(LocalChannel, InATask) {
   EXPECT_THROW(waiting.fetch(patience), CancelledError);
 }
 
+Channel<int>& channel_of_this_process() {
+  static Channel<int> channel(1);
+  return channel;
+}
+
+TEST(LocalChannel, WhatIsPutAfterItsTakerWasCancelledStays) {
+  (void)at_least(2);
+  const Channel<int>& channel = channel_of_this_process();
+  for (int i = 0; i < 200; ++i) {
+    const Future<void> started(1);
+    const auto cancelled = spawnat(
+        1,
+        [](const Future<void>& is_taking) {
+          is_taking.put();
+          return channel_of_this_process().take();
+        },
+        started);
+    started.wait();
+    EXPECT_TRUE(cancelled.cancel());
+    channel.put(i);  // most likely there before the taker wakes up
+    EXPECT_EQ(channel.take(patience), i);
+    EXPECT_THROW((void)cancelled.fetch(patience), CancelledError);
+  }
+}
+
 TEST(LocalChannel, EveryItemOnce) {
   for (const std::size_t capacity : {std::size_t{0}, std::size_t{1}, std::size_t{3}}) {
     const Channel<int> channel(capacity);

@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <filesystem>
 #include <future>
 #include <mutex>
@@ -192,11 +193,14 @@ TEST_F(Processes, ATimeoutNamesWhoIsStillThereAndRemovalGoesOn) {
   const Pid pid = addprocs(1).front();
   const auto os = static_cast<pid_t>(fetchfrom(pid, os_pid));
   ::kill(os, SIGSTOP);
+  std::atomic<bool> told = false;
+  const auto handle = on_worker_removed([&](const WorkerExit&) { told = true; });
   ::testing::internal::CaptureStderr();
   const auto text = what_of([pid] { rmprocs(pid, {.waitfor = 100ms}); });
   EXPECT_THAT(text, AllOf(HasSubstr(std::to_string(pid)), HasSubstr("0.1"), HasSubstr("waitfor")));
   EXPECT_THAT(procs(), ElementsAre(1, pid));
   EXPECT_TRUE(eventually([] { return nprocs() == 1; }));
+  EXPECT_TRUE(eventually([&] { return told.load(); }));
   EXPECT_FALSE(muster::testing::runs(os));
   EXPECT_THAT(::testing::internal::GetCapturedStderr(), HasSubstr("did not leave"));
 }
@@ -251,6 +255,45 @@ TEST_F(Processes, CallbacksSeeWhoCameAndWent) {
   rmprocs(addprocs(1));
   ASSERT_TRUE(told(3, went));
   EXPECT_EQ(came.size(), 2U);  // unregistered
+}
+
+struct Seen {
+  std::mutex mutex;
+  std::vector<Pid> came, went;
+  CallbackHandle added, removed;
+};
+
+Seen& seen_here() {
+  static Seen seen;
+  return seen;
+}
+
+TEST_F(Processes, WorkersHearOfOthersToo) {
+  const auto pids = addprocs(2);
+  fetchfrom(pids[0], [] {
+    Seen& seen = seen_here();
+    seen.added = on_worker_added([&seen](Pid pid) {
+      const std::lock_guard lock(seen.mutex);
+      seen.came.push_back(pid);
+    });
+    seen.removed = on_worker_removed([&seen](const WorkerExit& exit) {
+      const std::lock_guard lock(seen.mutex);
+      seen.went.push_back(exit.pid);
+    });
+  });
+  const auto later = addprocs(1);
+  rmprocs(pids[1]);
+  const auto saw = [](bool going, Pid pid) {
+    Seen& seen = seen_here();
+    const std::lock_guard lock(seen.mutex);
+    return (going ? seen.went : seen.came) == std::vector<Pid>{pid};
+  };
+  EXPECT_TRUE(eventually([&] { return fetchfrom(pids[0], saw, false, later[0]); }));
+  EXPECT_TRUE(eventually([&] { return fetchfrom(pids[0], saw, true, pids[1]); }));
+  fetchfrom(pids[0], [] {
+    seen_here().added = CallbackHandle();
+    seen_here().removed = CallbackHandle();
+  });
 }
 
 // catalogue: 317

@@ -230,8 +230,7 @@ TEST_F(References, WaitersThatGiveUpLeaveNothing) {
   EXPECT_TRUE(eventually([] { return debug::calls_in_flight(3) == 0 && debug::calls_in_flight(1) == 0; }));
 }
 
-// -- deaths
-// ---------------------------------------------------------------------------------------------------------------------
+// -- deaths -----------------------------------------------------------------------------------------------------------
 
 void kill_worker(Pid pid) {
   const int os_pid = remotecall_fetch([] { return static_cast<int>(::getpid()); }, pid);

@@ -49,6 +49,31 @@ TEST(SessionEnd, FuturesOutliveTheirSession) {
   this_task::sleep_for(1ms);
 }
 
+TEST(SessionEnd, HandlesOfAnotherSessionAreNotSent) {
+  next_session();
+  (void)addprocs(1);
+  const auto old = remotecall_wait([] { return std::vector<int>(100'000, 6); }, 2);
+  const RemoteChannel<int> old_channel(1, 2);
+  next_session();
+  (void)addprocs(1);
+  EXPECT_THROW((void)spawnat(2, [](const Future<std::vector<int>>& f) { return f.fetch(); }, old), NoSession);
+  EXPECT_THROW((void)spawnat(2, [](const RemoteChannel<int>& c) { return c.size(); }, old_channel), NoSession);
+  EXPECT_EQ(remotecall_fetch(&myid, 2), 2) << "nothing came of it";
+  session.reset();
+}
+
+TEST(SessionEnd, ViewsOutliveTheirSession) {
+  next_session();
+  (void)addprocs(1);
+  const auto future = spawnat(2, [] { return std::vector<int>(100'000, 4); });
+  const View<int> held = future.fetch_view();
+  const View<int> small = remotecall_fetch([] { return View<int>(std::vector<int>(2000, 5)); }, 2);
+  session.reset();
+  EXPECT_EQ(held.to_vector(), std::vector<int>(100'000, 4));
+  EXPECT_EQ(future.fetch_view().data(), held.data());
+  EXPECT_EQ(small.to_vector(), std::vector<int>(2000, 5));
+}
+
 TEST(SessionEnd, WhoeverWaitsAtTheEndIsToldSo) {
   next_session();
   (void)addprocs(1);

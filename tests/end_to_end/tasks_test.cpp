@@ -29,8 +29,7 @@ void compute(std::chrono::nanoseconds duration) {
   }
 }
 
-// -- coroutines
-// ---------------------------------------------------------------------------------------------------------------
+// -- coroutines -------------------------------------------------------------------------------------------------------
 
 Task<int> plus_one(Future<int> a) { co_return co_await a + 1; }
 
@@ -215,8 +214,7 @@ TEST_F(Tasks, SuspendedCoroutinesEndAtTheirDeadline) {
   for (int i = 0; i < 8; ++i) EXPECT_FALSE(remotecall_fetch([] { return this_task::deadline().has_value(); }, 2));
 }
 
-// -- cancel
-// ------------------------------------------------------------------------------------------------------------------------
+// -- cancel -----------------------------------------------------------------------------------------------------------
 
 std::atomic<int> started{0};  // NOLINT
 
@@ -315,8 +313,7 @@ TEST_F(Tasks, DroppingTheHandleDoesNotCancel) {
   EXPECT_EQ(done.fetch(patience), 1);
 }
 
-// -- interrupt
-// ------------------------------------------------------------------------------------------------------------------------
+// -- interrupt --------------------------------------------------------------------------------------------------------
 
 // catalogue: 301
 TEST_F(Tasks, InterruptStopsWhatRuns) {
@@ -341,8 +338,7 @@ TEST_F(Tasks, InterruptStopsWhatRuns) {
   EXPECT_THROW(remotecall_fetch([] { interrupt(); }, 2), RemoteException);
 }
 
-// -- deadlines
-// ------------------------------------------------------------------------------------------------------------------------
+// -- deadlines --------------------------------------------------------------------------------------------------------
 
 TEST_F(Tasks, DeadlineScopesBoundEveryCallAndNest) {
   const Future<int> never(2);
@@ -410,8 +406,7 @@ TEST_F(Tasks, AnExpiredDeadlineDoesNotSpoilTheFuture) {
   EXPECT_EQ(later.fetch(patience), 2);
 }
 
-// -- outside of tasks
-// -------------------------------------------------------------------------------------------------------------------
+// -- outside of tasks -------------------------------------------------------------------------------------------------
 
 TEST_F(Tasks, OutsideATask) {
   EXPECT_FALSE(this_task::stop_token().stop_requested());
@@ -421,8 +416,7 @@ TEST_F(Tasks, OutsideATask) {
   EXPECT_GE(Steady::now() - begin, 20ms);
 }
 
-// -- who runs meanwhile
-// ---------------------------------------------------------------------------------------------------------------------
+// -- who runs meanwhile -----------------------------------------------------------------------------------------------
 
 // catalogue: 102
 TEST_F(Tasks, ATaskThatSleepsLetsOthersRun) {

@@ -35,8 +35,7 @@ class WorkerPools : public testing::Test {
   std::vector<Pid> workers;
 };
 
-// -- one process
-// -----------------------------------------------------------------------------------------------------------------
+// -- one process ------------------------------------------------------------------------------------------------------
 
 TEST_F(WorkerPools, LendsInOrder) {
   const WorkerPool pool({workers[1], workers[0]});
@@ -200,8 +199,7 @@ TEST_F(WorkerPools, WhoWasAskedToLeaveIsLentNoMore) {
   gone.fetch();
 }
 
-// -- other processes
-// -------------------------------------------------------------------------------------------------------------
+// -- other processes --------------------------------------------------------------------------------------------------
 
 // catalogue: 207
 TEST_F(WorkerPools, AHandleElsewhereIsTheSamePool) {
@@ -270,8 +268,7 @@ TEST_F(WorkerPools, APoolEndsWithItsProcess) {
   EXPECT_THROW((void)pool.take(), muster::ProcessExitedException);
 }
 
-// -- calls
-// ------------------------------------------------------------------------------------------------------------------------
+// -- calls ------------------------------------------------------------------------------------------------------------
 
 // catalogue: 80
 TEST_F(WorkerPools, TheFourFormsTakeAPool) {
@@ -321,8 +318,7 @@ TEST_F(WorkerPools, PoolCallsFromAWorker) {
   EXPECT_TRUE(eventually([&] { return pool.isready(); }));
 }
 
-// -- the default pool
-// ------------------------------------------------------------------------------------------------------------
+// -- the default pool -------------------------------------------------------------------------------------------------
 
 // catalogue: 221
 TEST_F(WorkerPools, TheDefaultPoolHasAllWorkers) {
@@ -362,8 +358,7 @@ TEST_F(WorkerPools, RemoteTakesProcessesOfTheDefaultPool) {
   EXPECT_EQ(muster::remotecall_fetch(sent, workers[0], 2), 3);
 }
 
-// -- caching pools
-// ----------------------------------------------------------------------------------------------------------------
+// -- caching pools ----------------------------------------------------------------------------------------------------
 
 // catalogue: 181, 182, 187, 217
 TEST_F(WorkerPools, ACachingPoolSendsAFunctionOnce) {

@@ -43,8 +43,7 @@ constexpr auto patience = 60s;                   ///< for one operation, workers
   std::abort();  // a core dump or a debugger shows who waits where
 }
 
-// -- what is run on workers
-// --------------------------------------------------------------------------------------------
+// -- what is run on workers -------------------------------------------------------------------------------------------
 
 std::uint64_t checksum(const std::vector<std::uint64_t>& values) {
   return std::accumulate(values.begin(), values.end(), std::uint64_t{17},
@@ -67,8 +66,7 @@ void multiply_all(const muster::RemoteChannel<int>& work, const muster::RemoteCh
 }
 std::uint64_t checksum_of(const muster::Future<std::vector<std::uint64_t>>& values) { return checksum(values.fetch()); }
 
-// -- one thread
-// ----------------------------------------------------------------------------------------------------------
+// -- one thread -------------------------------------------------------------------------------------------------------
 
 /// What a thread is at, for the watchdog.
 struct Activity {
@@ -285,8 +283,7 @@ class Soaker {
   std::mt19937_64 random_;
 };
 
-// -- what happens to the workers
-// ---------------------------------------------------------------------------------------
+// -- what happens to the workers --------------------------------------------------------------------------------------
 
 void trouble(Clock::time_point end, std::size_t workers, std::uint64_t seed, Activity& activity) {
   std::mt19937_64 random(seed);
@@ -313,8 +310,7 @@ void trouble(Clock::time_point end, std::size_t workers, std::uint64_t seed, Act
   activity.what = "end";
 }
 
-// -- what is left
-// --------------------------------------------------------------------------------------------------------
+// -- what is left -----------------------------------------------------------------------------------------------------
 
 std::size_t open_descriptors() {
   const auto all = std::filesystem::directory_iterator("/proc/self/fd");

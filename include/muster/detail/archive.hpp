@@ -116,11 +116,12 @@ class OutputArchive : public cereal::OutputArchive<OutputArchive, cereal::AllowE
     *payload_.bytes.extend(1) = static_cast<std::byte>(count);
   }
   /// Writes an array whose size the reader knows: into the bytes, or as a part when it is large.
-  void write_block(const void* data, std::size_t bytes) {
+  /// @param owner keeps the array alive beyond the value that is being written; null: it is part of that value
+  void write_block(const void* data, std::size_t bytes, const std::shared_ptr<const void>& owner = nullptr) {
     if (bytes < part_threshold) {
       payload_.bytes.append(data, bytes);
     } else {
-      write_part(data, bytes);
+      write_part(data, bytes, owner);
     }
   }
   /// Adds a handle to the message.
@@ -219,7 +220,7 @@ class OutputArchive : public cereal::OutputArchive<OutputArchive, cereal::AllowE
     if (!frame_.active) return stable_;
     return !std::less<>{}(address, frame_.begin) && std::less<>{}(address, frame_.end);
   }
-  void write_part(const void* data, std::size_t bytes);
+  void write_part(const void* data, std::size_t bytes, const std::shared_ptr<const void>& owner);
 
   Payload& payload_;
   std::shared_ptr<const void> parts_owner_;
@@ -299,9 +300,13 @@ class InputArchive : public cereal::InputArchive<InputArchive, cereal::AllowEmpt
   std::size_t room_for(std::size_t count) const { return count < left() ? count : left(); }
   /// Where an array of count elements is that write_block wrote.
   const std::byte* read_block(std::size_t count, std::size_t element_size) {
-    if (element_size != 0 && count > max_array_bytes / element_size) throw_too_many(count);
-    const std::size_t bytes = count * element_size;
-    return bytes < part_threshold ? take(bytes) : take_part(bytes);
+    const std::size_t bytes = block_size(count, element_size);
+    return bytes < part_threshold ? take(bytes) : take_part(bytes).data;
+  }
+  /// The same, with its owner where it has one that keeps it beyond the payload.
+  Part read_kept_block(std::size_t count, std::size_t element_size) {
+    const std::size_t bytes = block_size(count, element_size);
+    return bytes < part_threshold ? Part{take(bytes), bytes, nullptr} : take_part(bytes);
   }
   /// Counts an element that took no bytes. `before` is left() from before it was read.
   void charge(std::size_t before) {
@@ -392,7 +397,11 @@ class InputArchive : public cereal::InputArchive<InputArchive, cereal::AllowEmpt
     if (bytes > left()) throw_truncated(bytes);
     return std::exchange(at_, at_ + bytes);
   }
-  const std::byte* take_part(std::size_t bytes);
+  std::size_t block_size(std::size_t count, std::size_t element_size) const {
+    if (element_size != 0 && count > max_array_bytes / element_size) throw_too_many(count);
+    return count * element_size;
+  }
+  const Part& take_part(std::size_t bytes);
   /// The object that was read before under that number, which must be a `type`.
   std::shared_ptr<void> find_shared(std::size_t number, const std::type_info& type) const;
   [[noreturn]] void throw_truncated(std::size_t wanted) const;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <muster/callable.hpp>
+#include <muster/detail/parameters.hpp>
 #include <muster/detail/typed_value.hpp>
 #include <muster/task.hpp>
 
@@ -43,7 +44,7 @@ class TaskRun : public std::enable_shared_from_this<TaskRun> {
 /// Code that decodes a call's arguments, runs it and completes it.
 using Thunk = void (*)(TaskRun&);
 
-/// `pid` 0: the least loaded worker.
+/// `pid` any_process: the least loaded worker.
 /// @throws as API: std::invalid_argument, ProcessExitedException, Error, SerializationError
 CorePointer start_call(Pid pid, Thunk thunk, Payload&& arguments, Returns returns);
 /// Calls each pid with the same arguments; `pids` empty: every process. Waits; CompositeException.
@@ -61,18 +62,18 @@ struct is_task : std::false_type {};
 template <class T>
 struct is_task<Task<T>> : std::true_type {};
 
-template <class F, class... A>
+template <class F, class Arrivals>
 struct CallResult {
   using type = void;  // check_call says what is wrong
 };
 template <class F, class... A>
-  requires std::is_invocable_v<F, sent_t<A>...>
-struct CallResult<F, A...> {
-  using type = unwrap_task_t<std::invoke_result_t<F, sent_t<A>...>>;
+  requires std::is_invocable_v<F, A...>
+struct CallResult<F, TypeList<A...>> {
+  using type = unwrap_task_t<std::invoke_result_t<F, A...>>;
 };
 /// What a call of f with these arguments gives its caller.
 template <class F, class... A>
-using call_result_t = typename CallResult<F, A...>::type;
+using call_result_t = typename CallResult<F, arrivals_t<F, A...>>::type;
 
 struct RunCompleter {
   std::shared_ptr<TaskRun> run;
@@ -132,25 +133,29 @@ void invoke(TaskRun& run) {
   run_call(run, decode_call<F, A...>(run));
 }
 
-/// Writes an argument as what it arrives as: a string literal as a std::string.
-template <class A>
-void encode_argument(OutputArchive& archive, const A& argument) {
-  if constexpr (std::is_same_v<sent_t<const A&>, A>)
-    encode(archive, argument);
-  else
-    encode(archive, static_cast<sent_t<const A&>>(argument));
+template <class F, class... A>
+constexpr Thunk find_thunk(TypeList<A...>) {
+  return &invoke<F, A...>;
+}
+/// The code that a call of f with these arguments, as given, names.
+template <class F, class... A>
+inline constexpr Thunk thunk_of = find_thunk<F>(arrivals_t<F, A...>{});
+
+template <class... A>
+constexpr void check_values(TypeList<A...>) {
+  (check_value<A>(), ...);
 }
 
 /// What is checked at compile time of every call. A are the arguments' types as given, references included.
 template <class F, class... A>
 constexpr void check_call() {
   check_callable<F>();
-  (check_value<sent_t<A>>(), ...);
+  check_values(arrivals_t<F, A...>{});
   static_assert(
-      std::is_invocable_v<F, sent_t<A>...>,
+      callable_with<F, A...>,
       "muster: the function can't be called with these arguments. It is called with decayed rvalues, as std::thread "
       "does: take parameters by value or by const reference, not by lvalue reference.");
-  if constexpr (std::is_invocable_v<F, sent_t<A>...>) {
+  if constexpr (callable_with<F, A...>) {
     if constexpr (!std::is_void_v<call_result_t<F, A...>>) check_value<call_result_t<F, A...>>();
   }
 }
@@ -160,7 +165,7 @@ Payload encode_call(const F& f, const A&... arguments) {
   Payload payload;
   OutputArchive archive(payload);
   encode_callable(archive, f);
-  (encode_argument(archive, arguments), ...);
+  encode_arguments(arrivals_t<F, const A&...>{}, archive, arguments...);
   return payload;
 }
 
@@ -178,8 +183,8 @@ void wait_or_cancel(const CorePointer& core, const Wait& wait) {
 template <class F, class... A>
 CorePointer start(Pid pid, Returns returns, const F& f, A&&... arguments) {
   check_call<F, A...>();
-  if constexpr (std::is_invocable_v<F, sent_t<A>...>)
-    return start_call(pid, &invoke<F, sent_t<A>...>, encode_call(f, arguments...), returns);
+  if constexpr (callable_with<F, A...>)
+    return start_call(pid, thunk_of<F, A...>, encode_call(f, arguments...), returns);
   else
     return nullptr;  // refused by check_call
 }

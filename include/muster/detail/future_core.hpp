@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <exception>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -101,6 +102,9 @@ class FutureCore : public Handle, public std::enable_shared_from_this<FutureCore
   /// Takes the value away as it came. State must be here.
   /// @returns false where it was decoded, or others may need it encoded. @throws as decoded
   bool take_encoded(Payload& value);
+  /// Gives the value as it came, which stays. State must be here.
+  /// @returns false where it was decoded. @throws as decoded
+  bool copy_encoded(Payload& value);
   /// Takes the encoded value. State must be here, and the value never decoded.
   Payload take_payload();
   /// The encoded value of a core that was sent before it was settled. State must be here.
@@ -168,9 +172,12 @@ bool cancel(const CorePointer& core);
 /// Calls f when settled; requests the value from its owner where needed. f runs on a runtime thread: quick, no
 /// throwing.
 void on_settled(const CorePointer& core, bool needs_value, std::function<void()> f);
+/// In place of a pid: whichever is meant there.
+inline constexpr Pid any_process = std::numeric_limits<Pid>::min();
+
 /// Runs f as a task of this process.
 void run_here(std::function<void()> f);
-/// A future to be filled by hand, owned by `where` (0: this process).
+/// A future to be filled by hand, owned by `where` (any_process: this one). @throws std::invalid_argument for no pid
 CorePointer make_promise(Pid where);
 /// A future of this process that continuations fill: nobody can put into it.
 CorePointer make_local_core();

@@ -19,8 +19,7 @@ inline constexpr bool travels_along =
     form_of<F> == Form::function || form_of<F> == Form::method || form_of<F> == Form::member ||
     (form_of<F> == Form::bytes && sizeof(F) <= 256) || (form_of<F> == Form::aggregate && std::is_empty_v<F>);
 
-// -- where it is kept
-// -------------------------------------------------------------------------------------------------------------
+// -- where it is kept -------------------------------------------------------------------------------------------------
 
 /// The function is here.
 void keep_function(KeptId id, std::shared_ptr<const void> function);
@@ -95,8 +94,12 @@ void invoke_kept(TaskRun& run) {
   run_call(run, Call{{std::move(function)}, std::move(arguments)});
 }
 
-// -- who sends it
-// -------------------------------------------------------------------------------------------------------------------
+template <class F, class... A>
+constexpr Thunk kept_thunk(TypeList<A...>) {
+  return &invoke_kept<F, A...>;
+}
+
+// -- who sends it -----------------------------------------------------------------------------------------------------
 
 /// What a function looks like in a message.
 template <class F>

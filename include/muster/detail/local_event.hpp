@@ -5,6 +5,7 @@
 #include <muster/detail/future_core.hpp>
 
 #include <condition_variable>
+#include <functional>
 #include <mutex>
 
 namespace muster::detail {
@@ -20,8 +21,9 @@ class LocalEvent {
 
   void set();
   /// Waits until it is set, its task must stop, or time is over. A task gives its slot up meanwhile.
+  /// @param gave_up called where it is not set, before the task waits for its slot, which may be another's for long
   /// @returns whether it is set
-  bool wait(Timeout timeout);
+  bool wait(Timeout timeout, const std::function<void()>& gave_up);
 
  private:
   std::mutex mutex_;  ///< guards everything below

@@ -85,8 +85,7 @@ class MapRun {
 /// @throws std::invalid_argument below 1
 std::size_t checked_batch_size(int size);
 
-// -- what runs on a worker
-// ----------------------------------------------------------------------------------------------------------
+// -- what runs on a worker --------------------------------------------------------------------------------------------
 
 /// An exception that left an element, as bytes.
 std::vector<std::byte> encode_element_failure(const std::exception_ptr& failure);
@@ -216,5 +215,14 @@ void run_batch(TaskRun& run) {
   }
   run.complete(std::move(result));
 }
+
+/// A map of F over elements that arrive as these.
+template <class F, class Arrivals>
+struct MapCall;
+template <class F, class... E>
+struct MapCall<F, TypeList<E...>> {
+  using Result = map_result_t<F, E...>;
+  static MapCode code() { return {&run_element<F, E...>, &run_batch<F, E...>}; }
+};
 
 }  // namespace muster::detail

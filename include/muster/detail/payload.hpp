@@ -82,6 +82,12 @@ inline constexpr std::size_t huge_from = std::size_t{4} << 20;
 /// large array has thousands of them. Does nothing where they are not to be had.
 void prefer_huge_pages(void* memory, std::size_t size) noexcept;
 
+/// Where large arrays lie in messages and in memory made for them: any ordinary type may lie there.
+inline constexpr std::size_t part_alignment = 64;
+/// Uninitialised memory for an array, in huge pages where it is large.
+/// @param alignment a power of two
+std::shared_ptr<std::byte> fresh_memory(std::size_t size, std::size_t alignment = part_alignment);
+
 /// From this size on a contiguous array travels as a Part, in bytes.
 inline constexpr std::size_t part_threshold = 4096;
 

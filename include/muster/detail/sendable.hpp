@@ -69,7 +69,9 @@ constexpr void refuse_class() {
     static_assert(
         never<T>,
         "a view (string_view, span, a range adaptor) can't be sent to another process: it borrows from memory of "
-        "this one. Send what it looks at: a std::string or a std::vector");
+        "this one. Send what it looks at: a std::string or a std::vector; or let the function take a muster::View, "
+        "which "
+        "a std::span is sent to");
   } else if constexpr (has_call_operator<T> && trivial_bytes<T>) {
     static_assert(
         never<T>,

@@ -52,6 +52,18 @@ void read_elements(InputArchive& archive, Reserve&& reserve, Add&& add) {
 
 inline constexpr auto no_reserve = [](std::size_t) {};
 
+/// Makes a container of elements that are there, in huge pages where it is large. One pass: the library turns it into
+/// one memmove, where resize would fill with zeros first.
+template <class Container, class Element>
+void assign_elements(Container& container, const Element* first, std::size_t count) {
+  if (count * sizeof(Element) >= huge_from) {
+    container.clear();
+    container.reserve(count);
+    prefer_huge_pages(container.data(), count * sizeof(Element));
+  }
+  container.assign(first, first + count);
+}
+
 /// vector and basic_string of plain elements: one block.
 template <class Container, class Element>
 struct BlockCodec {
@@ -70,16 +82,9 @@ struct BlockCodec {
     const std::size_t count = archive.read_size();
     const std::byte* bytes = archive.read_block(count, sizeof(Element));
     if constexpr (std::is_trivial_v<Element>) {
-      if (reinterpret_cast<std::uintptr_t>(bytes) % alignof(Element) == 0) {
-        // One pass: the library turns this into one memmove, where resize would fill with zeros first.
-        const auto* first = reinterpret_cast<const Element*>(bytes);
-        if constexpr (!find_bools<Element>()) {
-          if (count * sizeof(Element) >= huge_from) {
-            container.clear();
-            container.reserve(count);
-            prefer_huge_pages(container.data(), count * sizeof(Element));
-          }
-          container.assign(first, first + count);
+      if constexpr (!find_bools<Element>()) {
+        if (reinterpret_cast<std::uintptr_t>(bytes) % alignof(Element) == 0) {
+          assign_elements(container, reinterpret_cast<const Element*>(bytes), count);
           return;
         }
       }

@@ -3,13 +3,16 @@
 #pragma once
 
 #include <muster/detail/archive.hpp>
+#include <muster/detail/copyable.hpp>
 #include <muster/detail/future_core.hpp>
 #include <muster/detail/sendable.hpp>
+#include <muster/view.hpp>
 
 #include <memory>
 #include <type_traits>
 #include <utility>
 #include <variant>
+#include <vector>
 
 namespace muster::detail {
 
@@ -55,13 +58,45 @@ const T& value_of(const CorePointer& core) {
   return *static_cast<const T*>(core->decoded(&decode_shared<T>).get());
 }
 
+/// How a value of type T is read that is not needed as a T: a vector's elements in place.
+template <class T>
+struct InPlace {
+  using type = T;
+};
+template <class T, class Allocator>
+  requires(plain<T> && !std::is_same_v<T, bool>)
+struct InPlace<std::vector<T, Allocator>> {
+  using type = View<T>;
+};
+template <class T>
+using in_place_t = typename InPlace<T>::type;
+template <class T>
+inline constexpr bool read_in_place = !std::is_same_v<in_place_t<T>, T>;
+
+/// The elements of a vector that is here, in place where it was not decoded yet.
+template <class T>
+auto view_of(const CorePointer& core) {
+  using Elements = in_place_t<T>;
+  if (Payload value; core->copy_encoded(value)) return from_payload<Elements>(value);
+  return Elements(T(value_of<T>(core)));
+}
+
+/// A copy of the value of a core that is here.
+template <class T>
+T copy_of(const CorePointer& core) {
+  if constexpr (read_in_place<T>) {
+    if (Payload value; core->copy_encoded(value)) return from_payload<T>(value);
+  }
+  return value_of<T>(core);
+}
+
 /// A copy of it, or itself where its type can't be copied.
 template <class T>
 T copy_or_take(const CorePointer& core) {
   if constexpr (std::is_void_v<T>)
     return;
-  else if constexpr (std::is_copy_constructible_v<T>)
-    return value_of<T>(core);
+  else if constexpr (is_copyable_v<T>)
+    return copy_of<T>(core);
   else
     return take_value<T>(core);
 }

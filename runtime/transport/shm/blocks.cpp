@@ -12,54 +12,78 @@ namespace muster::runtime {
 
 namespace {
 
+constexpr std::uint64_t mib = std::uint64_t{1} << 20;
+/// Arrays mostly have a power of two of bytes; what is written before them takes little.
+constexpr std::uint64_t head_room = 4096;
 constexpr std::uint64_t smallest_block = std::uint64_t{32} << 10;
 /// Larger ones are alone in their segment, whose size is theirs.
-constexpr std::uint64_t largest_shared = std::uint64_t{1} << 20;
-constexpr std::size_t blocks_of_small = 4;
+constexpr std::uint64_t largest_shared = mib + head_room;
 constexpr std::size_t most_segments = 4096;
 
 std::uint64_t block_size_for(std::uint64_t size) {
-  if (size <= largest_shared) return std::bit_ceil(std::max(size, smallest_block));
-  return (size + largest_shared - 1) & ~(largest_shared - 1);
+  if (size <= largest_shared) return std::bit_ceil(std::max(size, smallest_block + head_room) - head_room) + head_room;
+  return (size + mib - 1) & ~(mib - 1);
+}
+
+/// Few at first; where many are lent at once, as many again as there are, so that they need few mappings.
+std::size_t blocks_of_next(std::uint64_t block_size, std::size_t lent) {
+  if (block_size > largest_shared) return 1;
+  const auto few = std::clamp<std::size_t>(mib / 2 / block_size, 1, 4);
+  return std::clamp<std::size_t>(lent, few, 4 * mib / block_size);
 }
 
 }  // namespace
 
 std::optional<BlockPool::Block> BlockPool::take(std::uint64_t size) {
   const std::uint64_t wanted = block_size_for(size);
-  auto room = with_room_.lower_bound(wanted);
+  const auto room = with_room_.lower_bound(wanted);
   // A much larger one would be missed where it is needed.
-  if (room != with_room_.end() && room->first > (wanted <= largest_shared ? wanted : 2 * wanted))
-    room = with_room_.end();
-  if (room == with_room_.end()) {
-    const auto made = make_segment(wanted, wanted <= largest_shared ? blocks_of_small : 1);
-    if (made == segments_.end()) return std::nullopt;
-    room = with_room_.emplace(wanted, made->first);
+  if (room == with_room_.end() || room->first > (wanted <= largest_shared ? wanted : 2 * wanted)) return std::nullopt;
+  const auto segment = segments_.find(room->second);
+  if (segment->second.lent_count + 1 == segment->second.lent.size()) with_room_.erase(room);
+  return lend(segment, size);
+}
+
+std::optional<BlockPool::SegmentSize> BlockPool::next_segment(std::uint64_t size) const {
+  if (segments_.size() >= most_segments) return std::nullopt;
+  const std::uint64_t wanted = block_size_for(size);
+  std::size_t lent = 0;
+  for (const auto& [number, segment] : segments_)
+    if (segment.block_size == wanted) lent += segment.lent_count;
+  return SegmentSize{wanted, blocks_of_next(wanted, lent)};
+}
+
+std::optional<BlockPool::NewSegment> BlockPool::make(const SegmentSize& size) {
+  try {
+    NewSegment made{.size = size, .fd = {}, .memory = {}};
+    made.memory = SharedMemory::create(size.block * size.blocks, made.fd);
+    return made;
+  } catch (const std::exception& error) {
+    log::debug(std::string("No shared block: ") + error.what());
+    return std::nullopt;
   }
-  const std::uint32_t number = room->second;
-  Segment& segment = segments_.at(number);
+}
+
+std::optional<BlockPool::Block> BlockPool::take_from(NewSegment segment, std::uint64_t size) {
+  if (segments_.size() >= most_segments) return std::nullopt;
+  const std::uint32_t number = ++last_number_;
+  if (!pass_(number, segment.memory.size(), segment.fd)) return std::nullopt;
+  idle_ += segment.memory.size();
+  const auto [block_size, blocks] = segment.size;
+  if (blocks > 1) with_room_.emplace(block_size, number);
+  const auto made = segments_.emplace(
+      number, Segment{std::move(segment.memory), block_size, std::vector<bool>(blocks), 0, Clock::time_point{}});
+  return lend(made.first, size);
+}
+
+BlockPool::Block BlockPool::lend(Segments::iterator at, std::uint64_t size) {
+  Segment& segment = at->second;
   const auto free = std::find(segment.lent.begin(), segment.lent.end(), false);
   *free = true;
   if (segment.lent_count++ == 0) idle_ -= segment.memory.size();
-  if (segment.lent_count == segment.lent.size()) with_room_.erase(room);
   const auto index = static_cast<std::uint64_t>(free - segment.lent.begin());
-  const BlockPlace place{number, 0, index * segment.block_size, size};
-  return Block{place, segment.memory.data() + place.offset};
-}
-
-BlockPool::Segments::iterator BlockPool::make_segment(std::uint64_t block_size, std::size_t blocks) {
-  if (segments_.size() >= most_segments) return segments_.end();
-  try {
-    UniqueFd memory_fd;
-    Segment segment{SharedMemory::create(block_size * blocks, memory_fd), block_size, std::vector<bool>(blocks), 0, {}};
-    const std::uint32_t number = ++last_number_;
-    if (!pass_(number, segment.memory.size(), memory_fd)) return segments_.end();
-    idle_ += segment.memory.size();
-    return segments_.emplace(number, std::move(segment)).first;
-  } catch (const std::exception& error) {
-    log::debug(std::string("No shared block: ") + error.what());
-    return segments_.end();
-  }
+  const BlockPlace place{at->first, 0, index * segment.block_size, size};
+  return {place, segment.memory.data() + place.offset};
 }
 
 void BlockPool::give_back(const BlockPlace& place) {
@@ -95,7 +119,8 @@ std::vector<std::uint32_t> BlockPool::trim(Clock::time_point since) {
 }
 
 void BlockViews::add(std::uint32_t segment, std::uint64_t size, const UniqueFd& memory) {
-  if (segments_.size() >= most_segments) throw std::runtime_error("it passed too much shared memory");
+  // Those that it does not use any more may stand here for a while: it says so in the ring.
+  if (segments_.size() >= 2 * most_segments) throw std::runtime_error("it passed too much shared memory");
   segments_[segment] =
       std::make_shared<const SharedMemory>(SharedMemory::map(memory, size, SharedMemory::Access::read));
 }

@@ -31,13 +31,30 @@ class BlockPool {
     BlockPlace place;
     std::byte* data = nullptr;
   };
+  struct SegmentSize {
+    std::uint64_t block = 0;  ///< bytes of each
+    std::size_t blocks = 0;
+  };
+  /// Memory that is not passed yet.
+  struct NewSegment {
+    SegmentSize size;
+    UniqueFd fd;
+    SharedMemory memory;
+  };
   /// Passes a new segment to the reader. @returns false when it can't be
   using Pass = std::function<bool(std::uint32_t segment, std::uint64_t size, const UniqueFd& memory)>;
 
   explicit BlockPool(Pass pass) : pass_(std::move(pass)) {}
 
-  /// A block for so many bytes; none where memory or descriptors are short.
+  /// A block for so many bytes that lies idle; none: see make.
   std::optional<Block> take(std::uint64_t size);
+  /// How large the segment is to be that such a block is taken from next. None where there are as many as there may be.
+  std::optional<SegmentSize> next_segment(std::uint64_t size) const;
+  /// Makes it. That takes long: nobody should have to wait for it who needs the pool. None where memory or descriptors
+  /// are short.
+  static std::optional<NewSegment> make(const SegmentSize& size);
+  /// Passes it, and lends a block of it for so many bytes. None where there are too many, or it can't be passed.
+  std::optional<Block> take_from(NewSegment segment, std::uint64_t size);
   /// The reader is done with it, or it was never sent.
   /// @throws SerializationError when it was not lent
   void give_back(const BlockPlace& place);
@@ -58,14 +75,14 @@ class BlockPool {
   };
   using Segments = std::unordered_map<std::uint32_t, Segment>;
 
-  Segments::iterator make_segment(std::uint64_t block_size, std::size_t blocks);
+  Block lend(Segments::iterator segment, std::uint64_t size);
   void drop(Segments::iterator segment);
 
   Pass pass_;
   std::uint32_t last_number_ = 0;
   std::uint64_t idle_ = 0;  ///< bytes of segments of which nothing is lent
   Segments segments_;
-  std::multimap<std::uint64_t, std::uint32_t> with_room_;  ///< segments by the size of their blocks
+  std::multimap<std::uint64_t, std::uint32_t> with_room_;  ///< segments that can lend, by the size of their blocks
 };
 
 /// The reader's side: segments that were passed. Not thread-safe, but for what it returns.

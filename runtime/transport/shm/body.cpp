@@ -10,9 +10,9 @@ namespace {
 
 using Size = std::uint64_t;
 
-constexpr std::size_t part_alignment = 64;
-
-constexpr std::size_t aligned(std::size_t offset) { return (offset + part_alignment - 1) & ~(part_alignment - 1); }
+constexpr std::size_t aligned(std::size_t offset) {
+  return (offset + detail::part_alignment - 1) & ~(detail::part_alignment - 1);
+}
 
 /// The number of frames, then the size of each.
 constexpr std::size_t table_size(std::size_t frames) { return (1 + frames) * sizeof(Size); }

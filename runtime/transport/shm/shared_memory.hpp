@@ -28,7 +28,7 @@ class SharedMemory {
   /// Makes new memory, all zero, for reading and writing here.
   /// @param size bytes, a multiple of a page
   /// @param fd the descriptor to pass to the other process
-  /// @throws std::system_error
+  /// @throws std::system_error, also when large memory is more than there is left
   static SharedMemory create(std::size_t size, UniqueFd& fd);
   /// Maps what another process made and passed.
   /// @throws std::runtime_error when it does not have that size, or could be made shorter; std::system_error
@@ -38,7 +38,7 @@ class SharedMemory {
   std::size_t size() const { return size_; }
 
  private:
-  SharedMemory(std::byte* data, std::size_t size) : data_(data), size_(size) {}
+  SharedMemory(int fd, std::size_t size, int protection);
 
   std::byte* data_ = nullptr;
   std::size_t size_ = 0;

@@ -78,6 +78,7 @@ class ShmPeer : public std::enable_shared_from_this<ShmPeer> {
   void take_packet(Packet& packet);
   void take_hello(Packet& packet, std::uint32_t slot);
   void take_welcome(Packet& packet, std::uint32_t slot);
+  std::optional<BlockPool::Block> take_block_for(std::size_t size);
   bool pass_segment(std::uint32_t segment, std::uint64_t size, const UniqueFd& memory);
   void write_waiting();
   void put(RecordKind kind, std::span<const std::byte> contents);
@@ -97,7 +98,7 @@ class ShmPeer : public std::enable_shared_from_this<ShmPeer> {
   const std::string endpoint_;
   const Clock::time_point since_ = Clock::now();
   std::atomic<bool> closed_{false};
-  std::atomic<bool> unheard_{false};  ///< it may sleep, and have something
+  std::atomic<int> unheard_{0};  ///< messages that may lie there while it sleeps
 
   SharedMemory rings_;
   PeerDoor door_;

@@ -476,8 +476,8 @@ void ZmqLane::end_sleep(bool readable) {
 void ZmqLane::wait(Clock::time_point until) {
   if (!begin_sleep()) return;
   std::array<pollfd, 3> watched{};
-  std::transform(descriptors_.begin(), descriptors_.end(), watched.begin(),
-                 [](int fd) { return pollfd{fd, POLLIN, 0}; });
+  const auto watch = [](int fd) { return pollfd{fd, POLLIN, 0}; };
+  std::transform(descriptors_.begin(), descriptors_.end(), watched.begin(), watch);
   const auto left = std::chrono::duration_cast<std::chrono::nanoseconds>(until - Clock::now()).count();
   timespec limit{};
   if (left > 0) limit = {left / 1'000'000'000, left % 1'000'000'000};

@@ -131,10 +131,10 @@ TEST(RemoteException, NamesProcessTypeAndText) {
   EXPECT_STREQ(RemoteException(failure).what(), "On worker 3: std::out_of_range: message\n  at f (a.cpp:1)");
   failure->pid = 1;
   failure->backtrace.clear();
-  EXPECT_STREQ(RemoteException(failure).what(), "On process 1 (master): std::out_of_range: message");
+  EXPECT_STREQ(RemoteException(failure).what(), "On worker 1: std::out_of_range: message");
   failure->message.clear();
   failure->type_name = "int";
-  EXPECT_STREQ(RemoteException(failure).what(), "On process 1 (master): int");
+  EXPECT_STREQ(RemoteException(failure).what(), "On worker 1: int");
 }
 
 TEST(RemoteRefId, IsWrittenAsTwoNumbers) {

@@ -143,7 +143,7 @@ TEST(Failure, BecomesARemoteException) {
 
 TEST(Failure, OfTheMasterSaysSo) {
   EXPECT_STREQ(as<RemoteException>(fetched(std::make_exception_ptr(Error("x")), 1)).what(),
-               "On process 1 (master): muster::Error: x");
+               "On worker 1: muster::Error: x");
 }
 
 TEST(Failure, OfAnyTypeArrives) {

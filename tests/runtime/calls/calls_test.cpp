@@ -80,8 +80,7 @@ class CallsTest : public testing::Test {
   std::map<Pid, std::unique_ptr<PieceOfProcess>> all;
 };
 
-// -- calls
-// -------------------------------------------------------------------------------------------------------------------------
+// -- calls ------------------------------------------------------------------------------------------------------------
 
 TEST_F(CallsTest, ACallIsAnsweredWithItsValue) {
   const Body body = [](TaskRun& run) { run.complete(bytes(3, 7)); };
@@ -190,14 +189,13 @@ TEST_F(CallsTest, SpawnPassesOverAProcessThatJustDied) {
   // The router knows of the death before the calls do.
   std::thread death([&] { at(1).lose(2); });
   for (int i = 0; i < 50; ++i) {
-    const auto core = start(1, 0, body);
+    const auto core = start(1, detail::any_process, body);
     EXPECT_TRUE(settles(calls(1), core));
   }
   death.join();
 }
 
-// -- values filled by hand
-// ----------------------------------------------------------------------------------------------------------
+// -- values filled by hand --------------------------------------------------------------------------------------------
 
 TEST_F(CallsTest, PromisesAreFilledOnce) {
   for (const Pid where : {1, 2}) {
@@ -238,8 +236,7 @@ TEST_F(CallsTest, WhoGivesUpWaitingLeavesNothing) {
   }
 }
 
-// -- handles sent before the answer came: every order
-// ---------------------------------------------------------------------------------
+// -- handles sent before the answer came: every order -----------------------------------------------------------------
 
 /// Process 1 starts a task on 2 and, while it is pending, sends its future to 3, which fetches it. What travels is held
 /// back and let in in one order out of all.
@@ -352,8 +349,7 @@ TEST_F(CallsTest, TheCreatorDiesBeforeItsTaskEnds) {
   EXPECT_TRUE(eventually([&] { return calls(2).values_owned() == 0 && calls(3).values_owned() == 0; }));
 }
 
-// -- hostile messages
-// ------------------------------------------------------------------------------------------------------------------
+// -- hostile messages -------------------------------------------------------------------------------------------------
 
 TEST_F(CallsTest, MessagesThatMakeNoSenseCloseTheirPeer) {
   struct Nonsense {

@@ -84,8 +84,8 @@ struct Driver {
 
 TEST(MapSchedule, ReadsOnlyWhatWindowsHold) {
   Driver driver({}, 3);
-  EXPECT_EQ(driver.read(1000), 12u);
-  EXPECT_EQ(driver.sends.size(), 12u);
+  EXPECT_EQ(driver.read(1000), 15u);
+  EXPECT_EQ(driver.sends.size(), 15u);
   EXPECT_EQ(driver.sends[0].worker, 2);
   EXPECT_EQ(driver.sends[1].worker, 3);  // one each first
   EXPECT_EQ(driver.sends[2].worker, 4);
@@ -416,10 +416,26 @@ TEST(MapSchedule, StopEndsEverything) {
   EXPECT_FALSE(driver.schedule.next_timer());
 }
 
+TEST(MapSchedule, WhatIsTooLargeTogetherGoesAlone) {
+  Driver driver({.batch_size = 3}, 1);
+  driver.read(6);
+  ASSERT_GE(driver.sends.size(), 2U);
+  ASSERT_EQ(driver.sends[0].count, 3U);
+  const auto before = driver.sends.size();
+  driver.schedule.split(driver.sends[0].unit, false, driver.now);
+  EXPECT_FALSE(driver.schedule.completed(driver.sends[0].unit, driver.now)) << "it is no more";
+  driver.end();
+  for (std::size_t i = 0; i < 3; ++i) {
+    ASSERT_LT(before + i, driver.sends.size());
+    EXPECT_EQ(driver.sends[before + i].first, i);
+    EXPECT_EQ(driver.sends[before + i].count, 1U);
+  }
+}
+
 TEST(MapSchedule, WorkersWithThreadsRunSeveralAtOnce) {
   Driver driver({}, 0);
   driver.schedule.worker_joined(2, driver.now, 4);
-  EXPECT_EQ(driver.read(100), 7u);
+  EXPECT_EQ(driver.read(100), 8u);
 }
 
 }  // namespace

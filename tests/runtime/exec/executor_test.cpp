@@ -56,8 +56,7 @@ class ExecutorTest : public testing::Test {
   std::optional<Executor> executor;
 };
 
-// -- running
-// --------------------------------------------------------------------------------------------------------------------
+// -- running ----------------------------------------------------------------------------------------------------------
 
 TEST_F(ExecutorTest, RunsJobsInOrderWithOneSlot) {
   start();
@@ -155,8 +154,7 @@ TEST_F(ExecutorTest, WithdrawTakesWhatHasNotStarted) {
   EXPECT_FALSE(ran);
 }
 
-// -- leading
-// ----------------------------------------------------------------------------------------------------------------------
+// -- leading ----------------------------------------------------------------------------------------------------------
 
 TEST_F(ExecutorTest, ABlockedThreadReceivesItsOwnAnswer) {
   start();
@@ -235,8 +233,7 @@ TEST_F(ExecutorTest, NoWakeUpIsLostAmongManyWhoBlock) {
   EXPECT_EQ(events, 1400);
 }
 
-// -- blocking
-// -----------------------------------------------------------------------------------------------------------------------
+// -- blocking ---------------------------------------------------------------------------------------------------------
 
 TEST_F(ExecutorTest, ABlockedJobLetsOthersRun) {
   start();
@@ -347,8 +344,7 @@ TEST_F(ExecutorTest, WithoutASlotOthersRun) {
   EXPECT_TRUE(done.raised_in_time());
 }
 
-// -- the end
-// ---------------------------------------------------------------------------------------------------------------------------
+// -- the end ----------------------------------------------------------------------------------------------------------
 
 TEST_F(ExecutorTest, StopWakesTheBlockedAndDropsTheQueued) {
   start();
@@ -411,8 +407,7 @@ TEST_F(ExecutorTest, StopWhileManyBlock) {
   }
 }
 
-// -- deadlines of scopes
-// -----------------------------------------------------------------------------------------------------------------
+// -- deadlines of scopes ----------------------------------------------------------------------------------------------
 
 TEST_F(ExecutorTest, AScopesDeadlineDoesNotOutliveItsJob) {
   start();

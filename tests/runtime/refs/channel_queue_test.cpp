@@ -217,8 +217,7 @@ TEST_F(ChannelQueueTest, CloseWakesAll) {
   EXPECT_EQ(close(), "1/1 closed, 1/2 closed, 1/3 closed");
 }
 
-// -- unbuffered
-// -----------------------------------------------------------------------------------------------------------
+// -- unbuffered -------------------------------------------------------------------------------------------------------
 
 TEST_F(ChannelQueueTest, UnbufferedPutIsDoneWhenItsItemWasReceived) {
   make(0);
@@ -289,8 +288,7 @@ TEST_F(ChannelQueueTest, UnbufferedPuttersThatDie) {
   EXPECT_EQ(received({2, 3}), "") << "nobody to tell";
 }
 
-// -- users' stores
-// -----------------------------------------------------------------------------------------------------------
+// -- users' stores ----------------------------------------------------------------------------------------------------
 
 /// Holds one number; throws for some.
 class Single final : public detail::ItemStore {

@@ -26,8 +26,7 @@ INSTANTIATE_TEST_SUITE_P(Lanes, TransportOver,
                                          LaneKind::host),
                          name_of);
 
-// -- contents and order
-// -----------------------------------------------------------------------------------------------------
+// -- contents and order -----------------------------------------------------------------------------------------------
 
 TEST_P(TransportOver, MessagesArriveInOrder) {
   Pair pair(GetParam());
@@ -147,8 +146,7 @@ TEST_P(TransportOver, AHelloLargerThanAPieceArrivesBeforeAdmission) {
                SerializationError);
 }
 
-// -- limits
-// -------------------------------------------------------------------------------------------------------------------
+// -- limits -----------------------------------------------------------------------------------------------------------
 
 TEST_P(TransportOver, BothSidesCountTheLimitAlike) {
   TransportOptions options;
@@ -184,8 +182,7 @@ TEST_P(TransportInPieces, TooManyHandlesAreTheSendersError) {
   ASSERT_TRUE(pair.pump([&] { return pair.b.recorder.messages.size() == 1; }));
 }
 
-// -- credit
-// --------------------------------------------------------------------------------------------------------------------
+// -- credit -----------------------------------------------------------------------------------------------------------
 
 TEST_P(TransportOver, WhoDoesNotConsumeHoldsTheSenderBack) {
   Pair pair(GetParam(), {.credit_window = mib});
@@ -327,8 +324,7 @@ TEST_P(TransportOver, NoCreditIsLostInAStorm) {
   }
 }
 
-// -- the end of links
-// -------------------------------------------------------------------------------------------------------------
+// -- the end of links -------------------------------------------------------------------------------------------------
 
 TEST_P(TransportOver, ALostLinkWakesWhoWaits) {
   Pair pair(GetParam(), {.credit_window = 8 * kib});
@@ -425,8 +421,7 @@ TEST_P(TransportOver, TwoProcessesMeetAgainAfterALoss) {
   EXPECT_TRUE(pair.a.recorder.lost.empty());
 }
 
-// -- keep_alive
-// -----------------------------------------------------------------------------------------------------------------------
+// -- keep_alive -------------------------------------------------------------------------------------------------------
 
 using std::chrono::milliseconds;
 

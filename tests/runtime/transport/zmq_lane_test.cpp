@@ -42,8 +42,7 @@ LaneEvent next(Lane& lane) {
   return event;
 }
 
-// -- listening and dialing
-// ------------------------------------------------------------------------------------------------------
+// -- listening and dialing --------------------------------------------------------------------------------------------
 
 TEST(ZmqLane, AnAddressOfAnotherHostIsAnError) {
   try {
@@ -170,8 +169,7 @@ TEST(ZmqLane, DialingWithNoDescriptorLeftFailsAtOnce) {
   EXPECT_EQ(next(far).kind, LaneEvent::Kind::message) << "with descriptors it goes on";
 }
 
-// -- the end of peers
-// ---------------------------------------------------------------------------------------------------------------
+// -- the end of peers -------------------------------------------------------------------------------------------------
 
 TEST(ZmqLane, WhatAPeerSentBeforeItDiedComesFirst) {
   ZmqLane lane("127.0.0.1");
@@ -351,8 +349,7 @@ TEST(ZmqLane, PeersThatCameAndWentUnreadAreLostAll) {
   EXPECT_TRUE(alive.empty());
 }
 
-// -- peers of ill will
-// ----------------------------------------------------------------------------------------------------------------
+// -- peers of ill will ------------------------------------------------------------------------------------------------
 
 /// Whether the sides close that peer.
 bool is_closed_by(Pair& pair, RawPeer& peer) {
@@ -435,8 +432,7 @@ TEST(ZmqLane, GarbageInGoodFramesClosesThePeerAlone) {
   EXPECT_FALSE(pair.to_a->gone);
 }
 
-// -- threads
-// ------------------------------------------------------------------------------------------------------------------------------
+// -- threads ----------------------------------------------------------------------------------------------------------
 
 /// Sends messages from several threads, one at a time each; another process's thread sends them back, and this one's
 /// only thread that receives sleeps without end between them. A wake-up that is missed stops it all.
