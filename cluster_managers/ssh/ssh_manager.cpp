@@ -2,6 +2,7 @@
 /// Workers on other hosts, over SSH.
 #include "cluster_managers/ssh/ssh_host.hpp"
 #include "runtime/base/address.hpp"
+#include "runtime/base/deadline.hpp"
 #include "runtime/cluster/machine.hpp"
 #include "runtime/cluster/worker_output.hpp"
 
@@ -20,9 +21,6 @@ namespace {
 namespace ssh = runtime::ssh;
 using ssh::Clock;
 
-/// Longer waits would overflow the clock.
-constexpr std::chrono::nanoseconds longest_wait = std::chrono::hours(24 * 365);
-
 /// What the addprocs says goes over what the manager was made with.
 SshOptions merged(SshOptions own, const AddprocsOptions& options) {
   std::map<std::string, std::string> environment = options.env;
@@ -36,8 +34,8 @@ SshOptions merged(SshOptions own, const AddprocsOptions& options) {
 
 /// A little before the addprocs gives up, so that its error says how far it came.
 Clock::time_point deadline_of(std::chrono::nanoseconds launch_timeout) {
-  const auto limit = std::min(launch_timeout, longest_wait);
-  return Clock::now() + limit - std::min<std::chrono::nanoseconds>(limit / 10, std::chrono::seconds(2));
+  return runtime::deadline_after(launch_timeout -
+                                 std::min<std::chrono::nanoseconds>(launch_timeout / 10, std::chrono::seconds(2)));
 }
 
 std::shared_ptr<ssh::RemoteWorker> worker_of(const WorkerConfig& config) {
