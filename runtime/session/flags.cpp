@@ -27,12 +27,13 @@ int take_flag(Flags& flags, int argc, char** argv, int i) {
     flags.worker = true;
     return 1;
   }
-  if (argument.substr(0, argument.find('=')) == "--muster-help") {
+  if (argument == "--muster-help") {
     flags.help = true;
     return 1;
   }
   const auto equals = argument.find('=');
   const auto name = argument.substr(0, equals);
+  if (name == "--muster-help") throw std::invalid_argument("--muster-help takes no value");
   for (const ValueFlag& flag : value_flags) {
     if (name != flag.name) continue;
     if (equals != std::string_view::npos) {

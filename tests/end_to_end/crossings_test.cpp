@@ -124,7 +124,7 @@ TEST_F(Crossings, EveryoneWhoWaitsHearsOfACancel) {
   (void)started.take(patience);
   const auto elsewhere = spawnat(3, [](const Future<int>& future) { return future.fetch(); }, busy);
   EXPECT_TRUE(spawnat(3, [](const Future<int>& future) { return future.cancel(); }, busy).fetch(patience));
-  EXPECT_THROW((void)elsewhere.fetch(patience), RemoteException);
+  EXPECT_THROW((void)elsewhere.fetch(patience), CancelledError);
   EXPECT_THROW((void)busy.fetch(patience), CancelledError);
   end.put(1);
 }

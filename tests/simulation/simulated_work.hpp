@@ -281,7 +281,8 @@ class SimulatedWork : public SimulatedCluster {
         try {
           Payload arguments = encode({id, plan->arguments}, 0);
           const auto handles = arguments.handles;
-          core = from.calls().start(to, &SimulatedWork::perform, std::move(arguments), plan->returns);
+          core = from.calls().start(to == 0 ? detail::any_process : to, &SimulatedWork::perform, std::move(arguments),
+                                    plan->returns);
           from.calls().sent_once(handles);
         } catch (const std::exception& error) {
           failure = std::current_exception();
