@@ -225,18 +225,23 @@ std::optional<Payload> Calls::await_reply(const ChannelQuestion& question, const
   }
   // Nobody wants the item any more: also where it came to a task that must stop. Said now, so that it is back before
   // this process asks for the next.
-  const bool given_back = question.operation == ChannelOperation::take && (!outcome_known || woken == Woken::stop);
-  if (given_back) tell_channel(question.channel, ChannelWord::returned, question.number);
-  waiting.reset();
+  const bool takes = question.operation == ChannelOperation::take;
+  std::atomic<bool> given_back{false};
+  const auto give_back = [&] {
+    if (!given_back.exchange(true)) tell_channel(question.channel, ChannelWord::returned, question.number);
+  };
+  if (takes && (!outcome_known || woken == Woken::stop)) give_back();
+  {
+    // The stop may come while it waits for its slot, with the item in hand.
+    const StopAction stopping(takes ? current_task() : nullptr, give_back);
+    waiting.reset();
+  }
   switch (outcome_known ? answer->state() : FutureCore::State::pending) {
     case FutureCore::State::failed: answer->throw_failure();
     case FutureCore::State::here:
-      if (question.operation == ChannelOperation::take) {
-        const TaskState* const task = current_task();
-        const bool stopped = task != nullptr && task->stop_reason() != StopReason::none;
-        if (!given_back)
-          tell_channel(question.channel, stopped ? ChannelWord::returned : ChannelWord::received, question.number);
-        if (stopped) task->check();
+      if (takes) {
+        if (given_back) current_task()->check();
+        tell_channel(question.channel, ChannelWord::received, question.number);
       }
       return answer->take_payload();
     case FutureCore::State::remote:

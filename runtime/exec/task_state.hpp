@@ -57,4 +57,22 @@ class TaskState {
   std::optional<std::stop_source> source_;  ///< made when asked for: most tasks never do
 };
 
+/// Does something when a task is asked to stop, at once where it was, as long as this lives.
+class StopAction {
+ public:
+  /// @param task null: never  @param act as for TaskState::on_stop
+  StopAction(TaskState* task, std::function<void()> act) : task_(task) {
+    if (task_ != nullptr) watch_ = task_->on_stop(std::move(act));
+  }
+  ~StopAction() {
+    if (task_ != nullptr) task_->clear_on_stop(watch_);
+  }
+  StopAction(const StopAction&) = delete;
+  StopAction& operator=(const StopAction&) = delete;
+
+ private:
+  TaskState* const task_;
+  TaskState::StopWatch watch_ = 0;
+};
+
 }  // namespace muster::runtime

@@ -110,22 +110,22 @@ Pid PoolState::wait_for_one(Borrower borrower, bool takes, std::optional<Time> d
       if (available()) return takes ? lend(borrower) : 1;
       waiters_.push_back(&self);
     }
-    auto woken = runtime::Executor::Woken::event;
+    // Who gives up says so at once, though its slot may be another's for long.
+    std::optional<runtime::Executor::WithoutSlot> waiting(std::in_place, executor);
+    const auto woken = executor.block(wakeup, deadline);
     {
-      // Who gives up leaves at once, though its slot may be another's for long.
-      const runtime::Executor::WithoutSlot waiting(executor);
-      woken = executor.block(wakeup, deadline);
       const std::lock_guard lock(mutex_);
       waiters_.remove(&self);
       if (woken != runtime::Executor::Woken::event && takes) take_back(std::exchange(self.given, 0), borrower);
     }
-    try {
-      check_stop();
-    } catch (...) {
-      const std::lock_guard lock(mutex_);
-      if (takes) take_back(self.given, borrower);
-      throw;
+    {
+      const runtime::StopAction stopping(takes ? runtime::current_task() : nullptr, [&] {
+        const std::lock_guard lock(mutex_);
+        take_back(std::exchange(self.given, 0), borrower);
+      });
+      waiting.reset();
     }
+    check_stop();
     if (woken == runtime::Executor::Woken::event) {
       if (self.given != 0) return self.given;
       continue;  // nobody is left
