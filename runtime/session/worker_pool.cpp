@@ -4,6 +4,7 @@
 #include "runtime/session/process.hpp"
 #include "runtime/session/worker_pools.hpp"
 
+#include <muster/detail/local_event.hpp>
 #include <muster/worker_pool.hpp>
 
 #include <span>
@@ -96,9 +97,6 @@ void PoolState::serve() {
 Pid PoolState::wait_for_one(Borrower borrower, bool takes, std::optional<Time> deadline) {
   auto& executor = current_process().executor();
   deadline = runtime::earlier(deadline, runtime::current_deadline());
-  const auto check_stop = [] {
-    if (const runtime::TaskState* task = runtime::current_task()) task->check();
-  };
   for (;;) {
     runtime::Wakeup wakeup(executor);
     Waiter self{&wakeup, borrower, takes};
@@ -315,7 +313,7 @@ Pid take_from(const WorkerPool& pool, std::chrono::nanoseconds timeout) {
       detail::start(owner, detail::Returns::value, &PoolRequests::take, number, process.pid(), loan, timeout);
   try {
     wait_for_owner(core, timeout);
-    if (const runtime::TaskState* task = runtime::current_task()) task->check();
+    detail::check_stop();
     return detail::take_value<Pid>(core);
   } catch (...) {
     const bool settled = core->settled(true);
