@@ -184,7 +184,7 @@ class Calls {
   // calls of others
   void on_call(Incoming& message, Pid caller);
   bool on_cancel(Pid caller, std::uint64_t number);
-  bool on_withdraw(Pid caller, std::uint64_t number);
+  std::shared_ptr<CallJob> take_unstarted(Pid caller, std::uint64_t number);
   void submit_job(std::shared_ptr<CallJob> job);
   void store_result(RemoteRefId ref, std::shared_ptr<const StoredResult> result);
   void finish(CallJob& job, detail::Payload&& result);

@@ -317,9 +317,14 @@ void Calls::on_reference_request(Incoming& message, Pid sender) {
 void Calls::ask_here(Asker asker, ReferenceOperation operation, RemoteRefId ref, Payload&& put, bool task) {
   std::vector<Answer> answers;
   if (operation == ReferenceOperation::withdraw) {
-    const bool withdrew = on_withdraw(ref.creator, ref.number);
-    answers.push_back({asker, withdrew ? Answer::What::yes : Answer::What::no, nullptr});
-  } else if (operation == ReferenceOperation::cancel && on_cancel(ref.creator, ref.number)) {
+    const auto job = take_unstarted(ref.creator, ref.number);
+    send_answer({asker, job ? Answer::What::yes : Answer::What::no, nullptr});
+    // After the answer: should this process die between the two, nobody takes the withdrawal for the task's own
+    // failure.
+    if (job) job->fail(std::make_exception_ptr(CancelledError("The task was withdrawn before it started")));
+    return;
+  }
+  if (operation == ReferenceOperation::cancel && on_cancel(ref.creator, ref.number)) {
     answers.push_back({asker, Answer::What::yes, nullptr});
   } else {
     const auto stored = stored_value(std::move(put));

@@ -209,17 +209,16 @@ bool Calls::on_cancel(Pid caller, std::uint64_t number) {
   return true;
 }
 
-bool Calls::on_withdraw(Pid caller, std::uint64_t number) {
+/// Takes back a task that has not started. @returns null: it has, or is not here
+std::shared_ptr<CallJob> Calls::take_unstarted(Pid caller, std::uint64_t number) {
   std::shared_ptr<CallJob> job;
   {
     const std::lock_guard lock(tasks_mutex_);
     const auto found = tasks_.find({caller, number});
-    if (found == tasks_.end()) return false;
+    if (found == tasks_.end()) return nullptr;
     job = found->second;
   }
-  if (!executor_.withdraw(job.get())) return false;
-  job->fail(std::make_exception_ptr(CancelledError("The task was withdrawn before it started")));
-  return true;
+  return executor_.withdraw(job.get()) ? job : nullptr;
 }
 
 void Calls::interrupt_here() {

@@ -10,6 +10,7 @@
 #include <mutex>
 #include <optional>
 #include <stop_token>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -43,7 +44,7 @@ class TaskState {
   /// What on_stop gave.
   using StopWatch = std::uint64_t;
   /// Calls `wake` when stop is requested, at once where it was. Several at a time: a coroutine of the task may be
-  /// suspended while a thread of it blocks. `wake` must be quick, and use nothing of this task's.
+  /// suspended while a thread of it blocks. `wake` must be quick; it is called without any lock of this task's.
   [[nodiscard]] StopWatch on_stop(std::function<void()> wake);
   /// When this returns the function is not running and will not run.
   void clear_on_stop(StopWatch watch);
@@ -51,7 +52,9 @@ class TaskState {
  private:
   std::atomic<int> stop_{0};
   const std::optional<Clock::time_point> deadline_;
-  std::mutex mutex_;  ///< guards everything below
+  std::atomic<StopWatch> running_{0};  ///< whose function request_stop is in; changed with mutex_
+  std::mutex mutex_;                   ///< guards everything below
+  std::thread::id runner_;             ///< the thread of request_stop
   StopWatch last_watch_ = 0;
   std::vector<std::pair<StopWatch, std::function<void()>>> watches_;
   std::optional<std::stop_source> source_;  ///< made when asked for: most tasks never do

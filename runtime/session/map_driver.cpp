@@ -380,33 +380,27 @@ void MapDriver::worker_left(Pid pid, bool died) {
 }
 
 void MapDriver::unit_settled(MapUnitId id) {
+  // The answer to a withdrawal comes before the call fails of it (see Calls::ask_here); its event may come later.
+  withdrawal_settled(id);
   const auto found = units_.find(id);
   if (found == units_.end()) return;
-  if (found->second.withdrawal && found->second.call->state() == FutureCore::State::failed)
-    found->second.ended = true;  // withdrawn, or failed by itself: the answer tells
+  if (found->second.call->state() == FutureCore::State::failed)
+    unit_failed(found);
   else
-    unit_ended(found);
+    unit_delivered(found);
 }
 
 void MapDriver::withdrawal_settled(MapUnitId id) {
   const auto found = units_.find(id);
-  if (found == units_.end()) return;
+  if (found == units_.end() || !found->second.withdrawal || !found->second.withdrawal->settled(false)) return;
   const auto answer = std::exchange(found->second.withdrawal, nullptr);
   const bool withdrawn = answer->state() == FutureCore::State::here && !answer->take_payload().bytes.empty();
   if (withdrawn) {
     units_.erase(found);
     schedule_.withdrawn(id, Clock::now());
-    return;
+  } else {
+    schedule_.not_withdrawn(id, Clock::now());
   }
-  schedule_.not_withdrawn(id, Clock::now());
-  if (found->second.ended) unit_ended(found);
-}
-
-void MapDriver::unit_ended(Units::iterator unit) {
-  if (unit->second.call->state() == FutureCore::State::failed)
-    unit_failed(unit);
-  else
-    unit_delivered(unit);
 }
 
 // -- results ----------------------------------------------------------------------------------------------------------

@@ -85,7 +85,6 @@ class MapDriver {
     Pid worker;
     std::size_t first, count;
     detail::CorePointer withdrawal = nullptr;  ///< under way
-    bool ended = false;                        ///< before the answer to the withdrawal
   };
   using Units = std::unordered_map<MapUnitId, Unit>;
 
@@ -99,7 +98,6 @@ class MapDriver {
   void fail(const MapFailure& failure);
   void unit_settled(MapUnitId id);
   void withdrawal_settled(MapUnitId id);
-  void unit_ended(Units::iterator unit);
   void unit_delivered(Units::iterator unit);
   void unit_failed(Units::iterator unit);
   void batch_delivered(MapUnitId id, const Unit& unit, const detail::Payload& results);

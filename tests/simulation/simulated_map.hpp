@@ -76,7 +76,6 @@ class SimulatedMap {
     Pid worker;
     std::size_t first, count;
     CorePointer withdrawal = nullptr;
-    bool ended = false;
   };
   using Units = std::map<runtime::MapUnitId, Unit>;
   using Time = runtime::MapSchedule::Time;
@@ -89,7 +88,6 @@ class SimulatedMap {
   void withdraw(const runtime::MapWithdraw& what);
   void unit_settled(runtime::MapUnitId id);
   void withdrawal_settled(runtime::MapUnitId id);
-  void unit_ended(Units::iterator found);
   void worker_died(Pid pid, bool expected);
   void worker_left(Pid pid, bool died);
   void element_failed(runtime::MapUnitId unit, std::size_t element);
@@ -308,30 +306,22 @@ inline void SimulatedMap::worker_left(Pid pid, bool died) {
   schedule_.worker_left(pid, died, now());
 }
 
-inline void SimulatedMap::unit_settled(runtime::MapUnitId id) {
-  const auto found = units_.find(id);
-  if (found == units_.end()) return;
-  if (found->second.withdrawal && found->second.call->state() == FutureCore::State::failed)
-    found->second.ended = true;
-  else
-    unit_ended(found);
-}
-
 inline void SimulatedMap::withdrawal_settled(runtime::MapUnitId id) {
   const auto found = units_.find(id);
-  if (found == units_.end()) return;
+  if (found == units_.end() || !found->second.withdrawal || !found->second.withdrawal->settled(false)) return;
   const auto answer = std::exchange(found->second.withdrawal, nullptr);
   if (answer->state() == FutureCore::State::here && !answer->take_payload().bytes.empty()) {
     units_.erase(found);
     schedule_.withdrawn(id, now());
-    return;
+  } else {
+    schedule_.not_withdrawn(id, now());
   }
-  schedule_.not_withdrawn(id, now());
-  if (found->second.ended) unit_ended(found);
 }
 
-inline void SimulatedMap::unit_ended(Units::iterator found) {
-  const auto id = found->first;
+inline void SimulatedMap::unit_settled(runtime::MapUnitId id) {
+  withdrawal_settled(id);
+  const auto found = units_.find(id);
+  if (found == units_.end()) return;
   const Unit unit = std::move(found->second);
   units_.erase(found);
   if (unit.call->state() == FutureCore::State::failed) {

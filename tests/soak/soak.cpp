@@ -220,6 +220,7 @@ class Soaker {
   void channel() {
     // The channel lives here; items that a worker took before it died come back.
     const muster::RemoteChannel<int> work(8), results(100);
+    const Closes at_end{work};  // should a spawn meet a death, the takers it spawned before must end all the same
     std::vector<muster::Future<void>> takers;
     for (int i = 0; i < 3; ++i) takers.push_back(muster::spawnat(anyone(), multiply_all, work, results));
     for (int i = 0; i < 40; ++i) put_while_somebody_takes(work, i, takers);
@@ -260,6 +261,11 @@ class Soaker {
     expect(channel.isempty());
   }
 
+  struct Closes {
+    const muster::RemoteChannel<int>& channel;
+    ~Closes() { channel.close(); }
+  };
+
   static bool tells_of_a_death(const std::exception& error) {
     if (dynamic_cast<const muster::ProcessExitedException*>(&error) != nullptr) return true;
     const auto* remote = dynamic_cast<const muster::RemoteException*>(&error);
@@ -285,11 +291,13 @@ class Soaker {
 
 // -- what happens to the workers --------------------------------------------------------------------------------------
 
-void trouble(Clock::time_point end, std::size_t workers, std::uint64_t seed, Activity& activity) {
+/// @param pause between two deaths, on average 1.5 times as long
+void trouble(Clock::time_point end, std::size_t workers, std::chrono::milliseconds pause, std::uint64_t seed,
+             Activity& activity) {
   std::mt19937_64 random(seed);
   while (Clock::now() < end) {
     activity.since = Clock::now().time_since_epoch().count();
-    std::this_thread::sleep_for(std::chrono::milliseconds(500 + random() % 2000));
+    std::this_thread::sleep_for(pause / 2 + random() % 1000 * pause / 500);
     try {
       auto there = muster::procs();
       there.erase(there.begin());
@@ -359,11 +367,12 @@ void warm_up() {
 int main(int argc, char** argv) {
   const muster::Session session(argc, argv);
   CLI::App app("Calls of every kind, from many threads, while workers come and go");
-  int seconds = 600, threads = 8, workers = 4;
+  int seconds = 600, threads = 8, workers = 4, pause = 1000;
   std::uint64_t seed = 1;
   app.add_option("--seconds", seconds, "how long")->capture_default_str();
   app.add_option("--threads", threads, "that make calls")->capture_default_str();
   app.add_option("--workers", workers, "at most at a time")->capture_default_str();
+  app.add_option("--pause", pause, "between deaths of workers, in milliseconds, about")->capture_default_str();
   app.add_option("--seed", seed, "of all that is random")->capture_default_str();
   CLI11_PARSE(app, argc, argv);
 
@@ -377,7 +386,9 @@ int main(int argc, char** argv) {
   std::vector<std::thread> all;
   for (std::size_t i = 0; i + 1 < activities.size(); ++i)
     all.emplace_back([&, i] { Soaker(activities[i], seed * 1000 + i).run_until(end); });
-  all.emplace_back([&] { trouble(end, static_cast<std::size_t>(workers), seed, activities.back()); });
+  all.emplace_back([&] {
+    trouble(end, static_cast<std::size_t>(workers), std::chrono::milliseconds(pause), seed, activities.back());
+  });
 
   double settled_memory = 0;
   for (auto report = start + 10s;;) {

@@ -161,6 +161,31 @@ TEST_F(CallsTest, CancelBeforeAndWhileItRuns) {
   EXPECT_FALSE(ran);
 }
 
+TEST_F(CallsTest, AWithdrawalIsAnsweredBeforeItsTaskFails) {
+  std::promise<void> begun;
+  const Body waits = [&](TaskRun& run) {
+    begun.set_value();
+    while (current_task()->stop_reason() == StopReason::none) std::this_thread::yield();
+    run.complete({});
+  };
+  const Body never = [](TaskRun& run) { run.complete({}); };
+  const auto running = start(1, 2, waits);
+  begun.get_future().wait();
+  const auto queued = start(1, 2, never);
+  std::atomic<bool> answered = false, answered_first = false;
+  queued->when_settled(false, [&] { answered_first = answered.load(); });
+  const auto withdrawal = calls(1).withdraw(queued);
+  withdrawal->when_settled(false, [&] { answered = true; });
+  EXPECT_TRUE(settles(calls(1), queued));
+  EXPECT_TRUE(answered_first) << "a process that dies between the two would leave a failure that is none of the task's";
+  EXPECT_THROW(queued->throw_failure(), CancelledError);
+  EXPECT_EQ(withdrawal->take_payload().bytes.size(), 1u);
+  const auto too_late = calls(1).withdraw(running);
+  EXPECT_TRUE(settles(calls(1), too_late));
+  EXPECT_EQ(too_late->take_payload().bytes.size(), 0u);
+  EXPECT_TRUE(calls(1).cancel(running));
+}
+
 TEST_F(CallsTest, AProcessThatDiesFailsWhatWaitsForIt) {
   static const Body forever = [](TaskRun&) {  // it may start when this test is over
     while (current_task()->stop_reason() == StopReason::none) std::this_thread::yield();

@@ -67,6 +67,19 @@ TEST(TaskState, NobodyIsToldAfterClear) {
   }
 }
 
+TEST(TaskState, AWatchMayUseTheTaskAndEndItself) {
+  const auto task = std::make_shared<OwnedTask>();
+  TaskState::StopWatch watch = 0;
+  bool told = false;
+  watch = task->on_stop([&] {
+    task->clear_on_stop(watch);  // by the thread that runs it: not waited for
+    told = task->stop_token().stop_requested();
+    task->clear_on_stop(task->on_stop([] {}));
+  });
+  task->request_stop(StopReason::cancelled);
+  EXPECT_TRUE(told);
+}
+
 TEST(TaskState, AWatchMayOwnTheTask) {
   std::weak_ptr<OwnedTask> gone;
   {
