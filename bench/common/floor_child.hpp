@@ -2,6 +2,7 @@
 /// What a floor's child process does in `main`.
 #pragma once
 
+#include "ring_floor.hpp"
 #include "tcp_floor.hpp"
 #include "zmq_floor.hpp"
 
@@ -21,6 +22,8 @@ inline bool was_floor_child(int argc, char** argv) {
   try {
     if (argv[2] == std::string("zmq")) {
       serve_zmq_floor(arguments);
+    } else if (argv[2] == std::string("ring")) {
+      serve_ring_floor(arguments);
     } else {
       serve_tcp_floor(arguments);
     }

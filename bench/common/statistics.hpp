@@ -31,15 +31,31 @@ double seconds_of(F&& f) {
   return now() - start;
 }
 
-/// Median seconds of one call of `f`, over `count` calls or as many as start within `limit` seconds, after `warm_up`
-/// calls that do not count. Ours, floors and peers are all measured by this one function.
+/// The value that this share of them does not exceed (0.99: the 99th percentile); NaN for no values.
+inline double quantile(std::vector<double> values, double share) {
+  if (values.empty()) return std::numeric_limits<double>::quiet_NaN();
+  const auto index = std::min(values.size() - 1, static_cast<std::size_t>(share * static_cast<double>(values.size())));
+  const auto place = values.begin() + static_cast<std::ptrdiff_t>(index);
+  std::nth_element(values.begin(), place, values.end());
+  return *place;
+}
+
+/// Seconds of each call of `f`, over `count` calls or as many as start within `limit` seconds, after `warm_up` calls
+/// that do not count.
 template <class F>
-double median_call(F&& f, int count, double limit = 1.0, int warm_up = 1) {
+std::vector<double> call_times(F&& f, int count, double limit = 1.0, int warm_up = 1) {
   for (int i = 0; i < warm_up; ++i) f();
   std::vector<double> seconds;
   const double end = now() + limit;
   for (int i = 0; i < count && (i == 0 || now() < end); ++i) seconds.push_back(seconds_of(f));
-  return median(std::move(seconds));
+  return seconds;
+}
+
+/// Median seconds of one call of `f`, over `count` calls or as many as start within `limit` seconds, after `warm_up`
+/// calls that do not count. Ours, floors and peers are all measured by this one function.
+template <class F>
+double median_call(F&& f, int count, double limit = 1.0, int warm_up = 1) {
+  return median(call_times(f, count, limit, warm_up));
 }
 
 }  // namespace bench
