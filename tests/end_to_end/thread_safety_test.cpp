@@ -167,7 +167,8 @@ TEST_F(ThreadSafety, WorkersComeAndGoMeanwhile) {
   const auto when_removed = on_worker_removed([&](const WorkerExit&) { ++removed; });
   {
     const std::jthread changing([&] {
-      while (!done) rmprocs(addprocs(1));
+      do rmprocs(addprocs(1));
+      while (!done);
     });
     const std::jthread telling([&] {
       while (!done) everywhere(pids, [] { (void)myid(); });

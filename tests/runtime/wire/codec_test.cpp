@@ -210,7 +210,7 @@ Bytes golden(const std::filesystem::path& file) {
   return bytes;
 }
 
-std::filesystem::path golden_folder() { return std::filesystem::path(__FILE__).parent_path() / "golden"; }
+std::filesystem::path golden_folder() { return MUSTER_GOLDEN_FRAMES; }
 
 /// Every byte of a frame's contents, so that a sanitizer sees when one of them lies elsewhere.
 std::size_t look_at(const FrameView& view) {
