@@ -46,10 +46,10 @@ class LoadedModule {
 };
 
 /// Loads a shared library into this process, so that its functions can be called here and sent: a call that names code
-/// of a module which its callee lacks brings the module there first, once. Libraries that were loaded with dlopen travel
-/// as well, as if without `global`; what this function adds is the early look at what would make them fail to. Constructors
-/// of its static objects run here, in this thread, and once on each process it comes to; one that throws ends the process.
-/// Loading it again gives the same module. Needs no session. Any thread. Costs what dlopen does.
+/// of a module which its callee lacks brings the module there first, once. Libraries that were loaded with dlopen
+/// travel as well, as if without `global`; what this function adds is the early look at what would make them fail to.
+/// Constructors of its static objects run here, in this thread, and once on each process it comes to; one that throws
+/// ends the process. Loading it again gives the same module. Needs no session. Any thread. Costs what dlopen does.
 /// @param path of its file; without a slash, dlopen searches for it
 /// @throws Error when there is no such file, it is not a shared library for this machine, has no build-id (link with
 /// -Wl,--build-id), or something that it needs is missing (with the dynamic loader's text).

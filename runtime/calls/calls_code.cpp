@@ -53,8 +53,8 @@ void Calls::release_held(LinkCodes& codes) {
     if (!call.job->held.exchange(false)) continue;  // somebody has taken it back
     try {
       if (call.address == nullptr && !modules().has(call.reference.module))
-        throw Error("Process " + std::to_string(self_) + " does not have the function: " +
-                    modules_.why_missing(call.reference.module));
+        throw Error("Process " + std::to_string(self_) +
+                    " does not have the function: " + modules_.why_missing(call.reference.module));
       call.job->set_code(call.address != nullptr ? call.address : find_code_here(call.reference));
       executor_.submit(std::move(call.job));
     } catch (const Error&) {

@@ -93,9 +93,9 @@ void Calls::on_call(Incoming& message, Pid caller) {
   const bool names_modules =
       std::ranges::any_of(handles, [](const auto& handle) { return handle->kind() == detail::HandleKind::module; });
   const bool ready = address != nullptr && !codes.holds.load(std::memory_order_acquire) && !names_modules;
-  auto job = std::allocate_shared<CallJob>(job_memory_, *this, caller, message.header.number,
-                                           static_cast<Returns>(returns), address, std::move(message.payload),
-                                           std::move(message.receipt), deadline);
+  auto job =
+      std::allocate_shared<CallJob>(job_memory_, *this, caller, message.header.number, static_cast<Returns>(returns),
+                                    address, std::move(message.payload), std::move(message.receipt), deadline);
   job->unhurried = (message.header.flags & unhurried_call) != 0;
   if (ready)
     submit_job(std::move(job));

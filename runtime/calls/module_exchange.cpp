@@ -70,6 +70,7 @@ void ModuleExchange::perform(ModuleArrivals::Actions&& actions) {
   for (const auto& each : actions.settled) tell(each);
   for (const std::uint64_t module : actions.load) thread_.run([this, module] { load(module); });
   for (const auto& each : actions.ask) ask(each);
+  answer_askers();
 }
 
 void ModuleExchange::ask(const ModuleArrivals::Actions::Ask& ask) {
@@ -159,8 +160,26 @@ void ModuleExchange::unsent(std::uint64_t module, Pid to, const std::string& why
 // -- modules for others -----------------------------------------------------------------------------------------------
 
 void ModuleExchange::on_request(std::uint64_t module, Pid from) {
-  // Who passes on a call may itself still be waiting for its code.
-  when_settled(module, [this, module, from] { thread_.run([this, module, from] { give(module, from); }); });
+  {
+    // Who passes on a call may itself still be waiting for its code.
+    const std::lock_guard lock(mutex_);
+    if (arrivals_.worth_waiting_for(module) && !arrivals_.expects(module, from)) {
+      asking_[module].push_back(from);
+      return;
+    }
+  }
+  thread_.run([this, module, from] { give(module, from); });
+}
+
+void ModuleExchange::answer_askers() {
+  const std::lock_guard lock(mutex_);
+  for (auto asking = asking_.begin(); asking != asking_.end();) {
+    const auto current = asking++;
+    const auto module = current->first;
+    if (arrivals_.worth_waiting_for(module)) continue;
+    for (const Pid pid : current->second) thread_.run([this, module, pid] { give(module, pid); });
+    asking_.erase(current);
+  }
 }
 
 std::shared_ptr<const ModuleImage> ModuleExchange::image_of(std::uint64_t module) {

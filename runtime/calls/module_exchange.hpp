@@ -68,13 +68,15 @@ class ModuleExchange {
   void load(std::uint64_t module);
   void tell(const ModuleArrivals::Actions::Settled& settled);
   void give(std::uint64_t module, Pid to);
+  void answer_askers();
   std::shared_ptr<const ModuleImage> image_of(std::uint64_t module);
 
   const Outside outside_;
   mutable std::mutex mutex_;  ///< guards what follows, but for the thread; held for a moment, and never while calling
   ModuleArrivals arrivals_;
-  std::unordered_map<std::uint64_t, ModuleImage> arrived_;  ///< until they are loaded
+  std::unordered_map<std::uint64_t, ModuleImage> arrived_;                         ///< until they are loaded
   std::unordered_map<std::uint64_t, std::vector<std::function<void()>>> waiting_;  ///< for it to be settled
+  std::unordered_map<std::uint64_t, std::vector<Pid>> asking_;                     ///< for what is on its way here
   std::unordered_map<std::uint64_t, std::weak_ptr<const ModuleImage>> given_;  ///< while sent to somebody; the thread's
   SerialThread thread_{"muster-modules"};
 };

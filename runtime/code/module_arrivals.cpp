@@ -84,6 +84,7 @@ void ModuleArrivals::settle(Id module, const std::string& failure, Actions& acti
   } else {
     Entry& entry = entries_[module];
     entry.stage = Stage::failed;
+    entry.disappointed = true;
     entry.why = failure;
   }
   actions.settled.push_back({module, failure});
@@ -101,6 +102,7 @@ Actions ModuleArrivals::refused(Id module, Pid from, const std::string& why) {
   Entry& entry = entries_.at(module);
   if (!entry.why.empty()) entry.why += "; ";
   entry.why += "process " + std::to_string(from) + ": " + why;
+  entry.disappointed = true;
   if (here_(module))
     settle(module, {}, actions);
   else
@@ -147,6 +149,11 @@ bool ModuleArrivals::expects(Id module, Pid from) const {
 bool ModuleArrivals::coming(Id module) const {
   const auto found = entries_.find(module);
   return found != entries_.end() && found->second.stage != Stage::failed;
+}
+
+bool ModuleArrivals::worth_waiting_for(Id module) const {
+  const auto found = entries_.find(module);
+  return found != entries_.end() && found->second.stage != Stage::failed && !found->second.disappointed;
 }
 
 std::string ModuleArrivals::failure(Id module) const {

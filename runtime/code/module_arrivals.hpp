@@ -14,12 +14,11 @@
 
 namespace muster::runtime {
 
-/// A state machine without I/O: events go in, actions come out. A module is wanted, and one process that has it is asked
-/// for it; when that refuses or dies, another one; when nobody is left, it failed. When its bytes are here, the modules
-/// that it needs are got first, then it is loaded. A module that failed is tried again when it is wanted again; its
-/// bytes, where they came, are kept for that. Whatever happens, a module that is coming is settled in the end, as long
-/// as every process that is asked answers or is said to be gone.
-/// Not thread-safe.
+/// A state machine without I/O: events go in, actions come out. A module is wanted, and one process that has it is
+/// asked for it; when that refuses or dies, another one; when nobody is left, it failed. When its bytes are here, the
+/// modules that it needs are got first, then it is loaded. A module that failed is tried again when it is wanted again;
+/// its bytes, where they came, are kept for that. Whatever happens, a module that is coming is settled in the end, as
+/// long as every process that is asked answers or is said to be gone. Not thread-safe.
 class ModuleArrivals {
  public:
   using Id = std::uint64_t;
@@ -59,6 +58,10 @@ class ModuleArrivals {
   bool expects(Id module, Pid from) const;
   /// Whether it was wanted and is not settled.
   bool coming(Id module) const;
+  /// Whether somebody else who asks for it may be kept waiting until it is here. Not where this process has been
+  /// disappointed before: who was asked first had a reason to name the module, so first questions go from later to
+  /// earlier and never in a circle; others might.
+  bool worth_waiting_for(Id module) const;
   /// Why it is not here, where it failed; else empty.
   std::string failure(Id module) const;
 
@@ -66,12 +69,13 @@ class ModuleArrivals {
   enum class Stage : std::uint8_t { asked, waiting /* for those it needs */, loading, failed };
   struct Entry {
     Stage stage = Stage::failed;
-    bool arrived = false;        ///< its bytes are here
-    Pid asked = 0;               ///< at stage asked
-    std::deque<Pid> holders;     ///< to be asked next
-    std::vector<Id> needs;       ///< all that it named
-    std::vector<Id> unsettled;   ///< at stage waiting: of these, those that are coming
-    std::string why;             ///< what those who were asked said
+    bool arrived = false;       ///< its bytes are here
+    bool disappointed = false;  ///< somebody did not give it, or it failed
+    Pid asked = 0;              ///< at stage asked
+    std::deque<Pid> holders;    ///< to be asked next
+    std::vector<Id> needs;      ///< all that it named
+    std::vector<Id> unsettled;  ///< at stage waiting: of these, those that are coming
+    std::string why;            ///< what those who were asked said
   };
 
   void ask_next(Id module, Entry& entry, Actions& actions);

@@ -67,7 +67,8 @@ class LoadedList {
   }
   void add(Loaded loaded) {
     const std::lock_guard lock(mutex_);
-    const auto known = std::find_if(list_.begin(), list_.end(), [&](const Loaded& each) { return each.id == loaded.id; });
+    const auto known =
+        std::find_if(list_.begin(), list_.end(), [&](const Loaded& each) { return each.id == loaded.id; });
     if (known == list_.end()) {
       list_.push_back(std::move(loaded));
     } else if (loaded.global && !known->global) {
@@ -176,7 +177,7 @@ ModuleImage read_module(std::uint64_t id) {
                   ". Leave the files of loaded libraries where they are");
   }
   const int file = kept ? *kept : opened.get();
-  struct stat status {};
+  struct stat status{};
   if (::fstat(file, &status) != 0 || status.st_size <= 0) throw Error(image.name + " can't be read: " + error_text());
   const auto size = static_cast<std::size_t>(status.st_size);
   auto memory = read_all(file, size, image.name);

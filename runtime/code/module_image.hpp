@@ -13,10 +13,10 @@ namespace muster::runtime {
 
 /// A module, ready to be loaded by another process.
 struct ModuleImage {
-  std::string name;                  ///< of its file, for people
-  bool global = false;               ///< its symbols serve the modules loaded after it
-  std::vector<std::uint64_t> needs;  ///< ids of the global modules that were loaded before it
-  std::span<const std::byte> bytes;  ///< its file
+  std::string name;                   ///< of its file, for people
+  bool global = false;                ///< its symbols serve the modules loaded after it
+  std::vector<std::uint64_t> needs;   ///< ids of the global modules that were loaded before it
+  std::span<const std::byte> bytes;   ///< its file
   std::shared_ptr<const void> owner;  ///< keeps them
 };
 

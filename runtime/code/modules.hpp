@@ -21,7 +21,7 @@ struct Module {
     std::uintptr_t first, last;  ///< half-open
     bool contains(std::uintptr_t address) const { return first <= address && address < last; }
   };
-  std::vector<Range> code;        ///< its executable segments
+  std::vector<Range> code;         ///< its executable segments
   bool came_with_program = false;  ///< it was there when muster was loaded, so every process has its own
 };
 

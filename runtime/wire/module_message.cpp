@@ -30,7 +30,8 @@ ModuleImage decode_module(std::uint64_t id, const detail::Payload& payload) {
   image.global = global == 1;
   for (std::uint32_t left = in.u32(); left > 0; --left) image.needs.push_back(in.u64());
   in.finish();
-  if (payload.parts.size() != 1) throw SerializationError("A module has " + std::to_string(payload.parts.size()) + " parts");
+  if (payload.parts.size() != 1)
+    throw SerializationError("A module has " + std::to_string(payload.parts.size()) + " parts");
   const detail::Part& file = payload.parts.front();
   image.bytes = {file.data, file.size};
   image.owner = file.owner;

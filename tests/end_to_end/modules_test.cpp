@@ -178,9 +178,7 @@ TEST_F(Modules, EverywhereAlwaysReachesWorkersThatComeLater) {
 }
 
 TEST_F(Modules, AWorkersOwnModuleGoesToTheMasterAndToAll) {
-  const auto load = [](const std::string& path) {
-    load_module(path).function<void(int)>("mark_everywhere_always")(5);
-  };
+  const auto load = [](const std::string& path) { load_module(path).function<void(int)>("mark_everywhere_always")(5); };
   remotecall_fetch(load, pids[0], plugin("worker_only"));
   const OwnWorkers later(1);
   const auto read = [](const std::string& path, Pid pid) {
@@ -193,8 +191,8 @@ TEST_F(Modules, AWorkersOwnModuleGoesToTheMasterAndToAll) {
 TEST_F(Modules, ExceptionsKeepTheirTypes) {
   const OwnWorkers workers(1);
   const auto module = shapes();
-  const auto own = thrown<RemoteException>(
-      [&] { remotecall_fetch(module.function<void()>("fail_with_own_type"), workers[0]); });
+  const auto own =
+      thrown<RemoteException>([&] { remotecall_fetch(module.function<void()>("fail_with_own_type"), workers[0]); });
   ASSERT_TRUE(own);
   EXPECT_TRUE(own->is<ShapeError>());
   EXPECT_EQ(own->message(), "no such shape");
@@ -319,9 +317,7 @@ TEST_F(Modules, AReplacedFileIsNotSent) {
 TEST_F(Modules, WhoDiesBeforeItGivesItsCodeHoldsNobodyUp) {
   const OwnWorkers workers(1);
   const Pid doomed = addprocs(1).front();
-  const auto call = [](const std::string& path, Pid to) {
-    load_module(path).function<void(Pid)>("call_and_die")(to);
-  };
+  const auto call = [](const std::string& path, Pid to) { load_module(path).function<void(Pid)>("call_and_die")(to); };
   (void)thrown<ProcessExitedException>([&] { remotecall_fetch(call, doomed, plugin("dying"), workers[0]); });
   EXPECT_EQ(remotecall_fetch([] { return 5; }, workers[0]), 5);
   EXPECT_TRUE(eventually([&] { return debug::calls_in_flight(workers[0]) == 0; }));

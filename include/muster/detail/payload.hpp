@@ -94,8 +94,8 @@ inline constexpr std::size_t part_threshold = 4096;
 /// What kind of thing a handle names. `module`: code that the message names, by its number; nothing is counted for it.
 enum class HandleKind : std::uint8_t { future = 0, channel = 1, pool = 2, module = 3 };
 
-/// What this process knows of one value or channel that lives in some process, or of a module that message names. There is one such object for each
-/// reference and process, shared by all its Future, RemoteChannel and WorkerPool objects.
+/// What this process knows of one value or channel that lives in some process, or of a module that message names. There
+/// is one such object for each reference and process, shared by all its Future, RemoteChannel and WorkerPool objects.
 class Handle {
  public:
   Handle(HandleKind kind, RemoteRefId id, Pid owner) : id_(id), owner_(owner), kind_(kind) {}

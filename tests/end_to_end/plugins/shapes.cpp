@@ -1,5 +1,5 @@
-// A plugin with something of everything: functions, lambdas that it sends itself, static and thread_local objects, types
-// and exceptions that cross its border.
+// A plugin with something of everything: functions, lambdas that it sends itself, static and thread_local objects,
+// types and exceptions that cross its border.
 #include "shapes.hpp"
 
 #include <muster/muster.hpp>
@@ -24,9 +24,9 @@ struct Witness {
   }
 };
 
-const Witness witness;                              // NOLINT(cert-err58-cpp): that it is constructed is the point
-const std::vector<int> table{1, 2, 3};              // NOLINT(cert-err58-cpp): likewise
-thread_local int calls_of_this_thread = 40;         // NOLINT: a plugin's
+const Witness witness;                       // NOLINT(cert-err58-cpp): that it is constructed is the point
+const std::vector<int> table{1, 2, 3};       // NOLINT(cert-err58-cpp): likewise
+thread_local int calls_of_this_thread = 40;  // NOLINT: a plugin's
 const bool registered = muster::register_exception<ShapeError>();  // NOLINT(cert-err58-cpp)
 
 class Square final : public Shape {
@@ -78,12 +78,14 @@ int add_there(muster::Pid pid, int a, int b) {
   return muster::remotecall_fetch([a](int y) { return a + y; }, pid, b);
 }
 std::string mapped_there(muster::Pid pid, const std::vector<std::string>& words) {
-  return muster::remotecall_fetch(
-      muster::bind_front([](const std::vector<std::string>& all) {
-        std::string text;
-        for (const auto& word : all) text += word;
-        return text;
-      }, words), pid);
+  return muster::remotecall_fetch(muster::bind_front(
+                                      [](const std::vector<std::string>& all) {
+                                        std::string text;
+                                        for (const auto& word : all) text += word;
+                                        return text;
+                                      },
+                                      words),
+                                  pid);
 }
 
 }  // extern "C"

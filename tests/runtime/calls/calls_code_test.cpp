@@ -5,7 +5,6 @@
 #include "runtime/code/elf_file.hpp"
 #include "runtime/code/modules.hpp"
 #include "runtime/wire/module_message.hpp"
-
 #include "tests/runtime/calls/process_pieces.hpp"
 
 #include <gtest/gtest.h>
@@ -66,9 +65,12 @@ class PlayedPeer final : private TransportSink {
         return found;
       }
       if (Clock::now() > deadline) throw std::runtime_error("no such message came");
-      transport_.wait(Clock::now() + std::chrono::milliseconds(10));
-      while (transport_.receive_some(100)) {
-      }
+      pump();
+    }
+  }
+  void pump() {
+    transport_.wait(Clock::now() + std::chrono::milliseconds(10));
+    while (transport_.receive_some(100)) {
     }
   }
   std::size_t count(MessageKind kind) const {
@@ -163,6 +165,25 @@ TEST_F(CallsCode, WhoHasItNotSaysSo) {
   const auto answer = peer.receive(MessageKind::module);
   EXPECT_EQ(answer.header.flags, module_refused);
   EXPECT_NE(text_of(answer).find("not loaded"), std::string::npos);
+}
+
+TEST_F(CallsCode, WhoWaitsForItLetsOthersWaitUntilItDisappoints) {
+  PlayedPeer other(hub);
+  other.connect(process, 9);
+  peer.define(nowhere, 16);
+  peer.send({.kind = MessageKind::call, .number = 1});
+  (void)peer.receive(MessageKind::module_request);
+  // Who was asked, and asks back, is not kept waiting: the two would wait for each other.
+  peer.send({.kind = MessageKind::module_request, .number = nowhere});
+  EXPECT_EQ(peer.receive(MessageKind::module).header.flags, module_refused);
+  other.send({.kind = MessageKind::module_request, .number = nowhere});
+  other.define(nowhere, 16);
+  other.send({.kind = MessageKind::call, .number = 1});
+  ASSERT_TRUE(eventually([&] { return process.calls().kept().tasks == 2; }));
+  other.pump();
+  EXPECT_EQ(other.count(MessageKind::module), 0U);
+  peer.refuse(nowhere, "no");
+  EXPECT_EQ(other.receive(MessageKind::module).header.flags, module_refused);
 }
 
 TEST_F(CallsCode, WhatWasNotAskedForClosesItsPeer) {

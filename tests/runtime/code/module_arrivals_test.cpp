@@ -66,6 +66,22 @@ TEST_F(Arrivals, AFailureIsTriedAgainWhenItIsWantedAgain) {
   EXPECT_EQ(again.load, (Loads{7}));
 }
 
+TEST_F(Arrivals, OthersWaitForItOnlyUntilItDisappoints) {
+  EXPECT_FALSE(arrivals.worth_waiting_for(7));
+  (void)want(7, {2, 3});
+  EXPECT_TRUE(arrivals.worth_waiting_for(7));
+  (void)arrivals.refused(7, 2, "no");
+  EXPECT_FALSE(arrivals.worth_waiting_for(7));
+  (void)arrivals.refused(7, 3, "no");
+  (void)want(7, {2});
+  EXPECT_FALSE(arrivals.worth_waiting_for(7));
+  (void)want(8, {2});
+  (void)arrivals.arrived(8, {});
+  EXPECT_TRUE(arrivals.worth_waiting_for(8));
+  (void)load(8);
+  EXPECT_FALSE(arrivals.worth_waiting_for(8));
+}
+
 TEST_F(Arrivals, WithoutAHolderItFailsAtOnce) {
   EXPECT_EQ(want(7, {}).settled.size(), 1U);
   EXPECT_FALSE(arrivals.coming(7));

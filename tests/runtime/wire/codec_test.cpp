@@ -403,7 +403,7 @@ TEST(Codec, UnknownNumbersAreRefused) {
   frame[2] = std::byte{1};
   EXPECT_FALSE(is_frame(frame)) << "a reserved field";
   frame = frame_of({.kind = MessageKind::call}, call());
-  frame[header_size + 3] = std::byte{3};
+  frame[header_size + 3] = std::byte{4};
   EXPECT_FALSE(is_frame(frame)) << "a kind of handle";
 }
 
