@@ -1,6 +1,7 @@
 /// @file
 /// Workers on this host.
 #include "runtime/base/child_process.hpp"
+#include "runtime/base/fork_server.hpp"
 #include "runtime/cluster/worker_environment.hpp"
 #include "runtime/cluster/worker_output.hpp"
 
@@ -16,6 +17,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <memory>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -28,11 +30,15 @@ namespace {
 
 using runtime::added_environment;
 using runtime::ChildProcess;
+using runtime::ForkServer;
 using runtime::SpawnRequest;
 using runtime::StandardError;
 using runtime::UniqueFd;
 
 const std::string here = "localhost";
+
+/// A fork server costs about as much as two workers started without one.
+constexpr int fewest_to_fork = 3;
 
 /// For a worker to read its start record, which fits into the pipe at once unless somebody made pipes tiny.
 constexpr std::chrono::seconds record_patience{10};
@@ -98,8 +104,33 @@ void send_record(ChildProcess& child, const std::string& record) {
   child.standard_input.reset();
 }
 
-void launch_one(LaunchContext& context, const SpawnRequest& request) {
-  ChildProcess child = runtime::spawn_process(request);
+/// Of another program it is not known whether it would serve.
+bool is_this_program(const std::string& path) {
+  std::error_code ignored;
+  return std::filesystem::equivalent("/proc/self/exe", path, ignored);
+}
+
+/// Starts workers: by a fork server while there is one.
+class Starter {
+ public:
+  Starter(SpawnRequest request, bool by_forks) : request_(std::move(request)) {
+    if (by_forks) server_ = ForkServer::start(request_);
+  }
+  ChildProcess start() {
+    if (server_) {
+      if (auto child = server_->spawn()) return std::move(*child);
+      server_.reset();
+    }
+    return runtime::spawn_process(request_);
+  }
+
+ private:
+  const SpawnRequest request_;
+  std::unique_ptr<ForkServer> server_;
+};
+
+void launch_one(LaunchContext& context, Starter& starter) {
+  ChildProcess child = starter.start();
   send_record(child, context.start_record());
   WorkerConfig config;
   config.os_pid = child.os_pid;
@@ -122,6 +153,9 @@ void LocalManager::launch(LaunchContext& context) {
   request.directory = context.options().dir;
   request.environment = added_environment(context.options());
   request.environment.merge(runtime::current_environment());
+  request.arguments = context.worker_command();
+  const bool by_forks = n_ >= fewest_to_fork && is_this_program(request.arguments.front());
+  Starter starter(std::move(request), by_forks);
   std::optional<std::string> give_up;  // why no further one is tried
   for (int i = 0; i < n_; ++i) {
     if (!give_up && context.stop_token().stop_requested()) give_up = "not started, as the addprocs ended before";
@@ -130,8 +164,7 @@ void LocalManager::launch(LaunchContext& context) {
       continue;
     }
     try {
-      request.arguments = context.worker_command();
-      launch_one(context, request);
+      launch_one(context, starter);
     } catch (const std::system_error& error) {
       context.failed(here, error.what());
       if (is_exhaustion(error.code())) give_up = std::string("not tried, as the one before it failed: ") + error.what();

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <spawn.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -48,22 +49,18 @@ std::string advice(int error, const SpawnRequest& request) {
   }
 }
 
-[[noreturn]] void fail(int error, const SpawnRequest& request) {
-  const std::string where =
-      request.directory.empty() ? "the current directory" : "directory '" + request.directory + "'";
-  throw std::system_error(
-      error, std::generic_category(),
-      "cannot start program '" + request.arguments.front() + "' in " + where + " (" + advice(error, request) + ")");
-}
+enum class PipeKind { pipe, socket };
 
-Pipe make_pipe(const SpawnRequest& request) {
+Pipe make_pipe(const SpawnRequest& request, PipeKind kind = PipeKind::pipe) {
   int ends[2];
-  if (::pipe2(ends, O_CLOEXEC) != 0) fail(errno, request);
+  const int made =
+      kind == PipeKind::pipe ? ::pipe2(ends, O_CLOEXEC) : ::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends);
+  if (made != 0) fail_to_start(errno, request);
   Pipe pipe{UniqueFd(ends[0]), UniqueFd(ends[1])};
   pipe.read_end = above_standard(std::move(pipe.read_end));
-  if (!pipe.read_end) fail(errno, request);
+  if (!pipe.read_end) fail_to_start(errno, request);
   pipe.write_end = above_standard(std::move(pipe.write_end));
-  if (!pipe.write_end) fail(errno, request);
+  if (!pipe.write_end) fail_to_start(errno, request);
   return pipe;
 }
 
@@ -165,6 +162,22 @@ class NoSigpipe {
 
 }  // namespace
 
+void fail_to_start(int error, const SpawnRequest& request) {
+  const std::string where =
+      request.directory.empty() ? "the current directory" : "directory '" + request.directory + "'";
+  throw std::system_error(
+      error, std::generic_category(),
+      "cannot start program '" + request.arguments.front() + "' in " + where + " (" + advice(error, request) + ")");
+}
+
+ChildProcess make_streams(const SpawnRequest& request, ChildStreams& of_child) {
+  Pipe input = make_pipe(request, request.socket_as_input ? PipeKind::socket : PipeKind::pipe);
+  Pipe output = make_pipe(request);
+  Pipe error = make_pipe(request);
+  of_child = {std::move(input.read_end), std::move(output.write_end), std::move(error.write_end)};
+  return {-1, std::move(input.write_end), std::move(output.read_end), std::move(error.read_end)};
+}
+
 ChildProcess spawn_process(const SpawnRequest& request) {
   if (request.arguments.empty() || request.arguments.front().empty()) {
     throw std::invalid_argument("a process to be started needs a program: the first argument is missing or empty");
@@ -178,24 +191,19 @@ ChildProcess spawn_process(const SpawnRequest& request) {
   const std::vector<char*> variable_pointers = null_terminated(variables);
   check_no_zero_byte(request.directory);
 
-  Pipe input = make_pipe(request);
-  Pipe output = make_pipe(request);
-  Pipe error = make_pipe(request);
+  ChildStreams streams;
+  ChildProcess child = make_streams(request, streams);
   SpawnSettings settings;
-  settings.standard_stream(input.read_end, STDIN_FILENO);
-  settings.standard_stream(output.write_end, STDOUT_FILENO);
-  settings.standard_stream(error.write_end, STDERR_FILENO);
+  settings.standard_stream(streams.input, STDIN_FILENO);
+  settings.standard_stream(streams.output, STDOUT_FILENO);
+  settings.standard_stream(streams.error, STDERR_FILENO);
   settings.close_other_descriptors();
   if (!request.directory.empty()) settings.directory(request.directory);
   settings.fresh_signals(request.new_session);
 
-  ChildProcess child;
   const int failure = ::posix_spawnp(&child.os_pid, argument_pointers.front(), settings.actions(),
                                      settings.attributes(), argument_pointers.data(), variable_pointers.data());
-  if (failure != 0) fail(failure, request);
-  child.standard_input = std::move(input.write_end);
-  child.standard_output = std::move(output.read_end);
-  child.standard_error = std::move(error.read_end);
+  if (failure != 0) fail_to_start(failure, request);
   return child;
 }
 

@@ -21,6 +21,7 @@ struct SpawnRequest {
   std::string directory = {};  ///< where it starts; empty: where this process is now
   std::map<std::string, std::string> environment = {};  ///< the whole of it
   bool new_session = true;                              ///< of its own, so that a terminal's signals do not reach it
+  bool socket_as_input = false;  ///< its standard input is one end of a stream socket pair; else the end of a pipe
 };
 
 /// A started child and our ends of its standard streams. Whoever holds it must see to it that the child is reaped.
@@ -30,6 +31,18 @@ struct ChildProcess {
   UniqueFd standard_output;  ///< to read from
   UniqueFd standard_error;   ///< to read from
 };
+
+/// A child's own ends of its standard streams.
+struct ChildStreams {
+  UniqueFd input, output, error;
+};
+
+/// Makes the standard streams of a child that is not there yet. @throws std::system_error as spawn_process
+/// @returns our ends; os_pid is to be filled in
+ChildProcess make_streams(const SpawnRequest& request, ChildStreams& of_child);
+
+/// Throws what spawn_process throws where the system says that error.
+[[noreturn]] void fail_to_start(int error, const SpawnRequest& request);
 
 /// Starts a program, with signals as a fresh process has them and no descriptor but its standard streams. Any thread.
 /// Costs about a millisecond; returns when the program has been loaded.

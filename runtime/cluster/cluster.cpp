@@ -13,6 +13,13 @@ namespace {
 /// How long the master's word that a worker is gone may lag behind the loss of the link to it.
 constexpr auto word_patience = std::chrono::seconds(1);
 
+/// How long the word of a new member may wait for others, for each process that is to be told: to tell one costs about
+/// a tenth of it.
+constexpr auto news_patience_each = std::chrono::microseconds(250);
+
+/// Members told in one message: few kilobytes, which go through a ring of shared memory.
+constexpr std::size_t members_at_once = 256;
+
 std::string process(Pid pid) { return "process " + std::to_string(pid); }
 
 }  // namespace
@@ -50,19 +57,29 @@ void Cluster::on_message(Incoming message) {
   }
   if (!from_master) throw SerializationError("Only the master may send that");
   switch (message.header.kind) {
-    case MessageKind::member_added: on_member_added(decode_member(message.payload.bytes.bytes())); break;
+    case MessageKind::members_added:
+      on_members_added(decode_members(message.payload.bytes.bytes(), message.header.code));
+      break;
     case MessageKind::member_removed: on_member_removed(decode_exit(message.payload.bytes.bytes())); break;
     case MessageKind::exit: events_.asked_to_exit(); break;
     default: throw SerializationError("An unexpected message");
   }
 }
 
-void Cluster::on_member_added(const Member& member) {
+void Cluster::on_members_added(const std::vector<Member>& members) {
+  std::vector<Pid> eager;
+  for (const Member& member : members)
+    if (on_member_added(member)) eager.push_back(member.pid);
+  if (events_.changed) events_.changed(0);
+  for (const Pid pid : eager) connect(pid);
+}
+
+bool Cluster::on_member_added(const Member& member) {
   bool reachable = false, eager = false, ours = false;
   std::uint64_t attempt = 0;  // to connect to it, from before it was known
   {
     const std::lock_guard lock(mutex_);
-    if (!membership_.add(member)) return;
+    if (!membership_.add(member)) return false;
     heard_of_.erase(member.pid);
     ours = dials(member_here(), member);
     reachable = membership_.may_talk(self_pid_, member.pid);
@@ -72,9 +89,8 @@ void Cluster::on_member_added(const Member& member) {
   if (attempt != 0 && !reachable) give_up(member.pid, attempt, "the topology keeps the two apart");
   if (attempt != 0 && reachable && ours) dial(member.pid, attempt);
   if (reachable) calls_->worker_joined(member.pid);  // it may be chosen for calls
-  if (events_.changed) events_.changed(0);
   if (events_.heard_added) events_.heard_added(member.pid);
-  if (eager) connect(member.pid);
+  return eager;
 }
 
 void Cluster::on_member_removed(const WorkerExit& exit) {
@@ -113,19 +129,12 @@ void Cluster::join(const Hello& hello, const Incoming& message) {
   }
   transport_.admit(*message.link, 1);
   calls_->set_self(hello.to);
-  std::vector<Pid> others;
-  for (const Member& member : hello.facts.members)
-    if (member.pid != 1 && may_talk_to(member.pid)) others.push_back(member.pid);
-  for (const Pid pid : others) calls_->worker_joined(pid);  // they may be chosen for calls
   events_.joined(hello.facts);
   Welcome welcome;
   welcome.self = self;
   welcome.os_pid = getpid();
   seal(welcome, hello.nonce, settings_.cookie);
   transport_.send(*message.link, Header{.kind = MessageKind::welcome}, encode(welcome));
-  if (!hello.facts.lazy)
-    for (const Pid pid : others)
-      if (pid < hello.to) connect(pid);
 }
 
 void Cluster::accept_peer(const Hello& hello, const Incoming& message) {
@@ -351,6 +360,7 @@ void Cluster::on_dial(Incoming& message) {
   in.finish();
   if (self_pid_ == 1) {
     const Pid asking = message.link->peer;
+    tell_news(*message.link);  // for which it may wait, where it has only heard of the other
     std::optional<WorkerExit> gone;
     bool pass_on = asking < pid;
     {
@@ -417,11 +427,6 @@ Member Cluster::member_here() const {
   return known != nullptr ? *known : settings_.self;
 }
 
-bool Cluster::may_talk_to(Pid pid) const {
-  const std::lock_guard lock(mutex_);
-  return membership_.may_talk(self_pid_, pid);
-}
-
 std::vector<Pid> Cluster::procs() const {
   const std::lock_guard lock(mutex_);
   return membership_.pids();
@@ -483,34 +488,62 @@ const Member* Cluster::find_member(Pid pid) const {
   return found == joining_.end() ? nullptr : &found->second;
 }
 
-void Cluster::linked(const Member& joining, const std::shared_ptr<Link>& link, const std::vector<Pid>& told) {
+void Cluster::linked(const Member& joining, const std::shared_ptr<Link>& link) {
   const Pid pid = joining.pid;
   transport_.admit(*link, pid);
-  std::vector<detail::Payload> added, gone;
   {
-    // From here on it is told with everybody else.
     const std::lock_guard lock(mutex_);
+    const std::lock_guard telling(news_mutex_);
+    // From here on it is told with everybody else.
+    std::vector<Member> others = membership_.members();
+    std::erase_if(others, [](const Member& member) { return member.pid == 1; });
+    send_members(*link, others);
+    link->news = listed_.size();
     links_[pid] = link;
     joining_[pid] = joining;
-    for (const Member& member : membership_.members())
-      if (std::find(told.begin(), told.end(), member.pid) == told.end()) added.push_back(encode(member));
-    for (const Pid known : told)
-      if (const WorkerExit* exit = membership_.exit_of(known)) gone.push_back(encode(*exit));
   }
-  for (auto& payload : added) transport_.send(*link, Header{.kind = MessageKind::member_added}, std::move(payload));
-  for (auto& payload : gone) transport_.send(*link, Header{.kind = MessageKind::member_removed}, std::move(payload));
   established(pid, link);
 }
 
 void Cluster::list(const Member& member) {
+  std::optional<std::chrono::nanoseconds> tell_after;
   {
     const std::lock_guard lock(mutex_);
+    const std::lock_guard telling(news_mutex_);
     membership_.add(member);
     joining_.erase(member.pid);
+    listed_.push_back(member);
+    transport_.set_news(listed_.size());
+    if (!std::exchange(telling_soon_, true)) tell_after = news_patience_each * links_.size();
   }
   calls_->worker_joined(member.pid);
   if (events_.changed) events_.changed(0);
-  broadcast(MessageKind::member_added, encode(member), member.pid);
+  if (tell_after) timers_.after(*tell_after, [this] { tell_news(); });
+}
+
+void Cluster::tell_news() {
+  {
+    const std::lock_guard lock(mutex_);
+    telling_soon_ = false;
+  }
+  for (const auto& link : all_links()) tell_news(*link);
+}
+
+void Cluster::tell_news(Link& link) {
+  const std::lock_guard telling(news_mutex_);
+  const std::size_t known = link.news;
+  if (known >= listed_.size()) return;
+  send_members(link, std::span(listed_).subspan(known));
+  link.news = listed_.size();
+}
+
+void Cluster::send_members(Link& link, std::span<const Member> members) {
+  while (!members.empty()) {
+    const auto some = members.first(std::min(members.size(), members_at_once));
+    transport_.send(link, Header{.kind = MessageKind::members_added, .code = static_cast<std::uint32_t>(some.size())},
+                    encode(some));
+    members = members.subspan(some.size());
+  }
 }
 
 void Cluster::set_leaving(Pid pid) {
@@ -528,6 +561,7 @@ bool Cluster::remove(const WorkerExit& exit) {
     listed = membership_.find(exit.pid) != nullptr;
     joining_.erase(exit.pid);
   }
+  if (listed) tell_news();  // that it came, before that it is gone
   removed(exit);
   if (listed) broadcast(MessageKind::member_removed, encode(exit), exit.pid);
   return listed;
@@ -560,14 +594,17 @@ void Cluster::send(Pid pid, MessageKind kind, detail::Payload&& payload) {
   transport_.send(*link, Header{.kind = kind}, std::move(payload));
 }
 
-void Cluster::broadcast(MessageKind kind, const detail::Payload& payload, Pid but) {
+std::vector<std::shared_ptr<Link>> Cluster::all_links() const {
+  const std::lock_guard lock(mutex_);
   std::vector<std::shared_ptr<Link>> links;
-  {
-    const std::lock_guard lock(mutex_);
-    for (const auto& [pid, link] : links_)
-      if (pid != but) links.push_back(link);
-  }
-  for (const auto& link : links) {
+  links.reserve(links_.size());
+  for (const auto& [pid, link] : links_) links.push_back(link);
+  return links;
+}
+
+void Cluster::broadcast(MessageKind kind, const detail::Payload& payload, Pid but) {
+  for (const auto& link : all_links()) {
+    if (link->peer == but) continue;
     detail::Payload copy = payload;
     transport_.send(*link, Header{.kind = kind}, std::move(copy));
   }

@@ -11,6 +11,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <unordered_map>
 #include <unordered_set>
 #include <vector>
@@ -78,11 +79,15 @@ class Cluster final : public Router {
 
   // -- the master's ---------------------------------------------------------------------------------------------------
   void set_topology(Topology topology, bool lazy);
-  /// Calls may be sent there from now on, though it is not listed. It is told who came and went since it was greeted.
-  /// @param told the members its greeting named
-  void linked(const Member& joining, const std::shared_ptr<Link>& link, const std::vector<Pid>& told);
-  /// Lists it, and tells every other process.
+  /// Calls may be sent there from now on, though it is not listed. It is told of all members.
+  void linked(const Member& joining, const std::shared_ptr<Link>& link);
+  /// Lists it. Every other process is told a little later, together with others that come meanwhile, but before
+  /// anything else is sent there; so what each of n workers costs does not grow with n.
   void list(const Member& member);
+  /// Tells every process now of the members listed since.
+  void tell_news();
+  /// Tells that one, before something else is sent there (TransportSink::on_behind).
+  void tell_news(Link& link);
   /// It was asked to leave; it is listed until it is gone.
   void set_leaving(Pid pid);
   /// Takes it off the lists, fails what waits for it, and tells every other process. @returns false when it was not
@@ -113,7 +118,9 @@ class Cluster final : public Router {
   const Member* find_member(Pid pid) const;
   bool may_talk_to(Pid pid) const;
   void on_dial(Incoming& message);
-  void on_member_added(const Member& member);
+  void on_members_added(const std::vector<Member>& members);
+  /// @returns whether to connect to it at once
+  bool on_member_added(const Member& member);
   void on_member_removed(const WorkerExit& exit);
   void handshake_lost(const std::shared_ptr<Link>& link, const std::string& reason);
   void on_goodbye(const std::shared_ptr<Link>& link);
@@ -126,6 +133,8 @@ class Cluster final : public Router {
   void give_up(Pid pid, std::uint64_t attempt, const std::string& why);
   void broadcast(MessageKind kind, const detail::Payload& payload, Pid but);
   void removed(const WorkerExit& exit);
+  void send_members(Link& link, std::span<const Member> members);
+  std::vector<std::shared_ptr<Link>> all_links() const;
 
   const ClusterSettings settings_;
   Transport& transport_;
@@ -141,8 +150,13 @@ class Cluster final : public Router {
   std::unordered_map<Pid, Connecting> connecting_;
   std::unordered_map<LinkId, Dialed> dialed_;         ///< until their welcome
   std::unordered_map<Pid, Member> joining_;           ///< master: linked, and not listed yet
+  bool telling_soon_ = false;                         ///< master: tell_news will be called
   std::unordered_set<Pid> heard_of_;                  ///< neither members nor known to be gone
   std::unordered_map<Pid, std::string> unreachable_;  ///< why, until it was said once
+
+  /// Guards the following; held while they are sent, so that nothing overtakes them. Taken after mutex_, or alone.
+  std::mutex news_mutex_;
+  std::vector<Member> listed_;  ///< master: all workers ever listed, in that order; Link::news counts into it
 };
 
 }  // namespace muster::runtime

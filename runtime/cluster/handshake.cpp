@@ -36,9 +36,8 @@ std::vector<std::string> get_texts(FieldReader& in) {
   return texts;
 }
 
-void put(FieldWriter& out, const Member& member) {
-  out.i32(member.pid);
-  out.text(member.endpoint);
+/// All but who it is and where it can be dialed.
+void put_kind(FieldWriter& out, const Member& member) {
   out.text(member.host);
   out.text(member.host_identity);
   out.text(member.ident);
@@ -46,15 +45,30 @@ void put(FieldWriter& out, const Member& member) {
   out.i32(member.threads);
 }
 
-Member get_member(FieldReader& in) {
-  Member member;
-  member.pid = in.i32();
-  member.endpoint = in.text();
+void get_kind(FieldReader& in, Member& member) {
   member.host = in.text();
   member.host_identity = in.text();
   member.ident = in.text();
   member.connect_idents = get_texts(in);
   member.threads = in.i32();
+}
+
+bool of_one_kind(const Member& a, const Member& b) {
+  return a.host == b.host && a.host_identity == b.host_identity && a.ident == b.ident &&
+         a.connect_idents == b.connect_idents && a.threads == b.threads;
+}
+
+void put(FieldWriter& out, const Member& member) {
+  out.i32(member.pid);
+  out.text(member.endpoint);
+  put_kind(out, member);
+}
+
+Member get_member(FieldReader& in) {
+  Member member;
+  member.pid = in.i32();
+  member.endpoint = in.text();
+  get_kind(in, member);
   return member;
 }
 
@@ -246,18 +260,36 @@ Refuse decode_refuse(std::span<const std::byte> bytes) {
   return refuse;
 }
 
-Payload encode(const Member& member) {
+Payload encode(std::span<const Member> members) {
   Payload payload;
   FieldWriter out(payload.bytes);
-  put(out, member);
+  const Member* before = nullptr;
+  for (const Member& member : members) {
+    const bool same = before != nullptr && of_one_kind(*before, member);
+    out.u8(same ? 1 : 0);
+    out.i32(member.pid);
+    out.text(member.endpoint);
+    if (!same) put_kind(out, member);
+    before = &member;
+  }
   return payload;
 }
 
-Member decode_member(std::span<const std::byte> bytes) {
+std::vector<Member> decode_members(std::span<const std::byte> bytes, std::uint32_t count) {
+  if (count > most_members) throw SerializationError("A list of too many members");
   FieldReader in(bytes);
-  Member member = get_member(in);
+  std::vector<Member> members;  // its memory grows with what is there, not with what is said
+  for (std::uint32_t i = 0; i < count; ++i) {
+    const bool same = get_bool(in);
+    if (same && members.empty()) throw SerializationError("A list of members whose first is as the one before");
+    Member member = same ? members.back() : Member{};
+    member.pid = in.i32();
+    member.endpoint = in.text();
+    if (!same) get_kind(in, member);
+    members.push_back(std::move(member));
+  }
   in.finish();
-  return member;
+  return members;
 }
 
 void verify(const Hello& hello, const std::string& cookie) {

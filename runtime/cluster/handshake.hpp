@@ -14,6 +14,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -34,7 +35,7 @@ struct Member {
 struct ClusterFacts {
   std::string ident;  ///< the joining worker's own name, and whom it is to connect to, as its manager said
   std::vector<std::string> connect_idents;
-  std::vector<Member> members;
+  std::vector<Member> members;  ///< the master; it tells of others next
   Topology topology = Topology::all_to_all;
   bool lazy = true;
   int threads = 1;
@@ -76,12 +77,14 @@ void seal(Welcome& welcome, const Nonce& nonce, const std::string& cookie);
 detail::Payload encode(const Hello& hello);
 detail::Payload encode(const Welcome& welcome);
 detail::Payload encode(const Refuse& refuse);
-detail::Payload encode(const Member& member);
+/// What members_added carries: who is as the one before it, but for its pid and endpoint, takes few bytes.
+detail::Payload encode(std::span<const Member> members);
 /// @throws VersionMismatch, before anything else is looked at; SerializationError
 Hello decode_hello(std::span<const std::byte> bytes);
 Welcome decode_welcome(std::span<const std::byte> bytes);
 Refuse decode_refuse(std::span<const std::byte> bytes);
-Member decode_member(std::span<const std::byte> bytes);
+/// @param count how many members there are to be
+std::vector<Member> decode_members(std::span<const std::byte> bytes, std::uint32_t count);
 
 /// @throws AuthError, CodeMismatch naming both builds
 void verify(const Hello& hello, const std::string& cookie);

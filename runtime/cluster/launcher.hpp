@@ -38,7 +38,6 @@ struct WorkerRecord {
   AddprocsOptions options;
   std::shared_ptr<WorkerOutput> output;
   std::shared_ptr<Link> link;
-  std::vector<Pid> told;  ///< the members its greeting named
   Nonce nonce{};
   Member member;
   bool expected = false;       ///< it was asked to leave
@@ -77,8 +76,10 @@ class Launcher {
   /// @see muster::interrupt
   void interrupt(const std::vector<Pid>& pids);
 
-  /// Run on each worker that joins before it is listed; a throw is its launch failure.
-  void set_initiation(std::function<void(Pid)> initiation) { initiation_ = std::move(initiation); }
+  /// Run for each worker that joins before it is listed; a throw is its launch failure.
+  /// @param initiation called first with may_wait false, on the receiving thread: there it returns false where it would
+  /// have to wait, and is called again on a thread of its own
+  void set_initiation(std::function<bool(Pid, bool may_wait)> initiation) { initiation_ = std::move(initiation); }
 
   // from the cluster
   void on_handshake(const Incoming& message);
@@ -119,7 +120,7 @@ class Launcher {
   Transport& transport_;
   Steward& steward_;
   const std::shared_ptr<OutputPrinter> printer_;
-  std::function<void(Pid)> initiation_;
+  std::function<bool(Pid, bool may_wait)> initiation_;
   std::mutex adding_;  ///< one addprocs at a time
   LifeCallbacks& callbacks_;
   /// Of its own: printing may wait for whoever reads our output. Outlives the records, whose output it reads.

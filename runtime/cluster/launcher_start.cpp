@@ -2,6 +2,7 @@
 
 #include "runtime/base/address.hpp"
 #include "runtime/base/deadline.hpp"
+#include "runtime/base/fork_server.hpp"
 #include "runtime/base/log.hpp"
 #include "runtime/cluster/launcher.hpp"
 
@@ -20,7 +21,7 @@ class Launch final : public LaunchContext {
   std::vector<std::string> worker_command() const override {
     std::vector<std::string> command{options_.exename.empty() ? launcher_.settings_.program.front() : options_.exename};
     command.insert(command.end(), options_.exeflags.begin(), options_.exeflags.end());
-    command.emplace_back("--muster-worker");
+    command.emplace_back(worker_flag);
     return command;
   }
   std::string start_record() const override { return launcher_.settings_.start_record(options_.launch_timeout); }
@@ -96,6 +97,7 @@ std::vector<Pid> Launcher::add(std::shared_ptr<ClusterManager> manager, Addprocs
   const auto launch = std::make_shared<Launch>(*this, std::move(manager), std::move(options));
   crew_.run("muster-launch", [this, launch] { run_manager(*launch); });
   wait_until_settled(*launch);
+  cluster_.tell_news();
   return outcome_of(*launch);
 }
 
@@ -290,7 +292,7 @@ void Launcher::greet(const Record& record, const std::string& endpoint) {
   hello.joins = true;
   hello.from = cluster_.self_member();
   hello.to = record->pid;
-  hello.facts.members = cluster_.members();
+  hello.facts.members = {hello.from};
   hello.facts.topology = cluster_.topology();
   hello.facts.lazy = cluster_.lazy();
   hello.facts.threads = record->options.threads;
@@ -305,7 +307,6 @@ void Launcher::greet(const Record& record, const std::string& endpoint) {
     if (record->failure || record->stage != WorkerRecord::Stage::starting) return;
     record->stage = WorkerRecord::Stage::greeted;
     record->nonce = hello.nonce;
-    for (const Member& member : hello.facts.members) record->told.push_back(member.pid);
     record->link = transport_.dial(resolved);
     greeted_[record->link->id] = record;
   }
@@ -333,7 +334,7 @@ void Launcher::on_handshake(const Incoming& message) {
       record->member.pid = record->pid;
       if (record->output) record->output->set_pid(record->pid);
     }
-    cluster_.linked(record->member, message.link, record->told);
+    cluster_.linked(record->member, message.link);
     initiate(record);
   } catch (const std::exception& error) {
     fail(record, LaunchCause::handshake, error.what(), std::current_exception());
@@ -353,14 +354,14 @@ void Launcher::on_handshake_lost(const std::shared_ptr<Link>& link, const std::s
 }
 
 void Launcher::initiate(const Record& record) {
-  if (!initiation_) {
+  if (!initiation_ || initiation_(record->pid, false)) {
     list(record);
     return;
   }
   // It calls the worker, and waits: not here, on the receiving thread.
   crew_.run("muster-join", [this, record] {
     try {
-      initiation_(record->pid);
+      (void)initiation_(record->pid, true);
     } catch (const std::exception& error) {
       fail(record, LaunchCause::handshake,
            std::string("A function registered by everywhere_always failed there: ") + error.what(),

@@ -81,15 +81,16 @@ void Everywhere::always(Calls& calls, Cluster& cluster, detail::Thunk thunk, Pay
   run_on(calls, targets, thunk, arguments, joining);
 }
 
-void Everywhere::initiate(Calls& calls, Pid pid) {
+bool Everywhere::initiate(Calls& calls, Pid pid, bool may_wait) {
   for (std::size_t done = 0;; ++done) {
     Registered next;
     {
       const std::lock_guard lock(mutex_);
       if (done == registered_.size()) {
         initiated_.insert(pid);  // what is registered from now on, `always` runs there
-        return;
+        return true;
       }
+      if (!may_wait) return false;
       next = registered_[done];
     }
     detail::require_value(calls.start(pid, next.thunk, std::move(next.arguments), Returns::value), {});

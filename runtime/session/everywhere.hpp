@@ -21,8 +21,10 @@ class Everywhere {
             detail::Payload&& arguments);
   /// The master's: from now on also on each worker that joins.
   void always(Calls& calls, Cluster& cluster, detail::Thunk thunk, detail::Payload&& arguments);
-  /// Runs on a worker that joins what was registered. @throws what they throw
-  void initiate(Calls& calls, Pid pid);
+  /// Runs on a worker that joins what was registered.
+  /// @param may_wait else only where nothing is registered
+  /// @returns whether all ran. @throws what they throw
+  bool initiate(Calls& calls, Pid pid, bool may_wait);
 
  private:
   struct Registered {

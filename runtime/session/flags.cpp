@@ -1,5 +1,7 @@
 #include "runtime/session/flags.hpp"
 
+#include "runtime/base/fork_server.hpp"
+
 #include <cstdlib>
 #include <stdexcept>
 #include <string_view>
@@ -23,7 +25,7 @@ constexpr std::string_view prefix = "--muster-";
 /// Takes one flag, at argv[i]. @returns how many arguments it takes up
 int take_flag(Flags& flags, int argc, char** argv, int i) {
   const std::string_view argument = argv[i];
-  if (argument == "--muster-worker") {
+  if (argument == worker_flag) {
     flags.worker = true;
     return 1;
   }

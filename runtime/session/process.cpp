@@ -96,7 +96,7 @@ Process::Process(ProcessSettings settings) : executor_(1, settings.lane->spin())
     launcher.worker_output = settings.worker_output;
     launcher_ =
         std::make_unique<Launcher>(std::move(launcher), *cluster_, *calls_, *transport_, *steward_, life_callbacks_);
-    launcher_->set_initiation([this](Pid pid) { everywhere_.initiate(*calls_, pid); });
+    launcher_->set_initiation([this](Pid pid, bool may_wait) { return everywhere_.initiate(*calls_, pid, may_wait); });
     beat(settings.heartbeat_interval, settings.heartbeat_timeout);
   }
   executor_.start(*this);
@@ -136,6 +136,8 @@ void Process::on_message(Incoming message) {
   else
     calls_->on_message(std::move(message));
 }
+
+void Process::on_behind(Link& link) { cluster_->tell_news(link); }
 
 void Process::on_lost(const std::shared_ptr<Link>& link, const std::string& reason) { cluster_->on_lost(link, reason); }
 

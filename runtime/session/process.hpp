@@ -63,6 +63,7 @@ class Process final : private TransportSink, private MessageSource {
   // TransportSink
   void on_message(Incoming message) override;
   void on_lost(const std::shared_ptr<Link>& link, const std::string& reason) override;
+  void on_behind(Link& link) override;
   // MessageSource
   bool drain(int most) override;
   void wait(Clock::time_point until) override { transport_->wait(until); }

@@ -7,6 +7,7 @@
 #include <muster/detail/local_event.hpp>
 #include <muster/worker_pool.hpp>
 
+#include <algorithm>
 #include <span>
 
 namespace muster {
@@ -52,8 +53,10 @@ void PoolState::refresh() {
     loan = lent_.erase(loan);
   }
   if (!is_default_) return;
+  std::vector<Pid> known = members_;
+  std::sort(known.begin(), known.end());
   for (const Pid pid : procs) {
-    if (pid == 1 || contains(members_, pid)) continue;
+    if (pid == 1 || std::binary_search(known.begin(), known.end(), pid)) continue;
     members_.push_back(pid);
     free_.push_back(pid);
   }

@@ -111,6 +111,7 @@ bool Transport::try_send(Link& link, const Header& header, const Payload& payloa
   if (link.gone) return true;
   if (!progress.started) {
     check_size(link, header, payload);
+    tell_news(link, header.kind);
     if (window_used(link)) return false;
     {
       const std::lock_guard lock(link.mutex);
@@ -126,6 +127,7 @@ bool Transport::try_send(Link& link, const Header& header, const Payload& payloa
 void Transport::send(Link& link, const Header& header, Payload&& payload) {
   if (link.gone) return;
   check_size(link, header, payload);
+  tell_news(link, header.kind);
   {
     const std::lock_guard lock(link.mutex);
     if (window_used(link) || !link.held.empty()) {
@@ -138,6 +140,10 @@ void Transport::send(Link& link, const Header& header, Payload&& payload) {
   // Pieces are for who was admitted: a hello to a large cluster travels whole.
   if (!is_handshake(header.kind)) (void)send_pieces(link, payload, progress, false);
   send_main(link, header, payload, progress, Urgency::now);
+}
+
+void Transport::tell_news_now(Link& link, MessageKind kind) {
+  if (link.peer != 0 && !is_handshake(kind) && kind != MessageKind::members_added) sink_.on_behind(link);
 }
 
 bool Transport::send_pieces(Link& link, const Payload& payload, Progress& progress, bool may_stop) {

@@ -43,6 +43,7 @@ struct Link {
   std::atomic<std::int64_t> outstanding{0};           ///< sent and not yet said to be consumed, in bytes
   std::atomic<std::int64_t> consumed{0};              ///< by us, not yet told
   std::atomic<Clock::rep> last_heard{0}, last_sent{0};
+  std::atomic<std::uint64_t> news{0};  ///< number of the last news its peer was told; see Transport::set_news
   std::atomic<std::uint64_t> messages_sent{0}, messages_received{0}, bytes_sent{0}, bytes_received{0};
 
   struct Held {
@@ -116,6 +117,9 @@ class TransportSink {
   virtual void on_message(Incoming message) = 0;
   /// @param reason for people
   virtual void on_lost(const std::shared_ptr<Link>& link, const std::string& reason) = 0;
+  /// Something is about to be sent over a link whose peer has not been told the news: it is to be sent now, and
+  /// Link::news to be set. Called by any thread that sends, which may hold locks of its own.
+  virtual void on_behind(Link& /*link*/) {}
 };
 
 /// Threads: every function from any thread, but for receive_all and wait (one at a time).
@@ -152,6 +156,10 @@ class Transport {
   /// Calls f once, when credit came back or the link is gone (at once, where that is so already). f must not block.
   void on_credit(Link& link, std::function<void()> f);
 
+  /// There are news for every peer, up to that number. They need not be sent at once: whatever else is sent to a peer
+  /// (but for what keeps the link going) goes behind them, as the sink is asked for them first (on_behind).
+  void set_news(std::uint64_t number) { news_.store(number, std::memory_order_relaxed); }
+
   /// Receives and hands to the sink what is there, at most that many messages.
   /// @returns whether there was anything.
   bool receive_some(int most);
@@ -170,6 +178,10 @@ class Transport {
   bool window_used(const Link& link) const {
     return link.outstanding.load(std::memory_order_relaxed) >= options_.credit_window;
   }
+  void tell_news(Link& link, MessageKind kind) {
+    if (link.news.load(std::memory_order_relaxed) != news_.load(std::memory_order_relaxed)) tell_news_now(link, kind);
+  }
+  void tell_news_now(Link& link, MessageKind kind);
   void check_size(const Link& link, const Header& header, const detail::Payload& payload) const;
   bool send_pieces(Link& link, const detail::Payload& payload, Progress& progress, bool may_stop);
   void send_main(Link& link, Header header, const detail::Payload& payload, const Progress& progress, Urgency urgency);
@@ -192,6 +204,7 @@ class Transport {
   TransportSink& sink_;
   std::unique_ptr<Lane> lane_;
   std::atomic<std::uint32_t> last_stream_{0};
+  std::atomic<std::uint64_t> news_{0};
   mutable std::shared_mutex mutex_;  ///< guards links_
   std::unordered_map<LinkId, std::shared_ptr<Link>> links_;
   // The receiving thread's alone.

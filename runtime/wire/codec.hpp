@@ -15,7 +15,7 @@
 namespace muster::runtime {
 
 /// First thing said in a handshake; another version is refused.
-inline constexpr std::uint16_t protocol_version = 1;
+inline constexpr std::uint16_t protocol_version = 2;
 
 /// What a message is. Numbers are part of the protocol.
 enum class MessageKind : std::uint8_t {
@@ -23,11 +23,12 @@ enum class MessageKind : std::uint8_t {
   hello = 1,
   welcome = 2,
   refuse = 3,
-  member_added = 4,
+  // 4 was member_added, of one member, in version 1
   member_removed = 5,
   dial = 6,
   exit = 7,
   goodbye = 8,
+  members_added = 9,
   // link upkeep
   heartbeat = 16,
   credit = 17,

@@ -159,7 +159,6 @@ class SimulatedCluster {
     Stage stage = Stage::starting;
     bool failed = false, expected = false, process_ended = false;
     std::shared_ptr<runtime::Link> link;
-    std::vector<Pid> told;
     runtime::Nonce nonce{};
     runtime::Member member;
   };
@@ -172,7 +171,7 @@ class SimulatedCluster {
     hello.joins = true;
     hello.from = cluster.self_member();
     hello.to = record.pid;
-    hello.facts.members = cluster.members();
+    hello.facts.members = {hello.from};
     hello.facts.topology = cluster.topology();
     hello.facts.lazy = cluster.lazy();
     hello.facts.threads = options_.threads;
@@ -181,7 +180,6 @@ class SimulatedCluster {
     runtime::seal(hello, cluster.cookie());
     record.stage = Stage::greeted;
     record.nonce = hello.nonce;
-    for (const runtime::Member& member : hello.facts.members) record.told.push_back(member.pid);
     record.link = master().transport().dial(processes_.at(record.pid)->lane().endpoint());
     greeted_[record.link->id] = &record;
     master().transport().send(*record.link, runtime::Header{.kind = runtime::MessageKind::hello}, encode(hello));
@@ -200,7 +198,7 @@ class SimulatedCluster {
     record.stage = Stage::welcomed;
     record.member = std::move(welcome.self);
     record.member.pid = record.pid;
-    master().cluster().linked(record.member, message.link, record.told);
+    master().cluster().linked(record.member, message.link);
     // Initiation may take its time.
     master().enter_after(around_.random.chance(50) ? Nanoseconds(0) : around_.delay(),
                          [this, &record] { list(record); });

@@ -22,7 +22,7 @@ inline const char* name_of(runtime::MessageKind kind) {
     case Kind::hello: return "hello";
     case Kind::welcome: return "welcome";
     case Kind::refuse: return "refuse";
-    case Kind::member_added: return "member_added";
+    case Kind::members_added: return "members_added";
     case Kind::member_removed: return "member_removed";
     case Kind::dial: return "dial";
     case Kind::exit: return "exit";
@@ -172,6 +172,7 @@ class SimulatedProcess final : private runtime::TransportSink, private runtime::
     if (reason.find("invalid") != std::string::npos) complaint_ = reason;
     cluster_.on_lost(link, reason);
   }
+  void on_behind(runtime::Link& link) override { cluster_.tell_news(link); }
   // Timers
   runtime::TimerId after(Nanoseconds delay, std::function<void()> f) override {
     enter_after(delay, std::move(f));

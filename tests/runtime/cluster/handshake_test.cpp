@@ -193,10 +193,11 @@ TEST(Handshake, ExitsTravelWhole) {
 TEST(Handshake, TooLargeCountsTakeNoMemory) {
   detail::Payload payload;
   FieldWriter out(payload.bytes);
+  out.u8(0);
   out.i32(1);
   for (int i = 0; i < 4; ++i) out.text("");
   out.u32(0xffffffff);  // so many names
-  EXPECT_THROW((void)decode_member(payload.bytes.bytes()), SerializationError);
+  EXPECT_THROW((void)decode_members(payload.bytes.bytes(), 1), SerializationError);
 }
 
 }  // namespace

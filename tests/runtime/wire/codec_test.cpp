@@ -60,6 +60,14 @@ void count_up(std::array<std::byte, N>& bytes, int from) {
 
 Member beta() { return {3, "10.0.0.2:6000", "beta", "boot-2", "west", {"east"}, 4}; }
 
+/// Two that differ in their pids and endpoints only.
+Payload members() {
+  std::vector<Member> all{beta(), beta()};
+  all[1].pid = 4;
+  all[1].endpoint = "10.0.0.2:6001";
+  return encode(all);
+}
+
 Payload hello() {
   Hello hello;
   hello.joins = true;
@@ -171,11 +179,11 @@ std::vector<Sample> samples() {
   add("hello", {.kind = hello}, runtime::hello());
   add("welcome", {.kind = welcome}, runtime::welcome());
   add("refuse", {.kind = refuse}, encode(Refuse{Refuse::Why::cookie, "no"}));
-  add("member_added", {.kind = member_added}, encode(beta()));
   add("member_removed", {.kind = member_removed}, killed());
   add("dial", {.kind = dial}, pid(2));
   add("exit", {.kind = exit});
   add("goodbye", {.kind = goodbye});
+  add("members_added", {.kind = members_added, .code = 2}, members());
   add("heartbeat", {.kind = heartbeat});
   add("credit", {.kind = credit, .number = 8U << 20U});
   add("piece", {.kind = piece, .flags = 1, .number = 3U << 20U, .stream = 7}, runtime::piece());
@@ -302,7 +310,16 @@ TEST(Codec, ContentsOfTheHandshakeAreRead) {
   EXPECT_EQ(decode_hello(bytes("hello")).facts.members.at(0).host, "alpha");
   EXPECT_EQ(decode_welcome(bytes("welcome")).self.connect_idents.at(0), "east");
   EXPECT_EQ(decode_refuse(bytes("refuse")).why, Refuse::Why::cookie);
-  EXPECT_EQ(decode_member(bytes("member_added")).endpoint, "10.0.0.2:6000");
+  const auto members = decode_members(bytes("members_added"), 2);
+  EXPECT_EQ(members.at(0).endpoint, "10.0.0.2:6000");
+  EXPECT_EQ(members.at(1).pid, 4);
+  EXPECT_EQ(members.at(1).endpoint, "10.0.0.2:6001");
+  EXPECT_EQ(members.at(1).host_identity, "boot-2");
+  EXPECT_EQ(members.at(1).connect_idents, std::vector<std::string>{"east"});
+  EXPECT_EQ(members.at(1).threads, 4);
+  EXPECT_THROW((void)decode_members(bytes("members_added"), 1), SerializationError);
+  EXPECT_THROW((void)decode_members(bytes("members_added"), 3), SerializationError);
+  EXPECT_THROW((void)decode_members(bytes("members_added"), ~0U), SerializationError);
   EXPECT_EQ(decode_exit(bytes("member_removed")).signal, 9);
   EXPECT_EQ(decode_exit(bytes("member_removed")).exit_status, std::nullopt);
   EXPECT_THROW(std::rethrow_exception(decode_failure(bytes("reply_failure"))), RemoteException);
@@ -342,7 +359,7 @@ TEST(Codec, EveryWrongByteInControlMessagesIsRefusedOrRead) {
     if (name == "hello") (void)decode_hello(bytes);
     if (name == "welcome") (void)decode_welcome(bytes);
     if (name == "refuse") (void)decode_refuse(bytes);
-    if (name == "member_added") (void)decode_member(bytes);
+    if (name == "members_added") (void)decode_members(bytes, 2);
     if (name == "member_removed") (void)decode_exit(bytes);
     if (name == "reply_failure") (void)decode_failure(bytes);
   };
