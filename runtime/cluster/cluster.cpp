@@ -448,6 +448,21 @@ std::string Cluster::host_of(Pid pid) const {
   return member != nullptr ? member->host : std::string();
 }
 
+std::vector<Cluster::HostMembers> Cluster::hosts() const {
+  std::vector<HostMembers> found;
+  std::unordered_map<std::string, std::size_t> index;
+  const std::lock_guard lock(mutex_);
+  const std::vector<Pid> staying = membership_.pids_staying();
+  for (const Member& member : membership_.members()) {
+    const auto [known, is_new] = index.try_emplace(member.host_identity, found.size());
+    if (is_new) found.push_back({member.host, {}, {}});
+    HostMembers& host = found[known->second];
+    host.pids.push_back(member.pid);
+    if (std::binary_search(staying.begin(), staying.end(), member.pid)) host.staying.push_back(member.pid);
+  }
+  return found;
+}
+
 std::size_t Cluster::threads_of(Pid pid) const {
   const std::lock_guard lock(mutex_);
   const Member* member = membership_.find(pid);

@@ -71,6 +71,12 @@ class Cluster final : public Router {
   /// Host of a member, for people.
   std::string host_of(Pid pid) const;
   std::vector<Member> members() const;
+  /// Members by host, in the order of their lowest pids. Those that were asked to leave are in `pids` only.
+  struct HostMembers {
+    std::string name;
+    std::vector<Pid> pids, staying;
+  };
+  std::vector<HostMembers> hosts() const;
   /// How many tasks a member runs at once.
   std::size_t threads_of(Pid pid) const;
   Topology topology() const;
