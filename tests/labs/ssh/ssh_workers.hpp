@@ -85,4 +85,31 @@ inline std::string another_master(const std::string& role, const std::string& ar
   return "SSH_TEST_ROLE=" + role + " " + std::filesystem::read_symlink("/proc/self/exe").string() + " " + arguments;
 }
 
+/// A lab of its own, whose cables can be shaped, cut and healed. The tests' own lab is the HOME again at its end.
+class ShapedLab {
+ public:
+  explicit ShapedLab(int hosts) {
+    ::setenv("LAB_SHAPE", MUSTER_LAB_SHAPE, 1);
+    lab_ = std::make_unique<SshLab>(hosts);
+    ::unsetenv("LAB_SHAPE");
+  }
+  ~ShapedLab() {
+    lab_.reset();
+    if (lab) ::setenv("HOME", lab->home().c_str(), 1);
+  }
+  ShapedLab(const ShapedLab&) = delete;
+  ShapedLab& operator=(const ShapedLab&) = delete;
+  void run(const std::string& verb, const std::string& arguments) const {
+    const ShellResult result = lab_->run(verb, arguments);
+    EXPECT_EQ(result.status, 0) << result.output;
+  }
+  std::string subnet() const { return lab_->network("subnet"); }
+  ShellResult on(const std::string& host, const std::string& command) const {
+    return lab_->run("on", host + " " + command);
+  }
+
+ private:
+  std::unique_ptr<SshLab> lab_;
+};
+
 }  // namespace muster::test
