@@ -7,6 +7,7 @@ find_package(Boost 1.81 REQUIRED CONFIG) # headers only: Asio
 find_package(cereal REQUIRED CONFIG)
 find_package(fmt REQUIRED CONFIG)
 find_package(spdlog REQUIRED CONFIG)
+find_package(ZLIB REQUIRED)
 pkg_check_modules(libzmq REQUIRED IMPORTED_TARGET libzmq>=4.3.4)
 pkg_check_modules(libssh REQUIRED IMPORTED_TARGET libssh)
 pkg_check_modules(libsodium REQUIRED IMPORTED_TARGET libsodium)
@@ -21,5 +22,6 @@ target_link_libraries(
             PkgConfig::libsodium
             PkgConfig::libdw
             spdlog::spdlog
+            ZLIB::ZLIB
             fmt::fmt
             ${CMAKE_DL_LIBS})

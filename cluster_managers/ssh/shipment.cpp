@@ -1,5 +1,6 @@
 #include "cluster_managers/ssh/shipment.hpp"
 
+#include "cluster_managers/ssh/gzip.hpp"
 #include "cluster_managers/ssh/remote_shell.hpp"
 #include "runtime/base/log.hpp"
 #include "runtime/base/random.hpp"
@@ -103,31 +104,75 @@ std::string directory_name(const std::vector<ProgramFile>& files) {
   return files.front().build_id + "-" + hexadecimal(some);
 }
 
-void must_succeed(const CommandResult& result, const std::string& what) {
-  if (result.status != 0) throw Error(what + ": " + (result.errors.empty() ? "no reason given" : result.errors));
-}
+/// One copying of files to a host: into a directory beside their place first, so that they are there whole or not at
+/// all.
+class Copying {
+ public:
+  Copying(SshConnection& connection, std::string target, Clock::time_point deadline)
+      : connection_(connection),
+        target_(std::move(target)),
+        unfinished_(target_ + ".unfinished-" + random_token(8)),
+        deadline_(deadline) {}
 
-/// Into a directory beside it first, so that it is there whole or not at all.
-void copy(SshConnection& connection, const std::vector<ProgramFile>& files, const std::string& target,
-          Clock::time_point deadline) {
-  const std::string unfinished = target + ".unfinished-" + random_token(8);
-  const std::string failed = "the program can't be copied to " + target + " there";
-  const auto run = [&](const std::string& script, std::string_view input = {}) {
-    must_succeed(connection.run(script_prologue() + script, deadline, input), failed);
-  };
-  run("umask 077 && mkdir -p " + quoted(unfinished));
-  std::size_t bytes = 0;
-  for (const ProgramFile& file : files) {
-    const std::string contents = contents_of(file.source);
-    run("umask 077 && cat > " + quoted(unfinished + "/" + name_of_file(file.path)), contents);
-    bytes += contents.size();
-    log::debug("Copied " + file.path + " to " + connection.name());
+  void copy(const std::vector<ProgramFile>& files) {
+    log::info("The program is being copied to " + connection_.name() +
+              ", which does not have it: " + std::to_string(files.size()) + " files");
+    try {
+      const std::string said = run("umask 077 && mkdir -p " + quoted(unfinished_) +
+                                   " && if : | gzip -c 2>/dev/null | gzip -dc >/dev/null 2>&1; then echo gzip; fi");
+      compressed_ = said.find("gzip") != std::string::npos;
+      for (const ProgramFile& file : files) copy_file(file);
+      run("chmod u+x " + quoted(unfinished_) + "/* && { [ -d " + quoted(target_) + " ] || mv " + quoted(unfinished_) +
+          " " + quoted(target_) + "; } && rm -rf " + quoted(unfinished_));
+    } catch (const Error&) {
+      remove_unfinished();
+      throw;
+    }
+    log::info("The program was copied to " + connection_.name() + ": " + std::to_string(files.size()) + " files, " +
+              kibibytes(bytes_) + (compressed_ ? ", " + kibibytes(sent_) + " compressed" : "") + ", in " + target_);
   }
-  run("chmod u+x " + quoted(unfinished) + "/* && { [ -d " + quoted(target) + " ] || mv " + quoted(unfinished) + " " +
-      quoted(target) + "; } && rm -rf " + quoted(unfinished));
-  log::info("The program was copied to " + connection.name() + ": " + std::to_string(files.size()) + " files, " +
-            std::to_string(bytes / 1024) + " KiB, in " + target);
-}
+
+ private:
+  static std::string kibibytes(std::size_t bytes) { return std::to_string(bytes / 1024) + " KiB"; }
+
+  std::string run(const std::string& script, std::string_view input = {}) {
+    const CommandResult result = connection_.run(script_prologue() + script, deadline_, input);
+    if (result.status == 0) return result.output;
+    std::string text = "the program can't be copied to " + target_ +
+                       " there: " + (result.errors.empty() ? "no reason given" : result.errors);
+    while (text.ends_with('\n')) text.pop_back();
+    throw Error(text +
+                ". See that the user may write there, and that there is room (df, quota); another place is that "
+                "of XDG_CACHE_HOME in the environment there.");
+  }
+
+  void copy_file(const ProgramFile& file) {
+    const std::string contents = contents_of(file.source);
+    const std::string small = compressed_ ? gzipped(contents) : std::string();
+    const std::string_view sent = compressed_ ? std::string_view(small) : contents;
+    run("umask 077 && " + std::string(compressed_ ? "gzip -dc" : "cat") + " > " +
+            quoted(unfinished_ + "/" + name_of_file(file.path)),
+        sent);
+    bytes_ += contents.size();
+    sent_ += sent.size();
+    log::debug("Copied " + file.path + " to " + connection_.name());
+  }
+
+  /// A full disk stays full otherwise.
+  void remove_unfinished() {
+    try {
+      (void)connection_.run(script_prologue() + "rm -rf " + quoted(unfinished_), deadline_);
+    } catch (const Error& error) {
+      log::debug("An unfinished copy is left on " + connection_.name() + ", " + unfinished_ + ": " + error.what());
+    }
+  }
+
+  SshConnection& connection_;
+  const std::string target_, unfinished_;
+  const Clock::time_point deadline_;
+  bool compressed_ = false;
+  std::size_t bytes_ = 0, sent_ = 0;
+};
 
 }  // namespace
 
@@ -181,7 +226,7 @@ ShippedProgram ship(SshConnection& connection, const std::vector<ProgramFile>& f
   if (policy != Ship::Always && needed.size() == 1 && said.usable.front()) return {program, {}};
   const std::string target = said.cache + "/muster/" + directory_name(needed);
   const CommandResult there = connection.run(script_prologue() + "[ -d " + quoted(target) + " ]", deadline);
-  if (there.status != 0) copy(connection, needed, target, deadline);
+  if (there.status != 0) Copying(connection, target, deadline).copy(needed);
   return {target + "/" + name_of_file(program), needed.size() == 1 ? "" : target};
 }
 

@@ -100,7 +100,7 @@ SshConnection::SshConnection(const Machine& machine, const SshOptions& options, 
   set_patience(deadline);
   if (ssh_connect(session_.get()) != SSH_OK)
     throw Error("no SSH connection to " + endpoint_of(host_, port_) + ": " + last_error());
-  check_host_key(options.known_hosts, known_hosts);
+  check_host_key(options, known_hosts);
   log_in(options.identity_file);
 }
 
@@ -136,7 +136,23 @@ void SshConnection::set_patience(Clock::time_point deadline) {
   ssh_options_set(session_.get(), SSH_OPTIONS_TIMEOUT, &patience);
 }
 
-void SshConnection::check_host_key(KnownHosts policy, std::mutex& known_hosts_file) {
+/// People write them with and without the kind of key before them, and padding after them.
+void SshConnection::check_fingerprint(const std::vector<std::string>& expected) {
+  const std::string shown = fingerprint_of(session_.get());
+  const auto bare = [](std::string_view text) {
+    text = text.substr(std::min(text.size(), text.rfind("SHA256:")));
+    return text.substr(0, text.find_first_of("= \t"));
+  };
+  if (std::any_of(expected.begin(), expected.end(), [&](const auto& each) { return bare(each) == bare(shown); }))
+    return;
+  throw Error("the host shows the key " + shown + ", which is none of the " + std::to_string(expected.size()) +
+              " in SshOptions::fingerprints. Somebody may stand in between. On the host, ssh-keygen -lf "
+              "/etc/ssh/ssh_host_ed25519_key.pub shows what its key is.");
+}
+
+void SshConnection::check_host_key(const SshOptions& options, std::mutex& known_hosts_file) {
+  if (!options.fingerprints.empty()) return check_fingerprint(options.fingerprints);
+  const KnownHosts policy = options.known_hosts;
   if (policy == KnownHosts::Off) {
     log::warning("The key of host " + name_ + " is not checked (KnownHosts::Off): anybody may be at its other end");
     return;

@@ -14,6 +14,7 @@
 #include <stop_token>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace muster::runtime::ssh {
 
@@ -75,7 +76,8 @@ class SshConnection {
  private:
   void configure(const Machine& machine, const SshOptions& options);
   void set_patience(Clock::time_point deadline);
-  void check_host_key(KnownHosts policy, std::mutex& known_hosts_file);
+  void check_host_key(const SshOptions& options, std::mutex& known_hosts_file);
+  void check_fingerprint(const std::vector<std::string>& expected);
   void log_in(const std::string& identity_file);
   int log_in_with(const std::string& identity_file);
 

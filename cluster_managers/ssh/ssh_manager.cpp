@@ -106,6 +106,11 @@ SshManager::SshManager(std::vector<Machine> machines, SshOptions options)
     throw std::invalid_argument("muster: SshOptions::max_parallel is " + std::to_string(options_.max_parallel) +
                                 "; at least 1");
   }
+  for (const std::string& fingerprint : options_.fingerprints) {
+    if (fingerprint.find("SHA256:") != std::string::npos) continue;
+    throw std::invalid_argument("muster: \"" + fingerprint +
+                                "\" in SshOptions::fingerprints is none; SHA256:..., as ssh-keygen -lf shows it");
+  }
   for (const Machine& machine : machines_) {
     if (!options_.tunnel || machine.bind_address.empty() || runtime::is_loopback(machine.bind_address)) continue;
     throw std::invalid_argument("muster: " + ssh::name_of(machine) + " has the bind address " + machine.bind_address +

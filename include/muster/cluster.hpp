@@ -62,6 +62,9 @@ struct SshOptions {
   std::string identity_file = {};                                      ///< private key; empty: agent and defaults
   KnownHosts known_hosts = KnownHosts::Strict;                         ///< what an unknown host key means
   Ship ship = Ship::Auto;                                              ///< whether the program is copied there
+  /// Host keys as `SHA256:...`, as `ssh-keygen -lf` shows them: where there are any, every host, one on the way there
+  /// included, must have one of them, and `known_hosts` is neither asked nor changed.
+  std::vector<std::string> fingerprints = {};
 };
 
 /// How many workers on a machine: a number, or Auto for its hardware threads.

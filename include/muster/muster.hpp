@@ -4,6 +4,7 @@
 
 #include <muster/auto.hpp>
 #include <muster/backoff.hpp>
+#include <muster/broadcast_file.hpp>
 #include <muster/callable.hpp>
 #include <muster/channel.hpp>
 #include <muster/cluster.hpp>
@@ -12,6 +13,7 @@
 #include <muster/distributed.hpp>
 #include <muster/errors.hpp>
 #include <muster/future.hpp>
+#include <muster/hosts.hpp>
 #include <muster/ids.hpp>
 #include <muster/module.hpp>
 #include <muster/pmap.hpp>

@@ -384,6 +384,11 @@ void Calls::worker_joined(Pid pid) {
   placement_.joined(pid);
 }
 
+Pid Calls::choose_among(std::span<const Pid> workers) {
+  const std::lock_guard lock(pending_mutex_);
+  return placement_.choose_among(workers);
+}
+
 void Calls::fail_pending(Pid pid, const std::exception_ptr& failure) {
   std::vector<CorePointer> waiting;
   {

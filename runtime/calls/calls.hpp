@@ -114,6 +114,8 @@ class Calls : private ModuleSource {
   /// A message of a kind from define_code on arrived. Receiving thread; does not block.
   void on_message(Incoming message);
   void worker_joined(Pid pid);
+  /// Of those workers, the one for the next call. 0 where calls may be given to none of them.
+  Pid choose_among(std::span<const Pid> workers);
   /// Fails every call that waits for it, and frees what it held.
   void process_gone(const WorkerExit& exit);
   /// Fails every call that waits for it: nothing can be had from it, though it lives.

@@ -14,6 +14,7 @@ void Placement::left(Pid worker) {
   if (known == workers_.end()) return;
   slots_.erase(known->second);
   workers_.erase(known);
+  turns_.erase(worker);
 }
 
 Pid Placement::choose() {
@@ -23,6 +24,22 @@ Pid Placement::choose() {
   if (next == slots_.end() || next->outstanding != least) next = slots_.begin();
   last_chosen_ = next->worker;
   return last_chosen_;
+}
+
+Pid Placement::choose_among(std::span<const Pid> workers) {
+  Pid chosen = 0;
+  std::pair<std::size_t, std::uint64_t> least;
+  for (const Pid worker : workers) {
+    const auto known = workers_.find(worker);
+    if (known == workers_.end()) continue;
+    const auto turn = turns_.find(worker);
+    const std::pair here(known->second->outstanding, turn == turns_.end() ? 0 : turn->second);
+    if (chosen != 0 && here >= least) continue;
+    chosen = worker;
+    least = here;
+  }
+  if (chosen != 0) turns_[chosen] = ++last_turn_;
+  return chosen;
 }
 
 void Placement::change(Pid worker, bool more) {

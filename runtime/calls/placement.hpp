@@ -5,7 +5,9 @@
 #include <muster/ids.hpp>
 
 #include <cstddef>
+#include <cstdint>
 #include <set>
+#include <span>
 #include <unordered_map>
 
 namespace muster::runtime {
@@ -22,6 +24,10 @@ class Placement {
   /// The worker with the fewest calls outstanding; of several, the next in turn after the one chosen last (2, 3, 4, 2,
   /// ...). Without workers 1. Counts nothing: sent does.
   Pid choose();
+
+  /// As choose, among these: the one with the fewest calls outstanding, of several the one that was chosen so longest
+  /// ago. 0 where none of them may be chosen. O(size).
+  Pid choose_among(std::span<const Pid> workers);
 
   /// A call went to that worker, chosen here or named by the caller. Others than workers are not counted.
   void sent(Pid worker);
@@ -44,6 +50,8 @@ class Placement {
   Slots slots_;
   std::unordered_map<Pid, Slots::iterator> workers_;
   Pid last_chosen_ = 0;
+  std::uint64_t last_turn_ = 0;
+  std::unordered_map<Pid, std::uint64_t> turns_;  ///< when choose_among chose it last
 };
 
 }  // namespace muster::runtime

@@ -18,23 +18,33 @@ void Window::sent(Clock::time_point now) { sent_.push_back(now); }
 
 void Window::completed(Clock::time_point now) {
   if (sent_.empty()) return;
-  const Clock::time_point reached_worker = sent_.front() + round_trip_;
+  const Clock::time_point sent = sent_.front();
   sent_.pop_front();
-  // A call that was sent when the worker had nothing tells of the way there and back as well: good enough for a first
-  // guess.
-  const bool kept_busy = busy_ && reached_worker <= last_completed_;
-  if (kept_busy || samples_ == 0) {
-    const auto interval = std::max(now - (kept_busy ? last_completed_ : reached_worker), Clock::duration::zero());
-    const double sample = static_cast<double>(std::chrono::nanoseconds(interval).count());
+  least_latency_ = std::min(least_latency_, now - sent);
+  const std::chrono::nanoseconds way = round_trip_.count() != 0 ? round_trip_ : least_latency_;
+  const bool kept_busy = busy_ && sent + way <= last_completed_;
+  if (kept_busy) {
+    const auto interval = std::chrono::nanoseconds(now - last_completed_);
     samples_ = std::min(samples_ + 1, 8);
-    service_ += (sample - service_) / samples_;
-    const double waiting = static_cast<double>((target_ + round_trip_).count()) / std::max(service_, 1.0);
-    const double wanted =
-        static_cast<double>(threads_) + std::max(std::ceil(waiting), static_cast<double>(least_waiting));
-    size_ = static_cast<std::size_t>(std::min(wanted, static_cast<double>(most)));
+    service_ += (static_cast<double>(interval.count()) - service_) / samples_;
+  } else if (samples_ == 0) {
+    guess_ = static_cast<double>(std::max((now - sent) - round_trip_, std::chrono::nanoseconds(0)).count());
   }
+  resize();
   last_completed_ = now;
   busy_ = !sent_.empty();
+}
+
+void Window::resize() {
+  const auto threads = static_cast<double>(threads_);
+  const double service = std::max(estimate(), 1.0);
+  // What a call took at least is the way and its own time.
+  const double way = round_trip_.count() != 0 ? static_cast<double>(round_trip_.count())
+                     : samples_ >= trusted    ? static_cast<double>(least_latency_.count()) - threads * service
+                                              : 0;
+  const double waiting = (static_cast<double>(target_.count()) + std::max(way, 0.0)) / service;
+  const double wanted = threads + std::max(std::ceil(waiting), static_cast<double>(least_waiting));
+  size_ = static_cast<std::size_t>(std::min(wanted, static_cast<double>(most)));
 }
 
 void Window::withdrew() {

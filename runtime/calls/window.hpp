@@ -2,6 +2,7 @@
 /// How many calls one worker should have waiting, learned from its completions. No I/O, no clock: time is handed in.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <deque>
@@ -13,8 +14,10 @@ namespace muster::runtime {
 /// behind something else: hundreds of tiny calls, or one long and two waiting. Not thread-safe; everything is O(1).
 ///
 /// The time a call takes is estimated from the intervals between completions during which the worker can't have been
-/// idle, as an exponentially weighted mean (weight 1/8; the plain mean of the first eight). Calls are taken to complete
-/// in the order in which they were sent; where they don't, the estimate is a little off and nothing else.
+/// idle, as an exponentially weighted mean (weight 1/8; the plain mean of the first eight). The first call, which found
+/// the worker idle, tells of the way there and back as well; it is believed until four intervals are known, since four
+/// answers may come together. The way is what the quickest call took beyond that. Calls are taken to complete in the
+/// order in which they were sent; where they don't, the estimate is a little off and nothing else.
 class Window {
  public:
   using Clock = std::chrono::steady_clock;
@@ -24,7 +27,7 @@ class Window {
   /// @param threads calls that the worker runs at once
   explicit Window(std::chrono::nanoseconds target = std::chrono::microseconds(500), std::size_t threads = 1);
 
-  /// What a message there and back takes; 0 until told. Not needed where it is far below the target.
+  /// What a message there and back takes; estimated unless told.
   void round_trip(std::chrono::nanoseconds time) { round_trip_ = time; }
 
   void sent(Clock::time_point now);
@@ -38,9 +41,17 @@ class Window {
   std::size_t outstanding() const { return sent_.size(); }
   bool room() const { return outstanding() < size(); }
   /// Mean time between completions of a busy worker; 0 before the first completion.
-  std::chrono::nanoseconds service_time() const { return std::chrono::nanoseconds(static_cast<long long>(service_)); }
+  std::chrono::nanoseconds service_time() const {
+    return std::chrono::nanoseconds(static_cast<long long>(estimate()));
+  }
 
  private:
+  /// Intervals that are needed to go by them alone.
+  static constexpr int trusted = 4;
+
+  double estimate() const { return samples_ >= trusted ? service_ : std::max(service_, guess_); }
+  void resize();
+
   std::chrono::nanoseconds target_;
   std::chrono::nanoseconds round_trip_{0};
   std::size_t threads_;
@@ -48,7 +59,9 @@ class Window {
   std::deque<Clock::time_point> sent_;  ///< of the calls outstanding, oldest first
   Clock::time_point last_completed_{};  ///< meaningful while busy_
   bool busy_ = false;                   ///< calls have been outstanding ever since last_completed_
-  double service_ = 0;                  ///< nanoseconds
+  std::chrono::nanoseconds least_latency_ = std::chrono::nanoseconds::max();
+  double guess_ = 0;    ///< nanoseconds, as the first call took it
+  double service_ = 0;  ///< nanoseconds, by the intervals
   int samples_ = 0;
 };
 

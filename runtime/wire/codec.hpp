@@ -23,12 +23,12 @@ enum class MessageKind : std::uint8_t {
   hello = 1,
   welcome = 2,
   refuse = 3,
-  // 4 was member_added, of one member, in version 1
+  members_added = 4,
   member_removed = 5,
   dial = 6,
   exit = 7,
   goodbye = 8,
-  members_added = 9,
+  knock = 9,
   // link upkeep
   heartbeat = 16,
   credit = 17,

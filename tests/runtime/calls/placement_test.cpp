@@ -86,4 +86,24 @@ TEST(Placement, SpreadsOverManyWorkersEvenly) {
   for (Pid pid = 2; pid < 2 + workers; ++pid) ASSERT_EQ(placement.outstanding(pid), 10u);
 }
 
+TEST(Placement, AmongSomeTheLeastLoadedIsChosenAndTiesGoInTurn) {
+  Placement placement;
+  for (const Pid pid : {2, 3, 4, 5}) placement.joined(pid);
+  const std::vector<Pid> first{2, 3}, second{4, 5};
+  std::vector<Pid> chosen;
+  for (int i = 0; i < 3; ++i) {
+    chosen.push_back(placement.choose_among(first));
+    chosen.push_back(placement.choose_among(second));
+  }
+  EXPECT_EQ(chosen, (std::vector<Pid>{2, 4, 3, 5, 2, 4})) << "turns of one do not disturb the other's";
+  placement.sent(3);
+  EXPECT_EQ(placement.choose_among(first), 2);
+  EXPECT_EQ(placement.choose_among(first), 2);
+  placement.left(2);
+  EXPECT_EQ(placement.choose_among(first), 3);
+  placement.left(3);
+  EXPECT_EQ(placement.choose_among(first), 0);
+  EXPECT_EQ(placement.choose_among({}), 0);
+}
+
 }  // namespace

@@ -92,6 +92,35 @@ TEST(Window, GrowsOverARoundTripThatItIsNotTold) {
   EXPECT_GT(worker.window.size(), 100u);
 }
 
+TEST(Window, FillsALongLinkAfterOneRoundTrip) {
+  Worker worker{Window(), 100ms};
+  const auto start = worker.now;
+  worker.run(250, 10ms);
+  EXPECT_LT(worker.now - start, 250 * 10ms + 250ms) << "one round trip, and what it takes to learn";
+  EXPECT_GE(worker.window.size(), 11u);
+  EXPECT_LE(worker.window.size(), 16u);
+}
+
+TEST(Window, ALongFirstCallIsNotTakenForALongWay) {
+  Worker worker{Window()};
+  worker.run(1, 1s);
+  worker.run(200, 1ms);
+  EXPECT_LE(worker.window.size(), 6u);
+}
+
+TEST(Window, FourAnswersAtOnceAreNotTakenForTinyCalls) {
+  Window window;
+  Window::Clock::time_point now{std::chrono::hours(1)};
+  for (int burst = 0; burst < 10; ++burst) {
+    while (window.room()) window.sent(now);
+    now += 2ms;
+    for (int i = 0; i < 4; ++i) {
+      window.completed(now);
+      EXPECT_LE(window.size(), 12u);
+    }
+  }
+}
+
 TEST(Window, IdleTimeIsNotServiceTime) {
   Worker worker{Window()};
   worker.run(100, 10us);
