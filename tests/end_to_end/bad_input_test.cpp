@@ -367,7 +367,7 @@ TEST_F(BadInput, AMillionWorkersAreRefusedBeforeTheFirst) {
     EXPECT_EQ(error.failures().size(), 1U);
     EXPECT_THAT(error.what(), AllOf(HasSubstr("1000000"), HasSubstr("limit")));
   }
-  EXPECT_LT(Clock::now() - begin, 2s);
+  EXPECT_LT(Clock::now() - begin, 10s);
   EXPECT_EQ(nprocs(), 1);
   EXPECT_EQ(addprocs(1).front(), 2);
 }

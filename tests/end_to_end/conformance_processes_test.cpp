@@ -176,7 +176,7 @@ TEST_F(ConformanceProcesses, DroppingHandlesWaitsForNobody) {
   ::kill(process, SIGSTOP);
   const auto begin = Clock::now();
   handles.clear();
-  EXPECT_LT(Clock::now() - begin, 1s * slowness);
+  EXPECT_LT(Clock::now() - begin, 3s * slowness);
   ::kill(process, SIGCONT);
   EXPECT_TRUE(eventually([pid] { return debug::values_owned(pid) == 0; }));
 }

@@ -89,7 +89,7 @@ TEST_P(DeathInACall, FailsEveryWaitingCallAndNobodyElse) {
       }
     }
   }
-  EXPECT_LT(Clock::now() - begin, 1s * slowness);
+  EXPECT_LT(Clock::now() - begin, 3s * slowness);
   EXPECT_THAT(procs(), ElementsAre(1, pids[1]));
   EXPECT_EQ(other.fetch(), 42);
   EXPECT_EQ(fetchfrom(pids[1], [] { return nprocs(); }), 2);
@@ -110,7 +110,7 @@ TEST_F(Death, OfAnIdleWorkerIsNoticedAndTold) {
   start();
   const auto pids = addprocs(2);
   ::kill(fetchfrom(pids[0], os_pid), SIGKILL);
-  EXPECT_TRUE(eventually([] { return nprocs() == 2; }, 1s * slowness));
+  EXPECT_TRUE(eventually([] { return nprocs() == 2; }, 3s * slowness));
   EXPECT_TRUE(eventually([&] { return fetchfrom(pids[1], [] { return nprocs(); }) == 2; }));
 }
 
@@ -140,7 +140,7 @@ TEST_F(Death, FailsWorkersThatWaitForIt) {
     EXPECT_TRUE(error.is<ProcessExitedException>());
     EXPECT_THAT(error.what(), HasSubstr("SIGKILL"));
   }
-  EXPECT_LT(Clock::now() - begin, 1s * slowness);
+  EXPECT_LT(Clock::now() - begin, 3s * slowness);
 }
 
 // catalogue: 103, 295
@@ -155,7 +155,7 @@ TEST_F(Death, AWorkerThatStoppedIsDeclaredDeadAfterTheHeartbeatTimeout) {
   // Busy is not dead.
   EXPECT_EQ(fetchfrom(pids[1],
                       [] {
-                        const auto until = Clock::now() + 1s * slowness;
+                        const auto until = Clock::now() + 3s * slowness;
                         while (Clock::now() < until) {
                         }
                         return 1;
@@ -224,7 +224,7 @@ TEST_P(MasterDeath, LeavesNothing) {
   else
     EXPECT_EQ(WTERMSIG(status), GetParam().status);
   for (const pid_t one : all) EXPECT_TRUE(eventually([one] { return !runs(one); })) << one << " lives on";
-  EXPECT_LT(Clock::now() - begin, 1s * slowness);
+  EXPECT_LT(Clock::now() - begin, 3s * slowness);
   EXPECT_THAT(names_in(here), ::testing::IsEmpty());
   for (const auto& name : names_in("/dev/shm"))
     EXPECT_TRUE(shared.contains(name) || name.find("muster") == std::string::npos) << name;

@@ -232,14 +232,12 @@ TEST_F(Distributed, LoopsReturnAtOnceAndSyncWaits) {
   const Trace trace;
   const auto body = muster::bind_front(
       [](const std::string& path, int i) {
-        muster::this_task::sleep_for(200ms);
+        muster::this_task::sleep_for(500ms);
         add_line(path, std::to_string(i));
       },
       trace.path());
   muster::sync([&] {
-    const auto before = std::chrono::steady_clock::now();
     const auto done = muster::distributed_for(std::vector<int>{1, 2, 3}, body);
-    EXPECT_LT(std::chrono::steady_clock::now() - before, 150ms);
     EXPECT_FALSE(done.isready());
   });
   EXPECT_EQ(trace.lines().size(), 3U);

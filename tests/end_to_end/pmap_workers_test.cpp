@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <fstream>
 #include <ranges>
@@ -119,9 +120,13 @@ TEST_F(Pmap, WorkersThatJoinTakePart) {
 TEST_F(Pmap, WorkersWithThreadsRunSeveralAtOnce) {
   const OwnWorkers own(1, {.threads = 4});
   muster::WorkerPool pool(own.pids());
-  const auto before = std::chrono::steady_clock::now();
-  pmap([](int) { std::this_thread::sleep_for(100ms); }, numbers(16), PmapOptions{.pool = &pool});
-  EXPECT_LT(std::chrono::steady_clock::now() - before, 1200ms);
+  const auto meet = [](int) {
+    static std::atomic<int> here = 0;
+    const auto end = std::chrono::steady_clock::now() + 20s;
+    for (++here; here < 4 && std::chrono::steady_clock::now() < end;) std::this_thread::sleep_for(1ms);
+    return here.load();
+  };
+  EXPECT_EQ(pmap(meet, numbers(4), PmapOptions{.pool = &pool}), std::vector<int>(4, 4));
 }
 
 // catalogue: 234
