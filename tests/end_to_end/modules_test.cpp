@@ -128,6 +128,14 @@ TEST_F(Modules, CallsBehindTheFirstOneKeepTheirOrder) {
   EXPECT_EQ(remotecall_fetch(order, workers[0]), expected);
 }
 
+// More than a link lets its sender send before something was consumed: the module must come through all the same.
+TEST_F(Modules, ComesWhenWhatWaitsForItHasUsedTheLinkUp) {
+  const OwnWorkers workers(1);
+  const auto size_of = shapes().function<std::size_t(const std::vector<double>&)>("size_of");
+  const std::vector<double> large(std::size_t{10} << 20U);  // 80 MiB; the window is 64
+  EXPECT_EQ(spawnat(workers[0], size_of, large).fetch(patience), large.size());
+}
+
 TEST_F(Modules, ACallThatWaitsForItsModuleCanBeCancelled) {
   const OwnWorkers workers(1);
   auto call = spawnat(workers[0], shapes().function<int(int)>("triple"), 1);
