@@ -224,7 +224,8 @@ LoadedModule load_module(const std::string& path, LoadModuleOptions options) {
                           : ""));
   }
   link_map* map = nullptr;
-  if (::dlinfo(result.library_, RTLD_DI_LINKMAP, static_cast<void*>(&map)) != 0) throw Error("The module " + path + " is lost again");
+  if (::dlinfo(result.library_, RTLD_DI_LINKMAP, static_cast<void*>(&map)) != 0)
+    throw Error("The module " + path + " is lost again");
   const auto module = modules().find_at(map->l_addr);
   if (!module) throw Error("The module " + path + " is lost again");
   if (module->build_id.empty()) {
