@@ -35,6 +35,8 @@ class CallJob final : public Job, public detail::TaskRun, public TaskState {
   bool unhurried = false;
   /// Code that it needs is on its way; whoever takes this back decides whether it runs.
   std::atomic<bool> held{false};
+  /// What says that its arguments were consumed. Before it is submitted.
+  Receipt take_receipt() { return std::move(receipt_); }
   /// Before it is submitted.
   void set_code(const void* code) { code_ = code; }
   /// Somebody besides the caller got a handle of the result. Guarded by the calls' tasks_mutex_.

@@ -35,10 +35,14 @@ void Calls::hold_call(const std::shared_ptr<Link>& link, std::uint32_t code, std
   job->held = true;
   know_task(job);  // it can be cancelled while it waits
   call.job = std::move(job);
+  // The module may come over this link, and must not wait for the calls that wait for it: their arguments count as
+  // consumed. Said without the lock.
+  Receipt consumed;
   const std::lock_guard lock(held_mutex_);
   codes.held.push_back(std::move(call));
   if (!codes.holds.exchange(true)) holding_.push_back(link);
   release_held(codes);
+  if (!codes.held.empty()) consumed = codes.held.back().job->take_receipt();
   if (!codes.holds) std::erase(holding_, link);
 }
 

@@ -157,14 +157,16 @@ ModuleImage read_module(std::uint64_t id) {
   if (!module) throw Error("it is not loaded there");
   ModuleImage image;
   image.name = file_name(module->path);
-  if (module->came_with_program)
+  if (module->came_with_program) {
     throw Error(image.name +
                 " came with the program, so that every host has its own, and this host's is another build: install the "
                 "same build on all hosts");
-  if (module->build_id.empty())
+  }
+  if (module->build_id.empty()) {
     throw Error(image.name +
                 " has no build-id, by which other processes would know it: link it with -Wl,--build-id (CMake: "
                 "target_link_options), or load it in every process yourself");
+  }
   const bool known = LoadedList::instance().knows(id);
   if (!known) image.needs = LoadedList::instance().globals();
   UniqueFd opened;
@@ -222,13 +224,15 @@ LoadedModule load_module(const std::string& path, LoadModuleOptions options) {
                           : ""));
   }
   link_map* map = nullptr;
-  if (::dlinfo(result.library_, RTLD_DI_LINKMAP, &map) != 0) throw Error("The module " + path + " is lost again");
+  if (::dlinfo(result.library_, RTLD_DI_LINKMAP, static_cast<void*>(&map)) != 0)
+    throw Error("The module " + path + " is lost again");
   const auto module = modules().find_at(map->l_addr);
   if (!module) throw Error("The module " + path + " is lost again");
-  if (module->build_id.empty())
+  if (module->build_id.empty()) {
     throw Error("The module " + path +
                 " has no build-id, by which other processes would know it: link it with -Wl,--build-id (CMake: "
                 "target_link_options)");
+  }
   result.path_ = module->path;
   result.build_id_ = module->build_id;
   if (!module->came_with_program) {

@@ -82,8 +82,9 @@ TEST_F(Modules, SoDoesOneOfALibraryThatWasOpenedWithDlopen) {
 TEST_F(Modules, ItsLambdasTravelWithWhatTheyCapture) {
   const auto module = shapes();
   EXPECT_EQ(module.function<int(Pid, int, int)>("add_there")(pids[1], 40, 2), 42);
-  const auto mapped = module.function<std::string(Pid, const std::vector<std::string>&)>("mapped_there");
-  EXPECT_EQ(mapped(pids[2], {"a", "b"}), "ab");
+  std::string joined;
+  module.function<void(Pid, const std::vector<std::string>&, std::string&)>("join_there")(pids[2], {"a", "b"}, joined);
+  EXPECT_EQ(joined, "ab");
 }
 
 TEST_F(Modules, FirstCallsAtOnceBringOneCopy) {
@@ -126,6 +127,14 @@ TEST_F(Modules, CallsBehindTheFirstOneKeepTheirOrder) {
     return std::string(text != nullptr ? text : "");
   };
   EXPECT_EQ(remotecall_fetch(order, workers[0]), expected);
+}
+
+// More than a link lets its sender send before something was consumed: the module must come through all the same.
+TEST_F(Modules, ComesWhenWhatWaitsForItHasUsedTheLinkUp) {
+  const OwnWorkers workers(1);
+  const auto size_of = shapes().function<std::size_t(const std::vector<double>&)>("size_of");
+  const std::vector<double> large(std::size_t{10} << 20U);  // 80 MiB; the window is 64
+  EXPECT_EQ(spawnat(workers[0], size_of, large).fetch(patience), large.size());
 }
 
 TEST_F(Modules, ACallThatWaitsForItsModuleCanBeCancelled) {

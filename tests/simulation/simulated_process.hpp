@@ -37,6 +37,8 @@ inline const char* name_of(runtime::MessageKind kind) {
     case Kind::reply_failure: return "reply_failure";
     case Kind::cancel: return "cancel";
     case Kind::interrupt: return "interrupt";
+    case Kind::module_request: return "module_request";
+    case Kind::module: return "module";
     case Kind::reference_request: return "reference_request";
     case Kind::reference_notes: return "reference_notes";
     case Kind::retain: return "retain";

@@ -49,6 +49,7 @@ int sum_of_table() {
   for (const int each : table) sum += each;
   return sum;
 }
+std::size_t size_of(const std::vector<double>& values) { return values.size(); }
 int next_of_this_thread() { return ++calls_of_this_thread; }
 
 void fail_with_own_type() { throw ShapeError("no such shape"); }
@@ -77,15 +78,15 @@ void append_p() {
 int add_there(muster::Pid pid, int a, int b) {
   return muster::remotecall_fetch([a](int y) { return a + y; }, pid, b);
 }
-std::string mapped_there(muster::Pid pid, const std::vector<std::string>& words) {
-  return muster::remotecall_fetch(muster::bind_front(
-                                      [](const std::vector<std::string>& all) {
-                                        std::string text;
-                                        for (const auto& word : all) text += word;
-                                        return text;
-                                      },
-                                      words),
-                                  pid);
+void join_there(muster::Pid pid, const std::vector<std::string>& words, std::string& result) {
+  result = muster::remotecall_fetch(muster::bind_front(
+                                        [](const std::vector<std::string>& all) {
+                                          std::string text;
+                                          for (const auto& word : all) text += word;
+                                          return text;
+                                        },
+                                        words),
+                                    pid);
 }
 
 }  // extern "C"
