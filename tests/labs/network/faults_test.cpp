@@ -1,4 +1,5 @@
-// Networks that misbehave: slow ones, ones that lose packets, links that are cut; hosts that stand still, are full, refuse.
+// Networks that misbehave: slow ones, ones that lose packets, links that are cut; hosts that stand still, are full,
+// refuse.
 #include "../ssh/ssh_workers.hpp"
 
 #include <gmock/gmock.h>
@@ -33,9 +34,12 @@ void expect_all_to_arrive(const std::vector<Pid>& pids, int count, std::chrono::
   for (const Pid pid : pids) {
     to.emplace_back(count, pid);
     from.emplace_back(count, 1);
-    passing.push_back(spawnat(pid, [](const RemoteChannel<int>& in, const RemoteChannel<int>& out) {
-      for (const int item : in) out.put(item);
-    }, to.back(), from.back()));
+    passing.push_back(spawnat(
+        pid,
+        [](const RemoteChannel<int>& in, const RemoteChannel<int>& out) {
+          for (const int item : in) out.put(item);
+        },
+        to.back(), from.back()));
   }
   std::vector<std::vector<Future<int>>> calls(pids.size());
   std::vector<int> before(pids.size());
@@ -141,10 +145,12 @@ TEST(Network, ALinkThatIsCutForGoodEndsItsWorkersInTimeAndTheRestGoesOn) {
   auto mapped = std::async(std::launch::async, [] {
     std::vector<int> elements(400);
     std::iota(elements.begin(), elements.end(), 0);
-    return pmap([](int x) {
-      this_task::sleep_for(20ms);
-      return x + 1;
-    }, elements);
+    return pmap(
+        [](int x) {
+          this_task::sleep_for(20ms);
+          return x + 1;
+        },
+        elements);
   });
   hosts.run("cut", "h1");
   const auto cut = Clock::now();
