@@ -19,7 +19,7 @@ class ElasticManager::Door {
   void open(LaunchContext& context, const ElasticOptions& options) {
     const std::lock_guard lock(mutex_);
     if (gathering_) return;
-    auto gathering = std::make_unique<runtime::Gathering>(
+    auto gathering = std::make_shared<runtime::Gathering>(
         context,
         InviteOptions{
             .bind_address = options.bind_address, .port = options.port, .addresses = options.addresses, .asked = {}});
@@ -28,20 +28,37 @@ class ElasticManager::Door {
     gathering_ = std::move(gathering);
     if (options.announce) runtime::log::info("Workers join by: " + command_);
   }
-  /// @throws std::logic_error while it is closed
-  runtime::Gathering& gathering() const {
+  void close() {
+    std::shared_ptr<runtime::Gathering> over;  // ends without the lock
     const std::lock_guard lock(mutex_);
-    if (!gathering_) throw std::logic_error("muster: nobody can join by an ElasticManager before addprocs(manager)");
-    return *gathering_;
+    over.swap(gathering_);
+    secret_.reset();
   }
-  std::string command() const { return (void)gathering(), command_; }
-  std::string secret_file() const { return (void)gathering(), secret_->path(); }
+  /// @throws std::logic_error while it is closed
+  std::shared_ptr<runtime::Gathering> gathering() const {
+    const std::lock_guard lock(mutex_);
+    require_open();
+    return gathering_;
+  }
+  std::string command() const {
+    const std::lock_guard lock(mutex_);
+    require_open();
+    return command_;
+  }
+  std::string secret_file() const {
+    const std::lock_guard lock(mutex_);
+    require_open();
+    return secret_->path();
+  }
 
  private:
-  mutable std::mutex mutex_;  ///< guards all; what is there once, stays
+  void require_open() const {
+    if (!gathering_) throw std::logic_error("muster: nobody can join by an ElasticManager before addprocs(manager)");
+  }
+  mutable std::mutex mutex_;  ///< guards all
   std::unique_ptr<runtime::SecretFile> secret_;
   std::string command_;
-  std::unique_ptr<runtime::Gathering> gathering_;
+  std::shared_ptr<runtime::Gathering> gathering_;
 };
 
 ElasticManager::ElasticManager(ElasticOptions options) : options_(std::move(options)), door_(std::make_unique<Door>()) {
@@ -52,13 +69,14 @@ ElasticManager::~ElasticManager() = default;
 
 void ElasticManager::launch(LaunchContext& context) {
   door_->open(context, options_);
-  const std::string why = door_->gathering().wait_for(options_.at_least, context.stop_token(), std::chrono::seconds(1),
-                                                      [] { return std::string(); });
-  if (!why.empty()) {
-    context.failed("wherever", std::to_string(door_->gathering().came()) + " of " + std::to_string(options_.at_least) +
-                                   " workers came. Start more (" + door_->command() +
-                                   "), or give them more time (AddprocsOptions::launch_timeout)");
-  }
+  const auto gathering = door_->gathering();
+  const std::string why = gathering->wait_for(options_.at_least, context.stop_token(), std::chrono::seconds(1),
+                                              [] { return std::string(); });
+  if (why.empty()) return;
+  context.failed("wherever", std::to_string(gathering->came()) + " of " + std::to_string(options_.at_least) +
+                                 " workers came by " + door_->command() +
+                                 ". Start more, or give them more time (AddprocsOptions::launch_timeout)");
+  door_->close();
 }
 
 // Nothing is known of their processes, which may be anywhere; they end by themselves when their connection does.
@@ -67,6 +85,6 @@ void ElasticManager::kill(Pid /*pid*/, const WorkerConfig& /*config*/) {}
 
 std::string ElasticManager::join_command() const { return door_->command(); }
 std::string ElasticManager::secret_file() const { return door_->secret_file(); }
-std::vector<std::string> ElasticManager::endpoints() const { return door_->gathering().invitation().endpoints(); }
+std::vector<std::string> ElasticManager::endpoints() const { return door_->gathering()->invitation().endpoints(); }
 
 }  // namespace muster

@@ -101,7 +101,9 @@ class Run {
     if (outcome.status != 0 || !said.is_object() || !said.contains("items")) return {};
     for (const Json& pod : said["items"]) {
       const std::string trouble = trouble_in(pod);
-      if (!trouble.empty()) return "pod " + text_at(pod.value("metadata", Json::object()), "name") + ": " + trouble;
+      if (trouble.empty()) continue;
+      const auto metadata = pod.find("metadata");
+      return "pod " + (metadata != pod.end() ? text_at(*metadata, "name") : std::string("?")) + ": " + trouble;
     }
     return {};
   }
@@ -158,7 +160,8 @@ class Run {
     pod["apiVersion"] = "v1";
     pod["kind"] = "Pod";
     pod["metadata"]["name"] = name;
-    for (const auto& [label, value] : labels().items()) pod["metadata"]["labels"][label] = value;
+    const Json own_labels = labels();
+    for (const auto& [label, value] : own_labels.items()) pod["metadata"]["labels"][label] = value;
     Json& spec = pod["spec"];
     if (!spec.contains("restartPolicy")) spec["restartPolicy"] = "Never";
     spec["volumes"].push_back({{"name", "muster"}, {"secret", {{"secretName", id_}, {"defaultMode", 0400}}}});

@@ -111,6 +111,7 @@ Job::Job(Flavor flavor, const SpawnRequest& request, int ranks)
       stream->to.emplace_back(ends[1]);
     }
   }
+  has_called_.resize(static_cast<std::size_t>(ranks));
   thread_ = std::thread([this] {
     (void)pthread_setname_np(pthread_self(), "muster-mpi");
     sigset_t all;
@@ -127,6 +128,8 @@ Job::~Job() {
 
 UniqueFd Job::take_output(int rank) {
   const auto index = static_cast<std::size_t>(rank);
+  const std::lock_guard lock(mutex_);
+  if (rank >= 0 && index < has_called_.size()) has_called_[index] = true;
   return rank >= 0 && index < outputs_.size() ? std::move(outputs_[index]) : UniqueFd();
 }
 
@@ -194,20 +197,23 @@ void Job::run() {
 }
 
 void Job::pass_on(Stream& stream, std::string_view line) {
-  if (const auto from = rank_line(flavor_, line)) {
+  const auto from = rank_line(flavor_, line);
+  if (from) {
     const auto index = static_cast<std::size_t>(from->rank);
     if (index < stream.to.size()) {
       const std::string text = std::string(from->text) + "\n";
       // A whole line at once, or, where nobody reads, not at all: the other ranks' lines wait behind it.
       pollfd writable{stream.to[index].get(), POLLOUT, 0};
       if (::poll(&writable, 1, 1000) > 0) (void)!::write(stream.to[index].get(), text.data(), text.size());
-      return;
+      const std::lock_guard lock(mutex_);
+      if (has_called_[index]) return;
     }
   }
-  if (line.empty()) return;
-  log::debug("The MPI launcher says: " + std::string(line));
+  const std::string_view words = from ? from->text : line;
+  if (words.empty()) return;
+  log::debug("The MPI launcher says: " + std::string(words));
   const std::lock_guard lock(mutex_);
-  said_.emplace_back(line);
+  said_.emplace_back(words);
   if (said_.size() > most_said) said_.pop_front();
 }
 

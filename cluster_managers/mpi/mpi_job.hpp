@@ -50,6 +50,7 @@ class Job {
 
   /// What that rank prints, once. Empty afterwards.
   UniqueFd take_output(int rank);
+  /// As take_output.
   UniqueFd take_errors(int rank);
   /// How the launcher ended, and what it said itself; empty while it runs.
   std::string end() const;
@@ -67,11 +68,12 @@ class Job {
   bool wait(std::chrono::milliseconds patience) const;
 
   const Flavor flavor_;
-  const pid_t os_pid_;
   Stream out_, err_;  ///< the thread's
+  const pid_t os_pid_;
   std::vector<UniqueFd> outputs_, errors_;
   mutable std::mutex mutex_;  ///< guards the following
-  std::deque<std::string> said_;
+  std::deque<std::string> said_;    ///< what is no worker's: the launcher's words, and those of ranks that have not called
+  std::vector<bool> has_called_;  ///< by rank
   std::optional<std::string> end_;
   std::thread thread_;
 };

@@ -143,10 +143,11 @@ Session::Session(int& argc, char**& argv, SessionOptions options) {
     end_with_usage(error.what());
   }
   if (flags.worker) runtime::worker_main(flags.bind);
-  const auto rank = flags.mpi ? runtime::mpi_rank() : std::nullopt;
-  if (flags.mpi && !rank) end_with_usage("--muster-mpi: this process was not started by mpirun (mpiexec, srun --mpi)");
-  const std::string meeting = rank ? runtime::meeting_file(*flags.mpi) : std::string();
-  if (rank && rank->rank != 0) become_rank(flags, meeting);
+  const runtime::MpiRank none{0, 0}, alone{0, 1};
+  const runtime::MpiRank rank = flags.mpi ? runtime::mpi_rank().value_or(none) : alone;
+  if (rank.size == 0) end_with_usage("--muster-mpi: this process was not started by mpirun (mpiexec, srun --mpi)");
+  const std::string meeting = flags.mpi ? runtime::meeting_file(*flags.mpi) : std::string();
+  if (rank.rank != 0) become_rank(flags, meeting);
   if (flags.help) {
     std::fputs(runtime::flags_help().c_str(), stdout);
     std::exit(0);
@@ -157,7 +158,7 @@ Session::Session(int& argc, char**& argv, SessionOptions options) {
   try {
     if (procs > 0) (void)addprocs(procs);
     if (!machines.empty()) (void)addprocs(machines);
-    if (rank && rank->size > 1) (void)addprocs(std::make_shared<runtime::RankManager>(rank->size - 1, meeting));
+    if (rank.size > 1) (void)addprocs(std::make_shared<runtime::RankManager>(rank.size - 1, meeting));
   } catch (...) {
     process_->stop();
     runtime::set_session_process(nullptr);

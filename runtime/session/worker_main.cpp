@@ -153,7 +153,8 @@ std::optional<int> serve(const StartRecord& record, const Place& place, const st
   Process process(std::move(settings));
   set_session_process(&process);
   if (record.master_os_pid > 0 && record.master_host == host_identity()) {
-    process.steward().watch_child(static_cast<pid_t>(record.master_os_pid), [](int) {
+    process.steward().watch_child(static_cast<pid_t>(record.master_os_pid), [&ending](int) {
+      if (ending.is_exit_requested()) return;  // it did not wait for our end
       log::warning("The master's process is gone: this worker exits");
       end_now(1);
     });
