@@ -133,3 +133,9 @@ class SshManager : public ClusterManager {
 };
 
 }  // namespace muster
+
+// The managers that need more than a line, each with its options.
+#include <muster/elastic_manager.hpp>
+#include <muster/kubernetes_manager.hpp>
+#include <muster/mpi_manager.hpp>
+#include <muster/script_manager.hpp>

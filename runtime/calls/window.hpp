@@ -41,9 +41,7 @@ class Window {
   std::size_t outstanding() const { return sent_.size(); }
   bool room() const { return outstanding() < size(); }
   /// Mean time between completions of a busy worker; 0 before the first completion.
-  std::chrono::nanoseconds service_time() const {
-    return std::chrono::nanoseconds(static_cast<long long>(estimate()));
-  }
+  std::chrono::nanoseconds service_time() const { return std::chrono::nanoseconds(static_cast<long long>(estimate())); }
 
  private:
   /// Intervals that are needed to go by them alone.

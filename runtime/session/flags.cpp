@@ -18,6 +18,7 @@ struct ValueFlag {
 constexpr ValueFlag value_flags[] = {{"--muster-procs", "MUSTER_PROCS", &Flags::procs},
                                      {"--muster-machine-file", "MUSTER_MACHINE_FILE", &Flags::machine_file},
                                      {"--muster-log", "MUSTER_LOG", &Flags::log},
+                                     {"--muster-mpi", "MUSTER_MPI", &Flags::mpi},
                                      {"--muster-bind", {}, &Flags::bind}};
 
 constexpr std::string_view prefix = "--muster-";
@@ -79,6 +80,7 @@ std::string flags_help() {
          "overrides):\n"
          "  --muster-procs N|auto         start N local workers, or one per hardware thread   MUSTER_PROCS\n"
          "  --muster-machine-file FILE    start workers on the machines that FILE lists        MUSTER_MACHINE_FILE\n"
+         "  --muster-mpi auto|FILE        under mpirun: rank 0 is the master, the others work     MUSTER_MPI\n"
          "  --muster-log LEVEL            trace, debug, info, warning, error or off            MUSTER_LOG\n"
          "  --muster-help                 print this and exit\n";
 }

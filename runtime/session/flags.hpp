@@ -13,6 +13,7 @@ struct Flags {
   std::optional<std::string> procs;  ///< a number or "auto"
   std::optional<std::string> machine_file;
   std::optional<std::string> log;
+  std::optional<std::string> mpi;   ///< started by mpirun: a file that all ranks see, or "auto"
   std::optional<std::string> bind;  ///< of a worker: where it listens, in place of what its start record says
 };
 

@@ -3,6 +3,7 @@
 #include "runtime/base/unique_fd.hpp"
 #include "runtime/cluster/host_identity.hpp"
 #include "runtime/session/flags.hpp"
+#include "runtime/session/mpi_ranks.hpp"
 #include "runtime/session/process.hpp"
 #include "runtime/session/start_record.hpp"
 #include "runtime/session/worker_main.hpp"
@@ -78,6 +79,18 @@ std::vector<Machine> machines_in(const std::string& path) {
   return machines;
 }
 
+/// Serves the master at rank 0, and exits.
+[[noreturn]] void become_rank(const Flags& flags, const std::string& meeting) {
+  std::string record;
+  try {
+    record = runtime::read_meeting_file(meeting, std::chrono::seconds(60));
+  } catch (const std::exception& error) {
+    runtime::log::error(std::string("This worker could not start: ") + error.what());
+    std::exit(1);
+  }
+  runtime::worker_main(flags.bind, record);
+}
+
 std::string log_level(const Flags& flags) { return flags.log.value_or("info"); }
 
 runtime::ProcessSettings master_settings(const SessionOptions& options, const Flags& flags) {
@@ -130,6 +143,11 @@ Session::Session(int& argc, char**& argv, SessionOptions options) {
     end_with_usage(error.what());
   }
   if (flags.worker) runtime::worker_main(flags.bind);
+  const runtime::MpiRank none{0, 0}, alone{0, 1};
+  const runtime::MpiRank rank = flags.mpi ? runtime::mpi_rank().value_or(none) : alone;
+  if (rank.size == 0) end_with_usage("--muster-mpi: this process was not started by mpirun (mpiexec, srun --mpi)");
+  const std::string meeting = flags.mpi ? runtime::meeting_file(*flags.mpi) : std::string();
+  if (rank.rank != 0) become_rank(flags, meeting);
   if (flags.help) {
     std::fputs(runtime::flags_help().c_str(), stdout);
     std::exit(0);
@@ -140,6 +158,7 @@ Session::Session(int& argc, char**& argv, SessionOptions options) {
   try {
     if (procs > 0) (void)addprocs(procs);
     if (!machines.empty()) (void)addprocs(machines);
+    if (rank.size > 1) (void)addprocs(std::make_shared<runtime::RankManager>(rank.size - 1, meeting));
   } catch (...) {
     process_->stop();
     runtime::set_session_process(nullptr);

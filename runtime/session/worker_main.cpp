@@ -4,6 +4,7 @@
 #include "runtime/base/interfaces.hpp"
 #include "runtime/base/log.hpp"
 #include "runtime/cluster/host_identity.hpp"
+#include "runtime/session/leaving.hpp"
 #include "runtime/session/process.hpp"
 #include "runtime/session/start_record.hpp"
 #include "runtime/transport/host_lane.hpp"
@@ -152,7 +153,8 @@ std::optional<int> serve(const StartRecord& record, const Place& place, const st
   Process process(std::move(settings));
   set_session_process(&process);
   if (record.master_os_pid > 0 && record.master_host == host_identity()) {
-    process.steward().watch_child(static_cast<pid_t>(record.master_os_pid), [](int) {
+    process.steward().watch_child(static_cast<pid_t>(record.master_os_pid), [&ending](int) {
+      if (ending.is_exit_requested()) return;  // it did not wait for our end
       log::warning("The master's process is gone: this worker exits");
       end_now(1);
     });
@@ -168,7 +170,12 @@ std::optional<int> serve(const StartRecord& record, const Place& place, const st
     set_session_process(nullptr);
     return std::nullopt;
   }
-  ending.wait_for_exit_request();
+  {
+    // Who came by itself may go by itself. Others are signalled by their managers, to end at once.
+    std::optional<LeavingOnSignal> leaving;
+    if (!master.empty()) leaving.emplace(process);
+    ending.wait_for_exit_request();
+  }
   process.cluster().leave();
   log::set_level(log::Level::off);  // that tasks failed because they were stopped is no news
   process.calls().interrupt_here();
@@ -214,12 +221,12 @@ int call_master(const StartRecord& record, const std::optional<std::string>& bin
 
 }  // namespace
 
-void worker_main(const std::optional<std::string>& bind) {
+void worker_main(const std::optional<std::string>& bind, const std::optional<std::string>& start_record) {
   (void)setvbuf(stdout, nullptr, _IOLBF, BUFSIZ);
   set_signals();
   int status = 1;
   try {
-    const StartRecord record = read_record(read_line_of_stdin(std::chrono::seconds(60)));
+    const StartRecord record = read_record(start_record ? *start_record : read_line_of_stdin(std::chrono::seconds(60)));
     detach_stdin();
     log::set_level(log::level_named(record.log_level));
     status = record.call_back.endpoints.empty() ? wait_for_master(record, place_of(record, bind))

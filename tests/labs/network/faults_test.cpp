@@ -1,4 +1,5 @@
-// Networks that misbehave: slow ones, ones that lose packets, links that are cut; hosts that stand still, are full, refuse.
+// Networks that misbehave: slow ones, ones that lose packets, links that are cut; hosts that stand still, are full,
+// refuse.
 #include "../ssh/ssh_workers.hpp"
 
 #include <gmock/gmock.h>
@@ -33,9 +34,12 @@ void expect_all_to_arrive(const std::vector<Pid>& pids, int count, std::chrono::
   for (const Pid pid : pids) {
     to.emplace_back(count, pid);
     from.emplace_back(count, 1);
-    passing.push_back(spawnat(pid, [](const RemoteChannel<int>& in, const RemoteChannel<int>& out) {
-      for (const int item : in) out.put(item);
-    }, to.back(), from.back()));
+    passing.push_back(spawnat(
+        pid,
+        [](const RemoteChannel<int>& in, const RemoteChannel<int>& out) {
+          for (const int item : in) out.put(item);
+        },
+        to.back(), from.back()));
   }
   std::vector<std::vector<Future<int>>> calls(pids.size());
   std::vector<int> before(pids.size());
@@ -78,7 +82,7 @@ TEST(Network, ALinkOfAHundredMillisecondsCarriesEverything) {
   const auto before = Clock::now();
   EXPECT_EQ(remotecall_fetch(&myid, two[0]), two[0]);
   EXPECT_GE(Clock::now() - before, 200ms) << "the link is not shaped";
-  expect_all_to_arrive(two.pids(), 100, 5ms);
+  expect_all_to_arrive(two.pids(), 10, 5ms);  // each item waits for its way there and back
   const auto ask = [](Pid other) { return remotecall_fetch(&myid, other); };
   EXPECT_EQ(remotecall_fetch(ask, two[0], two[1]), two[1]);
   const std::vector<double> numbers(1'000'000, 0.5);
@@ -91,7 +95,7 @@ TEST(Network, APmapDoesNotWaitForASlowLink) {
   for (const char* const host : {"h1", "h2"}) hosts.run("shape", std::string(host) + " 50 0");  // there and back: 100
   const SshWorkers four({{"h1", 2}, {"h2", 2}});
   const auto task = [](int x) {
-    this_task::sleep_for(10ms);
+    std::this_thread::sleep_for(10ms);  // one after the other, as those that compute
     return 2 * x;
   };
   std::vector<int> elements(1000);
@@ -101,7 +105,7 @@ TEST(Network, APmapDoesNotWaitForASlowLink) {
   const std::chrono::duration<double> took = Clock::now() - before;
   for (int i = 0; i < 1000; ++i) ASSERT_EQ(results[static_cast<std::size_t>(i)], 2 * i);
   std::printf("pmap of 1,000 tasks of 10 ms on 4 workers, 100 ms away: %.2f s; ideal 2.50 s\n", took.count());
-  EXPECT_LT(took, 10s) << "each task paid the way";
+  EXPECT_LT(took, 5s) << "tasks waited for the way";  // 3 s, on a machine that has nothing else to do
 }
 
 TEST(Network, ALinkThatLosesOneOfTwentyPacketsCarriesEverything) {
@@ -141,10 +145,12 @@ TEST(Network, ALinkThatIsCutForGoodEndsItsWorkersInTimeAndTheRestGoesOn) {
   auto mapped = std::async(std::launch::async, [] {
     std::vector<int> elements(400);
     std::iota(elements.begin(), elements.end(), 0);
-    return pmap([](int x) {
-      this_task::sleep_for(20ms);
-      return x + 1;
-    }, elements);
+    return pmap(
+        [](int x) {
+          this_task::sleep_for(20ms);
+          return x + 1;
+        },
+        elements);
   });
   hosts.run("cut", "h1");
   const auto cut = Clock::now();
@@ -173,7 +179,7 @@ TEST(Network, AHostThatStandsStillIsGivenUpAndItsWorkersEndWhenItWakes) {
   const auto error = thrown<ProcessExitedException>([&] { waiting.fetch(); });
   EXPECT_LT(Clock::now() - stopped, heartbeat_timeout + slack);
   ASSERT_TRUE(error);
-  EXPECT_THAT(error->what(), HasSubstr("nothing was heard"));
+  EXPECT_THAT(error->what(), HasSubstr("its connection was lost"));
   EXPECT_TRUE(alive());
   EXPECT_EQ(remotecall_fetch(host_here, pids["h2"]), "h2");
   (void)hosts.on("h1", "kill -CONT -1");

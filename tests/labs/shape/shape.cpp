@@ -4,8 +4,8 @@
 ///
 ///   lab_shape PID TAP FILE
 ///
-/// gives the network of process PID a device eth0, and this one a device TAP. FILE says `DELAY_MS LOSS_PERCENT`, of either
-/// direction; it is read at the start and at each SIGHUP. Prints `ready`. Ends when the host does.
+/// gives the network of process PID a device eth0, and this one a device TAP. FILE says `DELAY_MS LOSS_PERCENT`, of
+/// either direction; it is read at the start and at each SIGHUP. Prints `ready`. Ends when the host does.
 #include <fcntl.h>
 #include <linux/if.h>
 #include <linux/if_tun.h>

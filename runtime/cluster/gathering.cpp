@@ -1,0 +1,89 @@
+#include "runtime/cluster/gathering.hpp"
+
+#include "runtime/base/log.hpp"
+#include "runtime/base/random.hpp"
+#include "runtime/base/unique_fd.hpp"
+
+#include <muster/errors.hpp>
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <condition_variable>
+#include <cstdlib>
+#include <filesystem>
+#include <mutex>
+#include <system_error>
+
+namespace muster::runtime {
+
+std::string cache_directory() {
+  const char *const cache = std::getenv("XDG_CACHE_HOME"), *const home = std::getenv("HOME");
+  std::filesystem::path directory = std::filesystem::path(home != nullptr ? home : "/tmp") / ".cache" / "muster";
+  if (cache != nullptr && *cache == '/') directory = std::filesystem::path(cache) / "muster";
+  std::error_code told_by_who_writes_there;
+  std::filesystem::create_directories(directory, told_by_who_writes_there);
+  return directory.string();
+}
+
+SecretFile::SecretFile(std::string path, const std::string& directory, const std::string& record)
+    : path_(std::move(path)) {
+  if (path_.empty()) {
+    const std::filesystem::path folder = directory.empty() ? cache_directory() : directory;
+    path_ = (std::filesystem::absolute(folder) / ("join-" + random_token(12))).string();
+  }
+  path_ = std::filesystem::absolute(path_).string();
+  ::unlink(path_.c_str());  // an old one may be open to others
+  const UniqueFd file(::open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+  const std::string line = record + "\n";
+  if (file && ::write(file.get(), line.data(), line.size()) == static_cast<ssize_t>(line.size())) return;
+  const std::string why = std::generic_category().message(errno);
+  if (file) ::unlink(path_.c_str());
+  throw Error("can't write what workers need to join into " + path_ + ": " + why +
+              ". See that the directory is there, or name another one in the manager's options.");
+}
+
+SecretFile::~SecretFile() { ::unlink(path_.c_str()); }
+
+struct Gathering::Count {
+  std::mutex mutex;  ///< guards came
+  std::condition_variable_any changed;
+  int came = 0;
+};
+
+Gathering::Gathering(LaunchContext& context, InviteOptions options, Describe describe)
+    : count_(std::make_shared<Count>()),
+      invitation_(context.invite(std::move(options),
+                                 [count = count_, describe = std::move(describe)](LaunchContext& where, Caller caller) {
+                                   WorkerConfig config;
+                                   config.caller = caller.id;
+                                   config.host = caller.host;
+                                   if (describe) describe(caller, config);
+                                   where.launched(std::move(config));
+                                   const std::lock_guard lock(count->mutex);
+                                   ++count->came;
+                                   count->changed.notify_all();
+                                 })) {}
+
+Gathering::~Gathering() = default;
+
+int Gathering::came() const {
+  const std::lock_guard lock(count_->mutex);
+  return count_->came;
+}
+
+std::string Gathering::wait_for(int count, std::stop_token stop, std::chrono::nanoseconds interval,
+                                const std::function<std::string()>& look) {
+  std::unique_lock lock(count_->mutex);
+  for (;;) {
+    if (count_->changed.wait_for(lock, stop, interval, [&] { return count_->came >= count; })) return {};
+    if (stop.stop_requested()) return "it did not connect to the master before the addprocs ended";
+    lock.unlock();
+    std::string why = look();
+    lock.lock();
+    if (!why.empty() && count_->came < count) return why;
+  }
+}
+
+}  // namespace muster::runtime
