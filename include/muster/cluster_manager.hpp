@@ -5,6 +5,8 @@
 #include <muster/cluster.hpp>
 
 #include <any>
+#include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <stop_token>
@@ -23,6 +25,34 @@ struct WorkerConfig {
   std::vector<std::string> connect_idents = {};         ///< with Topology::custom: whom it connects to
   std::map<std::string, std::string> environment = {};  ///< what was added to its environment
   std::any userdata = {};                               ///< the manager's own
+  std::uint64_t caller = 0;                             ///< Caller::id of a worker that called by itself
+};
+
+/// A worker that connected to the master by itself, with the start record of an Invitation, and waits to be taken in:
+/// `context.launched({.caller = id, ...})` does that, within half a minute, or it is turned away.
+struct Caller {
+  std::uint64_t id = 0;                           ///< for WorkerConfig::caller
+  std::string host = {};                          ///< its name there
+  long os_pid = 0;                                ///< its process there
+  std::map<std::string, std::string> facts = {};  ///< variables of its environment that the invitation asked for
+};
+
+/// Where workers that connect by themselves find the master.
+struct InviteOptions {
+  std::string bind_address = {};            ///< where the master listens for them; empty: on all its interfaces
+  int port = 0;                             ///< there; 0: any free one
+  std::vector<std::string> addresses = {};  ///< in numbers; tried first, in this order, then the interfaces' own
+  std::vector<std::string> asked = {};      ///< names of environment variables that they tell
+};
+
+/// Lets workers connect to the master by themselves, as long as it lives.
+class Invitation {
+ public:
+  virtual ~Invitation() = default;
+  /// What they read on standard input: one line (newline not included), secret, the same for any number of them.
+  virtual std::string start_record() const = 0;
+  /// Where they find the master, `ADDRESS:PORT`, in the order in which they try.
+  virtual std::vector<std::string> endpoints() const = 0;
 };
 
 /// Why manage is called.
@@ -40,6 +70,13 @@ class LaunchContext {
   /// What a worker must read on its standard input: one line (newline not included), secret, a different one per
   /// worker. A stdin closed after it means nothing.
   virtual std::string start_record() const = 0;
+  /// For workers that connect to the master, in place of the master to them: nothing need be known of where they run,
+  /// and nothing they print matters. From now on the master listens where other hosts reach it, encrypted unless
+  /// SessionOptions::encryption is Off.
+  /// @param called told of each that came, on a thread of muster's, in which it must not wait; calls `launched` of the
+  /// context it is given, at once or later. It may come for as long as the invitation lives, after launch returned too.
+  /// @throws Error where the master can't listen there, std::logic_error from contexts that know nothing of it
+  virtual std::unique_ptr<Invitation> invite(InviteOptions options, std::function<void(LaunchContext&, Caller)> called);
   /// Reports a started process. May be called from any thread.
   virtual void launched(WorkerConfig config) = 0;
   /// Reports one that could not be started: where, and why.

@@ -30,8 +30,9 @@ struct WorkerExit {
   std::optional<int> signal = {};       ///< where a signal ended it
   std::string last_output = {};         ///< the last lines it wrote
   std::size_t calls_in_flight = 0;      ///< calls of this process that waited for it
+  std::string cause = {};               ///< why, where its manager knows: a time limit, a node that failed
 
-  /// One readable paragraph: who, how, last output, what was in flight.
+  /// One readable paragraph: who, how and why, last output, what was in flight.
   std::string describe() const;
 };
 

@@ -111,9 +111,11 @@ std::string WorkerExit::describe() const {
     text += " " + end;
     if (expected) text += ", as it was asked to leave";
   } else {
-    text +=
-        expected ? " has left, as it was asked to" : " is gone: its connection was lost, and how it ended is not known";
+    text += expected        ? " has left, as it was asked to"
+            : cause.empty() ? " is gone: its connection was lost, and how it ended is not known"
+                            : " is gone";
   }
+  if (!cause.empty()) text += ": " + cause;
   if (!trimmed(last_output).empty()) text += "; its last output:" + quoted_output(last_output);
   if (calls_in_flight > 0) {
     text += last_output.find('\n') < trimmed(last_output).size() ? "\n" : "; ";

@@ -173,6 +173,7 @@ constexpr ExceptionCodec process_exited_codec = {
         out.optional(exit.signal);
         out.text(exit.last_output);
         out.number(std::uint64_t{exit.calls_in_flight});
+        out.text(exit.cause);
       });
     },
     [](std::span<const std::byte> bytes) {
@@ -185,6 +186,7 @@ constexpr ExceptionCodec process_exited_codec = {
         exit.signal = in.optional();
         exit.last_output = in.text();
         exit.calls_in_flight = in.number<std::uint64_t>();
+        exit.cause = in.text();
         return ProcessExitedException(std::move(exit));
       });
     }};

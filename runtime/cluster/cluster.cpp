@@ -44,6 +44,7 @@ void Cluster::on_message(Incoming message) {
     case MessageKind::hello: on_hello(message); return;
     case MessageKind::welcome: on_welcome(message); return;
     case MessageKind::refuse: on_refuse(message); return;
+    case MessageKind::knock: on_knock(message); return;
     case MessageKind::dial: on_dial(message); return;
     case MessageKind::goodbye: on_goodbye(message.link); return;
     default: break;
@@ -180,6 +181,10 @@ void Cluster::on_welcome(Incoming& message) {
 
 void Cluster::on_refuse(Incoming& message) {
   const Dialed dialed = take_dialed(message.link->id);
+  if (dialed.pid == 0 && knocked_by(*message.link)) {
+    events_.turned_away(decode_refuse(message.payload.bytes.bytes()).text);
+    return;
+  }
   if (dialed.pid == 0) {
     if (!events_.master_handshake) throw SerializationError("A refusal that nobody asked for");
     events_.master_handshake(message);
@@ -189,10 +194,41 @@ void Cluster::on_refuse(Incoming& message) {
   transport_.close(message.link);
 }
 
+void Cluster::knock(const std::string& endpoint, Knock knock) {
+  seal(knock, settings_.cookie);
+  std::shared_ptr<Link> link;
+  {
+    const std::lock_guard lock(mutex_);  // its loss may be heard of at once
+    link = transport_.dial(endpoint);
+    knocking_ = link->id;
+  }
+  transport_.send(*link, Header{.kind = MessageKind::knock}, encode(knock));
+}
+
+bool Cluster::knocked_by(const Link& link) const {
+  const std::lock_guard lock(mutex_);
+  return knocking_ != 0 && knocking_ == link.id;
+}
+
+void Cluster::on_knock(Incoming& message) {
+  try {
+    Knock knock = decode_knock(message.payload.bytes.bytes());
+    verify(knock, settings_.cookie);
+    if (!events_.knocked) throw HandshakeError("Only the master takes workers in");
+    events_.knocked(message.link, std::move(knock));
+  } catch (const std::exception& error) {
+    log::warning(std::string("A worker was turned away: ") + error.what());
+    refuse(message.link, error);
+  }
+}
+
 void Cluster::refuse(const std::shared_ptr<Link>& link, const std::exception& error) {
   transport_.send(*link, Header{.kind = MessageKind::refuse}, encode(refusal_of(error)));
   // Closed a little later, so that the refusal arrives.
-  timers_.after(std::chrono::milliseconds(500), [this, link] { transport_.close(link); });
+  timers_.after(std::chrono::milliseconds(500), [this, link, why = std::string(error.what())] {
+    transport_.close(link);
+    if (knocked_by(*link)) events_.turned_away(why);
+  });
 }
 
 void Cluster::on_lost(const std::shared_ptr<Link>& link, const std::string& reason) {
@@ -224,7 +260,7 @@ void Cluster::on_goodbye(const std::shared_ptr<Link>& link) {
 void Cluster::leave() { broadcast(MessageKind::goodbye, {}, self_pid_); }
 
 void Cluster::handshake_lost(const std::shared_ptr<Link>& link, const std::string& reason) {
-  if (events_.handshake_lost) events_.handshake_lost(link, reason);
+  if (events_.handshake_lost && (self_pid_ == 1 || knocked_by(*link))) events_.handshake_lost(link, reason);
 }
 
 /// The master says whether a worker is gone. Where it is not, only the connection is; what waited for it can't be

@@ -33,8 +33,13 @@ class Cluster final : public Router {
     std::function<void(const std::string&)> master_lost;  ///< reason
     std::function<void()> asked_to_exit;
     std::function<void(const Incoming&)> master_handshake;  ///< welcome or refuse from a starting worker
-    /// At the master: the link that a worker was greeted over is gone; reason.
+    /// A link without a peer is gone: at the master, one that a worker was greeted over or knocked at; at a worker, the
+    /// one it knocked by; reason.
     std::function<void(const std::shared_ptr<Link>&, const std::string&)> handshake_lost;
+    /// At a worker that knocked: it won't be taken in; reason.
+    std::function<void(const std::string&)> turned_away;
+    /// At the master: a worker connected by itself.
+    std::function<void(const std::shared_ptr<Link>&, Knock&&)> knocked;
     std::function<void(Pid, const std::string&)> worker_lost;  ///< at the master: its link is gone; reason
     /// At a worker: the master's word of other workers.
     std::function<void(Pid)> heard_added;
@@ -52,6 +57,10 @@ class Cluster final : public Router {
   void leave();
   /// Ends everything that waits for a link.
   void stop();
+  /// Connects to the master, which then takes this worker in; or turned_away or handshake_lost tells why not.
+  void knock(const std::string& endpoint, Knock knock);
+  /// Says no to who has connected, and why.
+  void refuse(const std::shared_ptr<Link>& link, const std::exception& error);
 
   // Router
   std::shared_ptr<Link> link_to(Pid pid) override;
@@ -107,8 +116,9 @@ class Cluster final : public Router {
   void accept_peer(const Hello& hello, const Incoming& message);
   void on_welcome(Incoming& message);
   void on_refuse(Incoming& message);
-  void refuse(const std::shared_ptr<Link>& link, const std::exception& error);
+  void on_knock(Incoming& message);
   Dialed take_dialed(LinkId link);
+  bool knocked_by(const Link& link) const;
   Member member_here() const;
   const Member* find_member(Pid pid) const;
   bool may_talk_to(Pid pid) const;
@@ -138,6 +148,7 @@ class Cluster final : public Router {
   Membership membership_;
   std::unordered_map<Pid, std::shared_ptr<Link>> links_;
   std::uint64_t last_attempt_ = 0;
+  LinkId knocking_ = 0;  ///< the link this worker knocked by
   std::unordered_map<Pid, Connecting> connecting_;
   std::unordered_map<LinkId, Dialed> dialed_;         ///< until their welcome
   std::unordered_map<Pid, Member> joining_;           ///< master: linked, and not listed yet

@@ -13,6 +13,7 @@
 #include <chrono>
 #include <csignal>
 #include <limits>
+#include <stdexcept>
 #include <string>
 #include <system_error>
 
@@ -67,6 +68,11 @@ class HeldProcess {
 };
 
 }  // namespace
+
+std::unique_ptr<Invitation> LaunchContext::invite(InviteOptions /*options*/,
+                                                  std::function<void(LaunchContext&, Caller)> /*called*/) {
+  throw std::logic_error("muster: this LaunchContext takes no workers that connect by themselves");
+}
 
 void ClusterManager::manage(Pid, WorkerConfig& config, ManageOp op) {
   if (op != ManageOp::Interrupt) return;

@@ -15,6 +15,7 @@ using detail::Payload;
 
 /// A cluster has no more members, a text no more bytes: what says otherwise is refused before memory is taken for it.
 constexpr std::uint32_t most_members = 1U << 20;
+constexpr std::uint32_t most_facts = 1U << 10;
 
 void put(FieldWriter& out, const std::vector<std::string>& texts) {
   out.u32(static_cast<std::uint32_t>(texts.size()));
@@ -115,6 +116,11 @@ std::array<std::byte, 32> proof_of(Welcome welcome, const Nonce& nonce, const st
   return keyed_hash(cookie, message.bytes.bytes());
 }
 
+std::array<std::byte, 32> proof_of(Knock knock, const std::string& cookie) {
+  knock.proof = {};
+  return keyed_hash(cookie, encode(knock).bytes.bytes());
+}
+
 std::string_view as_text(const std::array<std::byte, 32>& bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
@@ -170,6 +176,8 @@ void seal(Welcome& welcome, const Nonce& nonce, const std::string& cookie) {
   welcome.layout = type_layout();
   welcome.proof = proof_of(welcome, nonce, cookie);
 }
+
+void seal(Knock& knock, const std::string& cookie) { knock.proof = proof_of(knock, cookie); }
 
 Payload encode(const Hello& hello) {
   Payload payload;
@@ -227,6 +235,40 @@ Welcome decode_welcome(std::span<const std::byte> bytes) {
   return welcome;
 }
 
+Payload encode(const Knock& knock) {
+  Payload payload;
+  FieldWriter out(payload.bytes);
+  out.u32(protocol_version);
+  put(payload, knock.proof);
+  out.text(knock.ticket);
+  out.text(knock.caller.host);
+  out.i64(knock.caller.os_pid);
+  out.u32(static_cast<std::uint32_t>(knock.caller.facts.size()));
+  for (const auto& [name, value] : knock.caller.facts) {
+    out.text(name);
+    out.text(value);
+  }
+  return payload;
+}
+
+Knock decode_knock(std::span<const std::byte> bytes) {
+  FieldReader in(bytes);
+  check_version(in);
+  Knock knock;
+  knock.proof = get_bytes<32>(in);
+  knock.ticket = in.text();
+  knock.caller.host = in.text();
+  knock.caller.os_pid = in.i64();
+  const auto count = in.u32();
+  if (count > most_facts) throw SerializationError("A handshake with too many facts");
+  for (std::uint32_t i = 0; i < count; ++i) {
+    std::string name = in.text();
+    knock.caller.facts[std::move(name)] = in.text();
+  }
+  in.finish();
+  return knock;
+}
+
 Payload encode(const Refuse& refuse) {
   Payload payload;
   FieldWriter out(payload.bytes);
@@ -272,6 +314,11 @@ void verify(const Welcome& welcome, const Nonce& nonce, const std::string& cooki
   compare_builds(welcome.build_id, welcome.layout);
 }
 
+void verify(const Knock& knock, const std::string& cookie) {
+  if (!equal_in_constant_time(as_text(knock.proof), as_text(proof_of(knock, cookie))))
+    throw AuthError("invalid connection credentials: who knocked does not know this cluster's cookie");
+}
+
 Refuse refusal_of(const std::exception& error) {
   Refuse refuse{Refuse::Why::other, error.what()};
   if (dynamic_cast<const AuthError*>(&error) != nullptr) refuse.why = Refuse::Why::cookie;
@@ -299,6 +346,7 @@ Payload encode(const WorkerExit& exit) {
   put_optional(out, exit.exit_status);
   put_optional(out, exit.signal);
   out.text(exit.last_output);
+  out.text(exit.cause);
   return payload;
 }
 
@@ -311,6 +359,7 @@ WorkerExit decode_exit(std::span<const std::byte> bytes) {
   exit.exit_status = get_optional(in);
   exit.signal = get_optional(in);
   exit.last_output = in.text();
+  exit.cause = in.text();
   in.finish();
   return exit;
 }

@@ -3,10 +3,11 @@
 ///
 /// The one who dials sends Hello with a fresh nonce and a proof, a hash keyed with the cookie of all that it says; the
 /// other answers with Welcome and its own proof over that and the nonce, or with Refuse. The cookie itself never
-/// travels.
+/// travels. A worker that was told to connect to the master by itself sends Knock first, and the master says Hello over
+/// that connection as it would over one of its own making.
 #pragma once
 
-#include <muster/cluster.hpp>
+#include <muster/cluster_manager.hpp>
 #include <muster/detail/payload.hpp>
 
 #include <array>
@@ -60,6 +61,21 @@ struct Welcome {
   std::string build_id, layout;
 };
 
+/// What a worker that connects to the master by itself says first.
+struct Knock {
+  std::string ticket;  ///< of the invitation that it came by
+  Caller caller;       ///< without its id
+  std::array<std::byte, 32> proof{};
+};
+
+/// How a worker is to connect to the master by itself.
+struct CallBack {
+  std::vector<std::string> endpoints = {};  ///< from other hosts, the best first; empty: it waits to be connected to
+  std::string own_endpoint = {};            ///< from the master's own host
+  std::string ticket = {};
+  std::vector<std::string> asked = {};  ///< variables of its environment to tell
+};
+
 struct Refuse {
   enum class Why : std::uint8_t { other, cookie, build, version };
   Why why = Why::other;
@@ -72,20 +88,26 @@ std::string type_layout();
 /// Fills in proof, build id and layout.
 void seal(Hello& hello, const std::string& cookie);
 void seal(Welcome& welcome, const Nonce& nonce, const std::string& cookie);
+/// Fills in the proof. Who repeats a knock gains nothing: only the cookie answers the Hello that follows.
+void seal(Knock& knock, const std::string& cookie);
 
 detail::Payload encode(const Hello& hello);
 detail::Payload encode(const Welcome& welcome);
+detail::Payload encode(const Knock& knock);
 detail::Payload encode(const Refuse& refuse);
 detail::Payload encode(const Member& member);
 /// @throws VersionMismatch, before anything else is looked at; SerializationError
 Hello decode_hello(std::span<const std::byte> bytes);
 Welcome decode_welcome(std::span<const std::byte> bytes);
+Knock decode_knock(std::span<const std::byte> bytes);
 Refuse decode_refuse(std::span<const std::byte> bytes);
 Member decode_member(std::span<const std::byte> bytes);
 
 /// @throws AuthError, CodeMismatch naming both builds
 void verify(const Hello& hello, const std::string& cookie);
 void verify(const Welcome& welcome, const Nonce& nonce, const std::string& cookie);
+/// @throws AuthError
+void verify(const Knock& knock, const std::string& cookie);
 
 /// The refusal that says that.
 Refuse refusal_of(const std::exception& error);

@@ -23,7 +23,7 @@ namespace muster::runtime {
 struct LauncherSettings {
   std::vector<std::string> program;  ///< argv of this program, as far as workers need it
   std::chrono::nanoseconds heartbeat_interval{}, heartbeat_timeout{};
-  std::function<std::string(std::chrono::nanoseconds launch_timeout)> start_record;
+  std::function<std::string(std::chrono::nanoseconds launch_timeout, const CallBack&)> start_record;
   std::function<std::string(Pid, std::string_view)> worker_output;
 };
 
@@ -47,6 +47,7 @@ struct WorkerRecord {
   bool process_ended = false;  ///< its status is known, or never will be
   bool link_lost = false;
   bool killing = false;
+  bool finishing = false;  ///< its manager is asked for the cause of its end
   std::optional<int> exit_status, signal;
   std::optional<LaunchFailure> failure;  ///< of its start
 };
@@ -83,6 +84,7 @@ class Launcher {
   // from the cluster
   void on_handshake(const Incoming& message);
   void on_handshake_lost(const std::shared_ptr<Link>& link, const std::string& reason);
+  void on_knock(const std::shared_ptr<Link>& link, Knock&& knock);
   void on_worker_lost(Pid pid, const std::string& reason);
 
  private:
@@ -92,13 +94,26 @@ class Launcher {
   // starting (launcher_start.cpp)
   void run_manager(Launch& launch);
   void wait_until_settled(Launch& launch);
-  void fail_late(const Record& record);
   std::vector<Pid> outcome_of(const Launch& launch) const;
   void launched(Launch& launch, WorkerConfig&& config);
   void watch(const Record& record);
   void read_output(const Record& record, UniqueFd output, UniqueFd standard_error, bool find_address);
   void on_started(const Record& record, const StartupOutput& output);
   void greet(const Record& record, const std::string& endpoint);
+  void greet_caller(const Record& record);
+  void say_hello(const Record& record, const std::function<std::shared_ptr<Link>()>& connect);
+  void fail_late(const Record& record);
+
+  // workers that connect by themselves (launcher_callers.cpp)
+  using Called = std::function<void(LaunchContext&, Caller)>;
+  class OpenInvitation;
+  std::unique_ptr<Invitation> invite(std::shared_ptr<LaunchContext> context, const AddprocsOptions& options,
+                                     const InviteOptions& invitation, Called called);
+  struct Invited {
+    std::shared_ptr<LaunchContext> context;
+    Called called;
+  };
+  Invited withdraw(const std::string& ticket);
   void fail(const Record& record, LaunchCause cause, const std::string& message, std::exception_ptr error);
   void initiate(const Record& record);
   void list(const Record& record);
@@ -110,6 +125,7 @@ class Launcher {
   void conclude_soon(const Record& record, const std::string& reason);
   void conclude(const Record& record, const std::string& reason);
   void finish(const Record& record);
+  void finish_with(const Record& record, std::string cause);
   void kill(const Record& record);
   Record find(Pid pid) const;
 
@@ -129,7 +145,9 @@ class Launcher {
   std::condition_variable changed_;
   Pid last_pid_ = 1;
   std::map<Pid, Record> records_;
-  std::map<LinkId, Record> greeted_;  ///< by the link their welcome will come over
+  std::map<LinkId, Record> greeted_;                 ///< by the link their welcome will come over
+  std::map<std::string, Invited> invited_;           ///< by ticket
+  std::map<LinkId, std::shared_ptr<Link>> callers_;  ///< not taken in yet
   struct Departure {
     std::vector<Pid> pids;
     std::function<void()> tell;

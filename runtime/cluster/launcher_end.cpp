@@ -22,7 +22,8 @@ std::string early_end_message(const WorkerRecord& record) {
                         .exit_status = record.exit_status,
                         .signal = record.signal,
                         .last_output = record.output ? record.output->last_output() : "",
-                        .calls_in_flight = 0};
+                        .calls_in_flight = 0,
+                        .cause = {}};
   const bool silent = record.stage == WorkerRecord::Stage::starting;
   return (silent ? "Unable to read host:port string from worker. Launch command exited with error? "
                  : "The worker ended before it had joined. ") +
@@ -52,6 +53,9 @@ void Launcher::stop() {
   }
   callbacks_.stop();
   crew_.join();
+  std::map<std::string, Invited> over;  // their launches hold managers, which hold invitations
+  const std::lock_guard lock(mutex_);
+  over.swap(invited_);
 }
 
 // -- removal ----------------------------------------------------------------------------------------------------------
@@ -232,6 +236,31 @@ void Launcher::conclude(const Record& record, const std::string& reason) {
 }
 
 void Launcher::finish(const Record& record) {
+  std::function<std::string()> cause_of_end;
+  {
+    const std::lock_guard lock(mutex_);
+    if (record->stage == WorkerRecord::Stage::gone || record->finishing) return;
+    const auto* elsewhere = std::any_cast<ProcessElsewhere>(&record->config.userdata);
+    if (elsewhere != nullptr && record->stage == WorkerRecord::Stage::listed && !record->expected)
+      cause_of_end = elsewhere->cause_of_end;
+    record->finishing = cause_of_end != nullptr;
+  }
+  if (!cause_of_end) {
+    finish_with(record, {});
+    return;
+  }
+  crew_.run("muster-cause", [this, record, cause_of_end] {
+    std::string cause;
+    try {
+      cause = cause_of_end();
+    } catch (const std::exception& error) {
+      log::debug("Why worker " + std::to_string(record->pid) + " ended can't be told: " + error.what());
+    }
+    finish_with(record, std::move(cause));
+  });
+}
+
+void Launcher::finish_with(const Record& record, std::string cause) {
   WorkerExit exit;
   bool was_listed = false;
   {
@@ -246,6 +275,7 @@ void Launcher::finish(const Record& record) {
     exit.signal = record->signal;
     if (record->output) exit.last_output = record->output->last_output();
     exit.calls_in_flight = calls_.calls_in_flight(record->pid);
+    exit.cause = std::move(cause);
   }
   if (!exit.expected) log::warning(exit.describe());
   (void)cluster_.remove(exit);

@@ -11,7 +11,7 @@
 namespace muster::runtime {
 
 /// One addprocs. Lives until its manager's launch has returned, which may be long after the addprocs gave it up.
-class Launch final : public LaunchContext {
+class Launch final : public LaunchContext, public std::enable_shared_from_this<Launch> {
  public:
   Launch(Launcher& launcher, std::shared_ptr<ClusterManager> manager, AddprocsOptions options)
       : launcher_(launcher), manager_(std::move(manager)), options_(std::move(options)) {}
@@ -23,7 +23,11 @@ class Launch final : public LaunchContext {
     command.emplace_back("--muster-worker");
     return command;
   }
-  std::string start_record() const override { return launcher_.settings_.start_record(options_.launch_timeout); }
+  std::string start_record() const override { return launcher_.settings_.start_record(options_.launch_timeout, {}); }
+  std::unique_ptr<Invitation> invite(InviteOptions invitation,
+                                     std::function<void(LaunchContext&, Caller)> called) override {
+    return launcher_.invite(shared_from_this(), options_, invitation, std::move(called));
+  }
   void launched(WorkerConfig config) override { launcher_.launched(*this, std::move(config)); }
   void failed(std::string where, std::string why) override {
     LaunchFailure failure;
@@ -47,6 +51,7 @@ class Launch final : public LaunchContext {
   std::vector<LaunchFailure> failures_;  ///< without a process
   bool returned_ = false;                ///< the manager reported all
   bool over_ = false;                    ///< out of time: what is reported from now on has failed
+  bool settled_ = false;                 ///< the addprocs has returned
 };
 
 namespace {
@@ -96,6 +101,10 @@ std::vector<Pid> Launcher::add(std::shared_ptr<ClusterManager> manager, Addprocs
   const auto launch = std::make_shared<Launch>(*this, std::move(manager), std::move(options));
   crew_.run("muster-launch", [this, launch] { run_manager(*launch); });
   wait_until_settled(*launch);
+  {
+    const std::lock_guard lock(mutex_);
+    launch->settled_ = true;
+  }
   return outcome_of(*launch);
 }
 
@@ -181,7 +190,7 @@ void Launcher::launched(Launch& launch, WorkerConfig&& config) {
     const std::lock_guard lock(mutex_);
     record->pid = ++last_pid_;
     records_[record->pid] = record;
-    launch.records_.push_back(record);
+    if (!launch.settled_) launch.records_.push_back(record);
     late = launch.over_;
   }
   try {
@@ -197,13 +206,13 @@ void Launcher::watch(const Record& record) {
   WorkerConfig& config = record->config;
   UniqueFd standard_error = take_standard_error(config);
   UniqueFd output(std::exchange(config.output_fd, -1));
-  const bool printed_address = config.port == 0;
+  const bool printed_address = config.port == 0 && config.caller == 0;
   const auto* elsewhere = std::any_cast<ProcessElsewhere>(&config.userdata);
   const bool prints = output || standard_error;
   {
     const std::lock_guard lock(mutex_);
     record->output_ended = !prints;
-    record->has_process = config.os_pid > 0 || elsewhere != nullptr;
+    record->has_process = config.os_pid > 0 || (elsewhere != nullptr && elsewhere->when_ended);
     record->process_ended = !record->has_process;
   }
   if (printed_address && !output) {
@@ -214,7 +223,7 @@ void Launcher::watch(const Record& record) {
   if (config.os_pid > 0)
     steward_.watch_child(static_cast<pid_t>(config.os_pid),
                          [this, record](int wait_status) { on_process_ended(record, wait_status); });
-  if (elsewhere != nullptr) {
+  if (elsewhere != nullptr && elsewhere->when_ended) {
     elsewhere->when_ended([door = door_, weak = std::weak_ptr(record)](int wait_status) {
       const std::lock_guard lock(door->mutex);
       if (door->launcher == nullptr) return;
@@ -223,7 +232,10 @@ void Launcher::watch(const Record& record) {
       });
     });
   }
-  if (!printed_address) greet(record, endpoint_of(config.host, config.port));
+  if (config.caller != 0)
+    greet_caller(record);
+  else if (!printed_address)
+    greet(record, endpoint_of(config.host, config.port));
 }
 
 void Launcher::read_output(const Record& record, UniqueFd output, UniqueFd standard_error, bool find_address) {
@@ -284,8 +296,14 @@ void Launcher::on_started(const Record& record, const StartupOutput& startup) {
   }
 }
 
-/// Says hello. The answer comes to on_handshake.
 void Launcher::greet(const Record& record, const std::string& endpoint) {
+  const std::string resolved = transport_.lane().resolve(endpoint);  // may wait: not under the lock
+  say_hello(record, [&] { return transport_.dial(resolved); });
+}
+
+/// Says hello. The answer comes to on_handshake.
+/// @param connect makes the link, with mutex_
+void Launcher::say_hello(const Record& record, const std::function<std::shared_ptr<Link>()>& connect) {
   Hello hello;
   hello.joins = true;
   hello.from = cluster_.self_member();
@@ -299,14 +317,13 @@ void Launcher::greet(const Record& record, const std::string& endpoint) {
   hello.facts.ident = record->member.ident;
   hello.facts.connect_idents = record->member.connect_idents;
   seal(hello, cluster_.cookie());
-  const std::string resolved = transport_.lane().resolve(endpoint);  // may wait: not under the lock
   {
     const std::lock_guard lock(mutex_);
     if (record->failure || record->stage != WorkerRecord::Stage::starting) return;
     record->stage = WorkerRecord::Stage::greeted;
     record->nonce = hello.nonce;
     for (const Member& member : hello.facts.members) record->told.push_back(member.pid);
-    record->link = transport_.dial(resolved);
+    record->link = connect();
     greeted_[record->link->id] = record;
   }
   transport_.send(*record->link, Header{.kind = MessageKind::hello}, encode(hello));
@@ -344,6 +361,7 @@ void Launcher::on_handshake_lost(const std::shared_ptr<Link>& link, const std::s
   Record record;
   {
     const std::lock_guard lock(mutex_);
+    callers_.erase(link->id);
     const auto found = greeted_.extract(link->id);
     if (found.empty()) return;
     record = found.mapped();

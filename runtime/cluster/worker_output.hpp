@@ -31,9 +31,11 @@ struct StandardError {
 struct ProcessElsewhere {
   StandardError standard_error;
   /// Calls f once when it has ended, on any thread: with its status as waitpid gives it, or -1 where that is not known.
-  /// What it wrote is in its pipes by then.
+  /// What it wrote is in its pipes by then. Empty: its manager does not learn of that.
   std::function<void(std::function<void(int wait_status)> f)> when_ended;
   std::shared_ptr<void> handle;  ///< the manager's own
+  /// Where set, asked once after its unasked end, on a thread where it may wait a few seconds: WorkerExit::cause.
+  std::function<std::string()> cause_of_end = {};
 };
 
 /// Takes a worker's standard error out of its configuration; none where its manager gave none.

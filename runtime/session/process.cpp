@@ -71,6 +71,9 @@ Process::Process(ProcessSettings settings) : executor_(1, settings.lane->spin())
     events.heard_added = [this](Pid pid) { life_callbacks_.added(pid); };
     events.heard_removed = [this](const WorkerExit& exit) { life_callbacks_.removed(exit); };
   }
+  if (settings.on_not_reached)
+    events.handshake_lost = [tell = settings.on_not_reached](const auto&, const auto& reason) { tell(reason); };
+  events.turned_away = settings.on_turned_away;
   events.master_lost = settings.on_master_lost;
   events.asked_to_exit = settings.on_exit_request;
   if (settings.master) {
@@ -78,6 +81,7 @@ Process::Process(ProcessSettings settings) : executor_(1, settings.lane->spin())
     events.handshake_lost = [this](const auto& link, const auto& reason) {
       launcher_->on_handshake_lost(link, reason);
     };
+    events.knocked = [this](const auto& link, Knock&& knock) { launcher_->on_knock(link, std::move(knock)); };
     events.worker_lost = [this](Pid pid, const std::string& reason) { launcher_->on_worker_lost(pid, reason); };
   }
   cluster_ = std::make_unique<Cluster>(ClusterSettings{.cookie = settings.cookie, .self = self}, *transport_, *steward_,

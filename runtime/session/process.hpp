@@ -29,10 +29,12 @@ struct ProcessSettings {
   std::chrono::nanoseconds heartbeat_interval = std::chrono::seconds(1), heartbeat_timeout = std::chrono::seconds(10);
   TransportOptions transport;
   std::function<std::string(Pid, std::string_view)> worker_output;
-  std::function<std::string(std::chrono::nanoseconds)> start_record;  ///< master
-  std::function<void(const std::string&)> on_master_lost;             ///< worker
-  std::function<void()> on_exit_request;                              ///< worker
-  std::function<void()> on_joined;                                    ///< worker: it belongs to a cluster now
+  std::function<std::string(std::chrono::nanoseconds, const CallBack&)> start_record;  ///< master
+  std::function<void(const std::string&)> on_master_lost;                              ///< worker
+  std::function<void()> on_exit_request;                                               ///< worker
+  std::function<void()> on_joined;                         ///< worker: it belongs to a cluster now
+  std::function<void(const std::string&)> on_not_reached;  ///< worker that knocks: the master is not there
+  std::function<void(const std::string&)> on_turned_away;  ///< worker that knocks: and never will be taken in
 };
 
 class Process final : private TransportSink, private MessageSource {

@@ -103,7 +103,8 @@ runtime::ProcessSettings master_settings(const SessionOptions& options, const Fl
   record.log_level = log_level(flags);
   record.master_os_pid = getpid();
   record.master_host = runtime::host_identity();
-  settings.start_record = [record](std::chrono::nanoseconds timeout) mutable {
+  settings.start_record = [record](std::chrono::nanoseconds timeout, const runtime::CallBack& call) mutable {
+    record.call_back = call;
     record.timeout = std::chrono::duration_cast<std::chrono::milliseconds>(timeout);
     return runtime::write_record(record);
   };

@@ -39,16 +39,20 @@ Encryption encryption_named(const std::string& text) {
 }  // namespace
 
 std::string write_record(const StartRecord& record) {
-  const nlohmann::json json{{"muster", record_version},
-                            {"cookie", record.cookie},
-                            {"bind", record.bind_address},
-                            {"timeout_ms", record.timeout.count()},
-                            {"max_message", record.max_message},
-                            {"encryption", name_of(record.encryption)},
-                            {"link_secret", record.link_secret},
-                            {"log", record.log_level},
-                            {"master_os_pid", record.master_os_pid},
-                            {"master_host", record.master_host}};
+  nlohmann::json json{{"muster", record_version},
+                      {"cookie", record.cookie},
+                      {"bind", record.bind_address},
+                      {"timeout_ms", record.timeout.count()},
+                      {"max_message", record.max_message},
+                      {"encryption", name_of(record.encryption)},
+                      {"link_secret", record.link_secret},
+                      {"log", record.log_level},
+                      {"master_os_pid", record.master_os_pid},
+                      {"master_host", record.master_host}};
+  if (const CallBack& call = record.call_back; !call.endpoints.empty()) {
+    json["call"] = {
+        {"endpoints", call.endpoints}, {"own", call.own_endpoint}, {"ticket", call.ticket}, {"asked", call.asked}};
+  }
   return json.dump();
 }
 
@@ -81,6 +85,13 @@ StartRecord read_record(const std::string& line) {
     record.log_level = json.at("log").get<std::string>();
     record.master_os_pid = whole_number<long>(json, "master_os_pid");
     record.master_host = json.at("master_host").get<std::string>();
+    if (json.contains("call")) {
+      const auto& call = json.at("call");
+      call.at("endpoints").get_to(record.call_back.endpoints);
+      call.at("own").get_to(record.call_back.own_endpoint);
+      call.at("ticket").get_to(record.call_back.ticket);
+      call.at("asked").get_to(record.call_back.asked);
+    }
     (void)log::level_named(record.log_level);
     return record;
   } catch (const nlohmann::json::exception&) {  // NOLINT(bugprone-empty-catch): told below

@@ -2,6 +2,8 @@
 /// What a worker reads on its standard input before anything else.
 #pragma once
 
+#include "runtime/cluster/handshake.hpp"
+
 #include <muster/session.hpp>
 
 #include <chrono>
@@ -22,6 +24,7 @@ struct StartRecord {
   std::string log_level = "info";
   long master_os_pid = 0;   ///< watched where the master is on the same host
   std::string master_host;  ///< its host_identity()
+  CallBack call_back = {};  ///< for a worker that connects to the master by itself
 };
 
 /// One line, without its newline.

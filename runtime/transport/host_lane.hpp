@@ -22,6 +22,7 @@ class HostLane final : public Lane {
   std::chrono::nanoseconds spin() const override { return local_.spin(); }
   std::size_t largest_part(LinkId link) const override;
   std::string endpoint() const override { return network_->endpoint(); }
+  int listen(const std::string& address, int port) override { return network_->listen(address, port); }
   std::string resolve(const std::string& endpoint) override { return network_->resolve(endpoint); }
   LinkId dial(const std::string& endpoint) override;
   void send(LinkId link, const Header& header, const detail::Payload& payload) override;

@@ -47,6 +47,11 @@ class Lane {
   virtual std::chrono::nanoseconds spin() const { return {}; }
   /// Where this process can be dialed, as `host:port` or the lane's own form.
   virtual std::string endpoint() const = 0;
+  /// Also listens there from now on.
+  /// @param port 0: any free one
+  /// @returns the port
+  /// @throws Error naming address and port when it can't
+  virtual int listen(const std::string& address, int port);
   /// Puts addresses in place of host names, for which dial() does not look; may wait for a name server for seconds.
   /// @returns the endpoint unchanged where it has none, or its name is not known (which dial() reports).
   virtual std::string resolve(const std::string& endpoint) { return endpoint; }

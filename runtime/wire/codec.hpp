@@ -28,6 +28,7 @@ enum class MessageKind : std::uint8_t {
   dial = 6,
   exit = 7,
   goodbye = 8,
+  knock = 9,
   // link upkeep
   heartbeat = 16,
   credit = 17,

@@ -37,6 +37,15 @@ void check_hello(Bytes bytes) {
   }
 }
 
+void check_knock(Bytes bytes) {
+  twice(bytes, decode_knock);
+  try {
+    verify(decode_knock(bytes), "cookie");
+    std::abort();
+  } catch (const muster::Error&) {
+  }
+}
+
 void check_record(Bytes bytes) {
   const std::string line(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   try {
@@ -52,12 +61,13 @@ void check_record(Bytes bytes) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size == 0) return 0;
   const Bytes bytes(reinterpret_cast<const std::byte*>(data + 1), size - 1);
-  switch (data[0] % 6) {
+  switch (data[0] % 7) {
     case 0: check_hello(bytes); break;
     case 1: twice(bytes, decode_welcome); break;
     case 2: twice(bytes, decode_refuse); break;
     case 3: twice(bytes, decode_member); break;
     case 4: twice(bytes, decode_exit); break;
+    case 6: check_knock(bytes); break;
     default: check_record(bytes); break;
   }
   return 0;

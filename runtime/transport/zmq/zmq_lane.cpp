@@ -92,6 +92,13 @@ std::string told_address(const std::string& address) {
   return address;
 }
 
+int port_in(const std::string& endpoint) {
+  int port = 0;
+  const auto digits = endpoint.rfind(':') + 1;
+  std::from_chars(endpoint.data() + digits, endpoint.data() + endpoint.size(), port);
+  return port;
+}
+
 void release_owner(void* /*data*/, void* hint) noexcept { delete static_cast<std::shared_ptr<const void>*>(hint); }
 
 UniqueFd duplicate(const UniqueFd& fd) { return UniqueFd(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0)); }
@@ -157,10 +164,16 @@ ZmqLane::ZmqLane(const std::string& address, int port, LinkSecurity security)
   monitor_.set(zmq::sockopt::linger, 0);
   monitor_.set(zmq::sockopt::rcvhwm, 0);  // else libzmq's I/O thread stands still while nobody reads a thousand events
   monitor_.connect(watched);
-  listens_encrypted_ = security_.applies_to(address);
-  if (listens_encrypted_) {
-    keys_ = derive_curve_keys(security_.secret);
-    guard_ = std::make_unique<KeyGuard>(context_, keys_->client.public_key);
+  port_ = bind_there(address, port);
+  descriptors_ = {socket_.get(zmq::sockopt::fd), monitor_.get(zmq::sockopt::fd), kick_.get()};
+}
+
+int ZmqLane::bind_there(const std::string& address, int port) {
+  const bool encrypted = security_.applies_to(address);
+  socket_.set(zmq::sockopt::curve_server, false);
+  if (encrypted) {
+    if (!keys_) keys_ = derive_curve_keys(security_.secret);
+    if (!guard_) guard_ = std::make_unique<KeyGuard>(context_, keys_->client.public_key);
     secure_next_bind(socket_, *keys_);
   }
   const std::string place = "tcp://" + bracketed(address) + ":";
@@ -177,9 +190,26 @@ ZmqLane::ZmqLane(const std::string& address, int port, LinkSecurity security)
         "Cannot listen on " + address + ":" + std::to_string(port) + ": " + error.what() +
         ". Give an address of this host (SessionOptions::bind_address), and see that files may be opened (ulimit -n).");
   }
-  descriptors_ = {socket_.get(zmq::sockopt::fd), monitor_.get(zmq::sockopt::fd), kick_.get()};
-  const std::string bound = socket_.get(zmq::sockopt::last_endpoint);
-  port_ = std::stoi(bound.substr(bound.rfind(':') + 1));
+  const int bound = port_in(socket_.get(zmq::sockopt::last_endpoint));
+  listeners_.push_back({address, bound, encrypted});
+  return bound;
+}
+
+int ZmqLane::listen(const std::string& address, int port) {
+  const std::lock_guard lock(mutex_);
+  for (const Listener& each : listeners_)
+    if (each.address == address && (port == 0 || port == each.port)) return each.port;
+  if (address.find(':') != std::string::npos) socket_.set(zmq::sockopt::ipv6, true);
+  const int bound = bind_there(address, port);
+  touched();
+  return bound;
+}
+
+/// Whether who came in there is encrypted. Its port tells: the monitor names the interface's own address.
+bool ZmqLane::listens_encrypted_on(const std::string& endpoint) const {
+  const int port = port_in(endpoint);
+  return std::any_of(listeners_.begin(), listeners_.end(),
+                     [port](const Listener& each) { return each.port == port && each.encrypted; });
 }
 
 ZmqLane::~ZmqLane() {
@@ -241,8 +271,7 @@ LinkId ZmqLane::dial(const std::string& endpoint) {
 bool ZmqLane::encrypted(LinkId link) const {
   const std::lock_guard lock(mutex_);
   const auto found = by_link_.find(link);
-  if (found == by_link_.end()) return false;
-  return found->second->endpoint.empty() ? listens_encrypted_ : found->second->encrypted;
+  return found != by_link_.end() && found->second->encrypted;
 }
 
 void ZmqLane::send(LinkId link, const Header& header, const detail::Payload& payload) {
@@ -328,6 +357,7 @@ void ZmqLane::claim(Peer& peer, int fd) {
     return;
   }
   Connection& connection = found->second;
+  peer.encrypted = connection.encrypted;
   if (connection.peer == nullptr && !connection.doubtful) {
     connection.peer = &peer;
     peer.fd = fd;
@@ -373,7 +403,10 @@ void ZmqLane::drain_monitor() {
       case ZMQ_EVENT_ACCEPTED: {
         const auto [found, is_new] = by_fd_.try_emplace(value);
         const bool doubtful = !is_new && !found->second.open;
-        found->second = {.open = true, .doubtful = doubtful, .since = Clock::now()};
+        found->second = {.encrypted = listens_encrypted_on(address.to_string()),
+                         .open = true,
+                         .doubtful = doubtful,
+                         .since = Clock::now()};
         if (doubtful) doubtful_.push_back(value);
         break;
       }
@@ -408,7 +441,7 @@ void ZmqLane::drain_monitor() {
       case ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL:
         handshake_failed_ = true;
         log::warning("A peer was closed at " + address.to_string() + ": what it sent is no ZeroMQ handshake" +
-                     (listens_encrypted_ ? " with this cluster's keys" : ""));
+                     (listens_encrypted_on(address.to_string()) ? " with this cluster's keys" : ""));
         break;
       default: break;
     }

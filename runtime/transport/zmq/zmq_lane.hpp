@@ -51,6 +51,8 @@ class ZmqLane final : public Lane {
   void wait(Clock::time_point until) override;
   void kick() override;
   void close(LinkId link) override;
+  /// Where it listens already, it says so again.
+  int listen(const std::string& address, int port) override;
   std::string resolve(const std::string& endpoint) override;
   void upkeep(Clock::time_point silent_since) override;
 
@@ -67,10 +69,10 @@ class ZmqLane final : public Lane {
  private:
   struct Peer {
     LinkId link = 0;
-    std::string name;        ///< its routing id here
-    std::string endpoint;    ///< of a dialed peer, `tcp://host:port`; empty for one that dialed us
-    int fd = -1;             ///< of its connection, as the monitor names it; -1 where that is not known
-    bool encrypted = false;  ///< a dialed one; one that dialed us is as what it dialed
+    std::string name;      ///< its routing id here
+    std::string endpoint;  ///< of a dialed peer, `tcp://host:port`; empty for one that dialed us
+    int fd = -1;           ///< of its connection, as the monitor names it; -1 where that is not known
+    bool encrypted = false;
     bool connected = false;  ///< libzmq has an entry for that endpoint, which is to be taken away
     bool closed = false;     ///< by us: what still comes is dropped
     bool lost = false;       ///< its connection is gone; it stays here until that was handed out
@@ -78,6 +80,7 @@ class ZmqLane final : public Lane {
   /// A descriptor of libzmq's, as far as the monitor told.
   struct Connection {
     Peer* peer = nullptr;          ///< null until its first message was read
+    bool encrypted = false;        ///< one that was accepted
     bool open = false;             ///< false: closed, and if it had sent messages, they were not read yet
     bool doubtful = false;         ///< the next first message from it may be of an earlier connection
     bool spoke = false;            ///< a first message came that may be its own or an earlier connection's
@@ -88,6 +91,8 @@ class ZmqLane final : public Lane {
     std::string reason;
   };
 
+  int bind_there(const std::string& address, int port);
+  bool listens_encrypted_on(const std::string& endpoint) const;
   bool receive_message(LaneEvent& event);
   bool next_lost(LaneEvent& event);
   Peer& peer_of(const zmq::message_t& routing_id, zmq::message_t& first);
@@ -106,19 +111,25 @@ class ZmqLane final : public Lane {
   std::string token_, address_;
   int port_ = 0;
   const LinkSecurity security_;
-  bool listens_encrypted_ = false;
   UniqueFd kick_;
   std::array<int, 3> descriptors_{};  ///< of the socket, the monitor and kick_
   UniqueFd spare_;  ///< for duplicates, which must work where no descriptor is left; of kick_ when not in use
   zmq::context_t context_;
-  std::unique_ptr<KeyGuard> guard_;  ///< where this lane listens encrypted
 
   mutable std::mutex mutex_;  ///< guards everything below; a ZeroMQ socket belongs to one thread at a time
+  std::unique_ptr<KeyGuard>
+      guard_;  ///< where this lane listens encrypted. Before the sockets, which end after it began
   zmq::socket_t socket_;
   zmq::socket_t monitor_;
   std::optional<CurveKeys> keys_;  ///< derived when first needed
-  bool sleeping_ = false;          ///< a thread polls: whoever consumes the socket's edge must kick it
-  bool drained_ = false;           ///< nothing was there, and nobody touched the socket since: its descriptor will tell
+  struct Listener {
+    std::string address;
+    int port = 0;
+    bool encrypted = false;
+  };
+  std::vector<Listener> listeners_;
+  bool sleeping_ = false;  ///< a thread polls: whoever consumes the socket's edge must kick it
+  bool drained_ = false;   ///< nothing was there, and nobody touched the socket since: its descriptor will tell
   /// Its descriptor became readable. True at first: who has never looked is not told.
   std::atomic<bool> look_at_monitor_{true};
   LinkId last_link_ = 0;

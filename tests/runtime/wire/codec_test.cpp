@@ -87,12 +87,23 @@ Payload welcome() {
   return encode(welcome);
 }
 
+Payload knock() {
+  Knock knock;
+  knock.ticket = "t1c";
+  knock.caller.host = "beta";
+  knock.caller.os_pid = 4711;
+  knock.caller.facts = {{"RANK", "3"}};
+  count_up(knock.proof, 32);
+  return encode(knock);
+}
+
 Payload killed() {
   WorkerExit exit;
   exit.pid = 3;
   exit.host = "beta";
   exit.signal = 9;
   exit.last_output = "last words";
+  exit.cause = "old age";
   return encode(exit);
 }
 
@@ -164,6 +175,7 @@ std::vector<Sample> samples() {
   add("dial", {.kind = dial}, pid(2));
   add("exit", {.kind = exit});
   add("goodbye", {.kind = goodbye});
+  add("knock", {.kind = MessageKind::knock}, runtime::knock());
   add("heartbeat", {.kind = heartbeat});
   add("credit", {.kind = credit, .number = 8U << 20U});
   add("piece", {.kind = piece, .flags = 1, .number = 3U << 20U, .stream = 7}, runtime::piece());
@@ -290,6 +302,8 @@ TEST(Codec, ContentsOfTheHandshakeAreRead) {
   EXPECT_EQ(decode_refuse(bytes("refuse")).why, Refuse::Why::cookie);
   EXPECT_EQ(decode_member(bytes("member_added")).endpoint, "10.0.0.2:6000");
   EXPECT_EQ(decode_exit(bytes("member_removed")).signal, 9);
+  EXPECT_EQ(decode_exit(bytes("member_removed")).cause, "old age");
+  EXPECT_EQ(decode_knock(bytes("knock")).caller.facts.at("RANK"), "3");
   EXPECT_EQ(decode_exit(bytes("member_removed")).exit_status, std::nullopt);
   EXPECT_THROW(std::rethrow_exception(decode_failure(bytes("reply_failure"))), RemoteException);
 }
@@ -328,6 +342,7 @@ TEST(Codec, EveryWrongByteInControlMessagesIsRefusedOrRead) {
     if (name == "hello") (void)decode_hello(bytes);
     if (name == "welcome") (void)decode_welcome(bytes);
     if (name == "refuse") (void)decode_refuse(bytes);
+    if (name == "knock") (void)decode_knock(bytes);
     if (name == "member_added") (void)decode_member(bytes);
     if (name == "member_removed") (void)decode_exit(bytes);
     if (name == "reply_failure") (void)decode_failure(bytes);
