@@ -30,8 +30,7 @@ bool take(const UniqueFd& from, std::string& text) {
 /// @returns false when time is over before both streams have ended
 bool read_all(ChildProcess& child, CommandResult& result, Clock::time_point deadline) {
   while (child.standard_output || child.standard_error) {
-    std::array<pollfd, 2> watched{
-        {{child.standard_output.get(), POLLIN, 0}, {child.standard_error.get(), POLLIN, 0}}};
+    std::array<pollfd, 2> watched{{{child.standard_output.get(), POLLIN, 0}, {child.standard_error.get(), POLLIN, 0}}};
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now()).count();
     if (left <= 0) return false;
     if (::poll(watched.data(), watched.size(), static_cast<int>(left)) <= 0) continue;
@@ -45,7 +44,8 @@ bool read_all(ChildProcess& child, CommandResult& result, Clock::time_point dead
 
 std::string cannot_start(const std::string& command, const std::string& why) {
   return "can't run " + command + ": " + why +
-         ". SlurmManager uses SLURM's own commands: see that they are installed on this host and on PATH, as on a login "
+         ". SlurmManager uses SLURM's own commands: see that they are installed on this host and on PATH, as on a "
+         "login "
          "node of the cluster.";
 }
 

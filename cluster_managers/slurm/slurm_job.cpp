@@ -132,8 +132,9 @@ void SlurmJob::submit(const std::vector<std::string>& command, const std::string
 
 void SlurmJob::start_guard() {
   SpawnRequest request;
-  request.arguments = {"/bin/sh", "-c", guard_script, "muster-slurm-guard",
-                       srun_.os_pid > 0 ? std::to_string(srun_.os_pid) : "", own_ ? id_ : "", mark_, record_file_};
+  request.arguments = {
+      "/bin/sh",       "-c",  guard_script, "muster-slurm-guard", srun_.os_pid > 0 ? std::to_string(srun_.os_pid) : "",
+      own_ ? id_ : "", mark_, record_file_};
   request.environment = environment_;
   guard_ = spawn_process(request);
 }
@@ -147,8 +148,8 @@ void SlurmJob::called(LaunchContext& context, Caller caller) {
   config.host = caller.host;
   config.environment = added_;
   ProcessElsewhere elsewhere;
-  const auto place = std::make_shared<TaskPlace>(
-      TaskPlace{weak_from_this(), task, fact(caller, "SLURMD_NODENAME"), caller.os_pid});
+  const auto place =
+      std::make_shared<TaskPlace>(TaskPlace{weak_from_this(), task, fact(caller, "SLURMD_NODENAME"), caller.os_pid});
   elsewhere.handle = place;
   elsewhere.cause_of_end = [place] {
     const auto job = place->job.lock();
@@ -174,8 +175,7 @@ void SlurmJob::called(LaunchContext& context, Caller caller) {
 
 void SlurmJob::read_srun() {
   LineReader output, error;
-  std::array<pollfd, 2> watched{
-      {{srun_.standard_output.get(), POLLIN, 0}, {srun_.standard_error.get(), POLLIN, 0}}};
+  std::array<pollfd, 2> watched{{{srun_.standard_output.get(), POLLIN, 0}, {srun_.standard_error.get(), POLLIN, 0}}};
   const auto to_output = [this](std::string_view line) { take_line(false, line); };
   const auto to_error = [this](std::string_view line) { take_line(true, line); };
   while (watched[0].fd >= 0 || watched[1].fd >= 0) {
@@ -242,9 +242,8 @@ void SlurmJob::learn_of(const TaskEnd& end) {
 void SlurmJob::wait(const std::stop_token& stop, std::chrono::nanoseconds time) {
   std::unique_lock lock(mutex_);
   const bool had_srun = running_;
-  changed_.wait_for(lock, stop, time, [&] {
-    return called_.size() >= static_cast<std::size_t>(ntasks_) || (had_srun && !running_);
-  });
+  changed_.wait_for(lock, stop, time,
+                    [&] { return called_.size() >= static_cast<std::size_t>(ntasks_) || (had_srun && !running_); });
 }
 
 bool SlurmJob::complete() const {
@@ -321,7 +320,8 @@ std::string SlurmJob::cause_of_end(const TaskPlace& place) {
     const std::string condition = node.output.substr(0, node.output.find('\n'));
     if (condition.ends_with('*') || condition.starts_with("down") || condition.starts_with("fail"))
       return "SLURM says that its node " + place.node + " is " +
-             (condition.ends_with('*') ? condition.substr(0, condition.size() - 1) + " and does not answer" : condition);
+             (condition.ends_with('*') ? condition.substr(0, condition.size() - 1) + " and does not answer"
+                                       : condition);
     if (!undecided && Clock::now() - start > running_patience) break;
     std::this_thread::sleep_for(pause);
   }
@@ -377,8 +377,10 @@ void SlurmJob::cancel() {
     if (id.empty()) return;
     const CommandResult result = run({"scancel", id}, environment_);
     if (result.status != 0)
-      log::warning("SLURM job " + id + " could not be cancelled: " + trimmed(result.error) + ". Look with squeue, and "
-                   "cancel it by hand (scancel " + id + ").");
+      log::warning("SLURM job " + id + " could not be cancelled: " + trimmed(result.error) +
+                   ". Look with squeue, and "
+                   "cancel it by hand (scancel " +
+                   id + ").");
   } catch (const Error& error) {
     log::warning(std::string("A SLURM job may be left: ") + error.what());
   }

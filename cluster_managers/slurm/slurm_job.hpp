@@ -88,23 +88,23 @@ class SlurmJob : public std::enable_shared_from_this<SlurmJob> {
 
   const Environment environment_, added_;
   const int ntasks_;
-  std::string mark_;         ///< of our own job
+  std::string mark_;  ///< of our own job
   std::string record_file_;
-  bool own_ = false;         ///< the job is ours
+  bool own_ = false;  ///< the job is ours
   ChildProcess srun_, guard_;
   std::thread reader_;
 
   mutable std::mutex mutex_;  ///< guards everything below
   std::condition_variable_any changed_;
   std::string id_;
-  bool running_ = false;   ///< srun, not reaped
+  bool running_ = false;  ///< srun, not reaped
   bool launching_ = true;
   bool ended_ = false;
   std::set<int> called_, there_;  ///< tasks
   struct Outlet {
     UniqueFd output, error;
   };
-  std::map<int, Outlet> outlets_;  ///< to write what a task wrote
+  std::map<int, Outlet> outlets_;    ///< to write what a task wrote
   std::map<int, std::string> ends_;  ///< srun's words
   std::string messages_;
   std::mutex ending_;  ///< held while it is ended

@@ -57,7 +57,8 @@ std::vector<std::string> address_towards_nodes(const std::vector<std::string>& w
 /// A file with the start record, which nobody else may read. @returns its path
 std::string write_record_file(const std::string& directory, const std::string& record) {
   std::error_code ignored;
-  const std::filesystem::path folder = directory.empty() ? std::filesystem::current_path(ignored) : directory;
+  std::filesystem::path folder = directory;
+  if (directory.empty()) folder = std::filesystem::current_path(ignored);
   std::string path = (folder / (".muster-" + runtime::random_token(16))).string();
   const UniqueFd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
   const std::string line = record + "\n";
@@ -119,7 +120,8 @@ std::string why_missing(SlurmJob& job, const Invitation& invitation, bool own, b
     if (state) text = cause_of(job.name().substr(job.name().rfind(' ') + 1), *state);
     if (text.empty() && state) text = job.name() + " is " + state->state;
   }
-  if (const std::string said = job.messages(); !said.empty()) text += (text.empty() ? "srun says: " : "; srun says: ") + said;
+  if (const std::string said = job.messages(); !said.empty())
+    text += (text.empty() ? "srun says: " : "; srun says: ") + said;
   if (!stopped) return text.empty() ? "it ended before it had connected to the master" : text;
   std::string tried;
   for (const std::string& endpoint : invitation.endpoints()) tried += (tried.empty() ? "" : ", ") + endpoint;
@@ -206,9 +208,8 @@ void SlurmManager::launch(LaunchContext& context) {
   if (options_.bind_address.empty()) invite.addresses = address_towards_nodes(which, environment);
 
   const auto job = std::make_shared<SlurmJob>(std::move(everything), added, ntasks);
-  const auto invitation = context.invite(std::move(invite), [job](LaunchContext& where, Caller caller) {
-    job->called(where, std::move(caller));
-  });
+  const auto invitation = context.invite(
+      std::move(invite), [job](LaunchContext& where, Caller caller) { job->called(where, std::move(caller)); });
   jobs_->add(job);
   StepRequest step{.ntasks = ntasks,
                    .allocation = own ? nullptr : &*allocation,

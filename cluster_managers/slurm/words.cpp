@@ -154,8 +154,8 @@ std::string quoted(const std::string& word) {
 }
 
 std::string batch_script(const StepRequest& step, const std::string& record_file) {
-  std::string script = "#!/bin/sh\nexec <" + quoted(record_file) + " || exit 1\nrm -f " + quoted(record_file) +
-                       "\nexec srun";
+  std::string script =
+      "#!/bin/sh\nexec <" + quoted(record_file) + " || exit 1\nrm -f " + quoted(record_file) + "\nexec srun";
   for (const char* flag : independent) script += std::string(" ") + flag;
   script += " --ntasks=" + std::to_string(step.ntasks);
   for (const std::string& word : step.worker) script += " " + quoted(word);
@@ -181,9 +181,8 @@ bool is_hopeless(const std::string& reason) {
 }
 
 bool is_over(const JobState& state) {
-  constexpr std::array alive = {"PENDING",      "CONFIGURING", "RUNNING",  "SUSPENDED",
-                                "REQUEUE_HOLD", "REQUEUED",    "RESIZING", "SIGNALING",
-                                "STAGE_OUT",    "STOPPED"};
+  constexpr std::array alive = {"PENDING",  "CONFIGURING", "RUNNING",   "SUSPENDED", "REQUEUE_HOLD",
+                                "REQUEUED", "RESIZING",    "SIGNALING", "STAGE_OUT", "STOPPED"};
   return std::find(alive.begin(), alive.end(), state.state) == alive.end();
 }
 

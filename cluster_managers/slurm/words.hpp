@@ -37,9 +37,9 @@ Environment without_outer_job(Environment environment);
 struct StepRequest {
   int ntasks = 0;
   const Allocation* allocation = nullptr;  ///< null: a new job
-  std::string mark;                        ///< of a new job, in its comment
-  std::string directory;
-  std::vector<std::string> worker;  ///< command
+  std::string mark = {};                   ///< of a new job, in its comment
+  std::string directory = {};
+  std::vector<std::string> worker = {};  ///< command
 };
 
 /// The srun that starts the workers, of a new job or in an allocation.

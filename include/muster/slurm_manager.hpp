@@ -19,18 +19,18 @@ enum class SlurmSubmit {
 
 /// What a job is to have. Empty and zero ones are left to SLURM's own defaults. They are passed on as they are.
 struct SlurmOptions {
-  SlurmSubmit submit = SlurmSubmit::Srun;   ///< how, where it is a new job
-  std::string partition = {};               ///< `--partition`
-  std::string account = {};                 ///< `--account`
-  std::string qos = {};                     ///< `--qos`
-  std::string time = {};                    ///< `--time`, e.g. `30` (minutes) or `1-12:00:00`
-  int nodes = 0;                            ///< `--nodes`
-  int cpus_per_task = 0;                    ///< `--cpus-per-task`
-  std::string gres = {};                    ///< `--gres`, e.g. `gpu:1`
-  std::string constraint = {};              ///< `--constraint`
-  bool exclusive = false;                   ///< `--exclusive`: no other job on its nodes
-  std::string job_name = "muster";          ///< `--job-name`
-  std::string output = {};                  ///< `--output`, a pattern for files; then workers' lines do not appear here
+  SlurmSubmit submit = SlurmSubmit::Srun;  ///< how, where it is a new job
+  std::string partition = {};              ///< `--partition`
+  std::string account = {};                ///< `--account`
+  std::string qos = {};                    ///< `--qos`
+  std::string time = {};                   ///< `--time`, e.g. `30` (minutes) or `1-12:00:00`
+  int nodes = 0;                           ///< `--nodes`
+  int cpus_per_task = 0;                   ///< `--cpus-per-task`
+  std::string gres = {};                   ///< `--gres`, e.g. `gpu:1`
+  std::string constraint = {};             ///< `--constraint`
+  bool exclusive = false;                  ///< `--exclusive`: no other job on its nodes
+  std::string job_name = "muster";         ///< `--job-name`
+  std::string output = {};                 ///< `--output`, a pattern for files; then workers' lines do not appear here
   std::vector<std::string> extra_flags = {};  ///< further ones, as srun (or sbatch) takes them
   /// How long the job may be pending. Zero: as long as it takes; the addprocs's launch_timeout counts from its start.
   std::chrono::nanoseconds pending_timeout = std::chrono::nanoseconds::zero();
