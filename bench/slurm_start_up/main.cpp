@@ -16,11 +16,19 @@ struct Times {
   double addprocs, srun;
 };
 
+/// An srun that finds the processors of the step before still taken waits for seconds: that is not what is measured.
+void wait_until_idle() {
+  while (std::system("test -z \"$(squeue -h -s -j $SLURM_JOB_ID)\"") != 0) {
+  }
+}
+
 Times measure() {
   Times times{};
+  wait_until_idle();
   times.srun = bench::seconds_of([] {
     if (std::system("srun --mpi=none --input=none /bin/true") != 0) throw std::runtime_error("srun failed");
   });
+  wait_until_idle();
   std::vector<muster::Pid> pids;
   times.addprocs = bench::seconds_of([&] { pids = muster::addprocs(std::make_shared<muster::SlurmManager>()); });
   muster::rmprocs(pids);

@@ -95,7 +95,7 @@ SlurmJob::~SlurmJob() { end(0ms); }
 // -- starting ---------------------------------------------------------------------------------------------------------
 
 void SlurmJob::start_step(const std::vector<std::string>& command, const std::string& record, const std::string& mark,
-                          const std::string& allocation) {
+                          const std::string& allocation, bool repeat) {
   mark_ = mark;
   own_ = !mark.empty();
   id_ = allocation;
@@ -107,6 +107,7 @@ void SlurmJob::start_step(const std::vector<std::string>& command, const std::st
   } catch (const std::system_error& error) {
     throw Error(cannot_start("srun", error.what()));
   }
+  if (repeat) record_ = record;
   running_ = true;
   reader_ = std::thread([this] { read_srun(); });
   (void)::pthread_setname_np(reader_.native_handle(), "muster-srun");
@@ -117,7 +118,7 @@ void SlurmJob::start_step(const std::vector<std::string>& command, const std::st
     // One that has ended already has said why.
     if (error.code() != std::errc::broken_pipe) throw;
   }
-  srun_.standard_input.reset();
+  if (!repeat) srun_.standard_input.reset();
 }
 
 void SlurmJob::submit(const std::vector<std::string>& command, const std::string& script,
@@ -207,15 +208,17 @@ void SlurmJob::read_srun() {
 
 void SlurmJob::take_line(bool from_error, std::string_view line) {
   if (const auto found = labelled(line)) {
-    Outlet outlet;
+    std::map<int, Outlet>::node_type outlet;
     {
       const std::lock_guard lock(mutex_);
-      if (auto taken = outlets_.extract(found->task); !taken.empty()) outlet = std::move(taken.mapped());
+      outlet = outlets_.extract(found->task);
     }
-    pass_on(from_error ? outlet.error : outlet.output, found->text);  // without the lock: it may wait
-    const std::lock_guard lock(mutex_);
-    outlets_[found->task] = std::move(outlet);
-    return;
+    if (!outlet.empty()) {
+      pass_on(from_error ? outlet.mapped().error : outlet.mapped().output, found->text);  // may wait: without the lock
+      const std::lock_guard lock(mutex_);
+      outlets_.insert(std::move(outlet));
+      return;
+    }  // else it has not called, and perhaps says why
   }
   if (line.empty()) return;
   bool calm = false;
@@ -242,13 +245,28 @@ void SlurmJob::learn_of(const TaskEnd& end) {
 void SlurmJob::wait(const std::stop_token& stop, std::chrono::nanoseconds time) {
   std::unique_lock lock(mutex_);
   const bool had_srun = running_;
-  changed_.wait_for(lock, stop, time,
-                    [&] { return called_.size() >= static_cast<std::size_t>(ntasks_) || (had_srun && !running_); });
+  changed_.wait_for(lock, stop, time, [&] { return all_heard_of() || (had_srun && !running_); });
+}
+
+void SlurmJob::repeat_record() {
+  const std::lock_guard lock(mutex_);
+  if (!running_ || record_.empty()) return;
+  try {
+    write_all(srun_.standard_input.get(), record_ + "\n", 0ms);
+  } catch (const std::system_error&) {  // NOLINT(bugprone-empty-catch): it has not read the last one, or ended
+  }
+}
+
+/// With mutex_: all tasks have called or ended.
+bool SlurmJob::all_heard_of() const {
+  const auto unheard =
+      std::count_if(ends_.begin(), ends_.end(), [&](const auto& end) { return !called_.contains(end.first); });
+  return called_.size() + static_cast<std::size_t>(unheard) >= static_cast<std::size_t>(ntasks_);
 }
 
 bool SlurmJob::complete() const {
   const std::lock_guard lock(mutex_);
-  return called_.size() >= static_cast<std::size_t>(ntasks_);
+  return all_heard_of();
 }
 
 bool SlurmJob::srun_ended() const {
@@ -263,6 +281,12 @@ std::vector<int> SlurmJob::missing() const {
     if (!called_.contains(task)) tasks.push_back(task);
   if (called_.size() >= static_cast<std::size_t>(ntasks_)) tasks.clear();
   return tasks;
+}
+
+std::string SlurmJob::end_of(int task) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = ends_.find(task);
+  return found == ends_.end() ? std::string() : found->second;
 }
 
 std::string SlurmJob::messages() const {
@@ -356,6 +380,8 @@ bool SlurmJob::launched() {
     const std::lock_guard lock(mutex_);
     launching_ = false;
     over = there_.empty();
+    record_.clear();
+    srun_.standard_input.reset();
   }
   if (over) end(0ms);
   return over;

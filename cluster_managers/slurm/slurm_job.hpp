@@ -38,9 +38,13 @@ class SlurmJob : public std::enable_shared_from_this<SlurmJob> {
 
   /// Starts srun, and gives all its tasks the start record on their standard input.
   /// @param mark in the comment of a new job; empty: a step in this allocation
+  /// @param repeat for a step of several components: each reads the one standard input, so that a line reaches the
+  /// tasks of one of them; by and by all get it
   /// @throws Error
   void start_step(const std::vector<std::string>& command, const std::string& record, const std::string& mark,
-                  const std::string& allocation);
+                  const std::string& allocation, bool repeat);
+  /// Gives the start record once more: see `repeat`.
+  void repeat_record();
   /// Submits a batch job.
   /// @param record_file is removed at the end, where the job has not done so
   /// @throws Error with what sbatch says
@@ -53,10 +57,13 @@ class SlurmJob : public std::enable_shared_from_this<SlurmJob> {
   /// Asks SLURM for its state; none where SLURM knows nothing of it (yet), or does not answer.
   std::optional<JobState> ask_state();
 
+  /// Whether all tasks have called, or ended before they did.
   bool complete() const;
   bool srun_ended() const;
   /// Tasks that have not called.
   std::vector<int> missing() const;
+  /// How a task ended, in srun's words; empty where it did not say.
+  std::string end_of(int task) const;
   /// What srun said.
   std::string messages() const;
   /// `SLURM job 12`, as far as it is known.
@@ -81,6 +88,7 @@ class SlurmJob : public std::enable_shared_from_this<SlurmJob> {
   void read_srun();
   void take_line(bool from_error, std::string_view line);
   void learn_of(const TaskEnd& end);
+  bool all_heard_of() const;
   bool wait_for_srun(std::chrono::milliseconds time);
   void signal_srun(int number);
   void cancel();
@@ -97,6 +105,7 @@ class SlurmJob : public std::enable_shared_from_this<SlurmJob> {
   mutable std::mutex mutex_;  ///< guards everything below
   std::condition_variable_any changed_;
   std::string id_;
+  std::string record_;    ///< to be repeated, while launching
   bool running_ = false;  ///< srun, not reaped
   bool launching_ = true;
   bool ended_ = false;

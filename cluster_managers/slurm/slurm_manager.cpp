@@ -96,10 +96,11 @@ void wait_for_workers(LaunchContext& context, SlurmJob& job, const SlurmOptions&
   std::chrono::nanoseconds time = first_pause;
   while (!context.stop_token().stop_requested()) {
     job.wait(context.stop_token(), time);
+    job.repeat_record();
     if (job.complete() || job.srun_ended()) return;
     const auto state = own ? job.ask_state() : std::nullopt;
-    time = std::min(time + time / 2, longest_pause);
     if (!state) continue;
+    time = std::min(time + time / 2, longest_pause);
     if (is_over(*state)) return;
     if (state->state == "RUNNING") continue;
     if (is_hopeless(state->reason)) throw Error(job.name() + " would wait for ever: " + state->reason);
@@ -221,7 +222,8 @@ void SlurmManager::launch(LaunchContext& context) {
       const std::string file = write_record_file(options_.shared_directory, invitation->start_record());
       job->submit(sbatch_command(options_, step), batch_script(step, file), file);
     } else {
-      job->start_step(srun_command(options_, step), invitation->start_record(), step.mark, own ? "" : allocation->job);
+      job->start_step(srun_command(options_, step), invitation->start_record(), step.mark, own ? "" : allocation->job,
+                      !own && allocation->components > 1);
     }
     wait_for_workers(context, *job, options_, own);
   } catch (const std::exception&) {
@@ -232,7 +234,10 @@ void SlurmManager::launch(LaunchContext& context) {
   const std::vector<int> missing = job->missing();
   if (!missing.empty()) {
     const std::string why = why_missing(*job, *invitation, own, context.stop_token().stop_requested());
-    for (const int task : missing) context.failed(job->name() + ", task " + std::to_string(task), why);
+    for (const int task : missing) {
+      const std::string end = job->end_of(task);
+      context.failed(job->name() + ", task " + std::to_string(task), end.empty() ? why : end + ". " + why);
+    }
   }
   if (job->launched()) jobs_->remove(job);
 }
