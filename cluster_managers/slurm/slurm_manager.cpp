@@ -75,8 +75,9 @@ std::string write_record_file(const std::string& directory, const std::string& r
 class Progress {
  public:
   void tell(const std::string& job, const JobState& state) {
+    if (state.reason == "None" && state.start.empty()) return;  // it has only just been submitted
     std::string text = job + " is " + (state.state == "PENDING" ? "pending" : "starting");
-    if (state.reason != "None" && !state.reason.empty()) text += ": " + state.reason;
+    if (state.reason != "None") text += ": " + state.reason;
     if (!state.start.empty()) text += "; SLURM expects it to start at " + state.start;
     if (text == told_ && Clock::now() - when_ < reminder) return;
     log::info(text);
@@ -199,14 +200,14 @@ void SlurmManager::launch(LaunchContext& context) {
     std::erase_if(environment, [](const auto& entry) { return entry.first.starts_with("SLURM_CPU_BIND"); });
   const Environment added = runtime::added_environment(context.options());
   Environment everything = added;
-  everything.merge(environment);
+  everything.merge(std::move(environment));
 
   InviteOptions invite{.bind_address = options_.bind_address, .port = options_.port, .addresses = {}, .asked = {}};
   invite.asked = {"SLURM_PROCID", "SLURMD_NODENAME", "SLURM_JOB_ID"};
   std::vector<std::string> which;
   if (!own) which = {"-n", allocation->nodes};
   if (own && !options_.partition.empty()) which = {"-p", options_.partition};
-  if (options_.bind_address.empty()) invite.addresses = address_towards_nodes(which, environment);
+  if (options_.bind_address.empty()) invite.addresses = address_towards_nodes(which, everything);
 
   const auto job = std::make_shared<SlurmJob>(std::move(everything), added, ntasks);
   const auto invitation = context.invite(

@@ -55,9 +55,9 @@ class Launch final : public LaunchContext, public std::enable_shared_from_this<L
   std::vector<Launcher::Record> records_;
   std::vector<LaunchFailure> failures_;  ///< without a process
   Clock::time_point deadline_ = deadline_after(options_.launch_timeout);
-  bool returned_ = false;                ///< the manager reported all
-  bool over_ = false;                    ///< out of time: what is reported from now on has failed
-  bool settled_ = false;                 ///< the addprocs has returned
+  bool returned_ = false;  ///< the manager reported all
+  bool over_ = false;      ///< out of time: what is reported from now on has failed
+  bool settled_ = false;   ///< the addprocs has returned
 };
 
 namespace {
