@@ -13,6 +13,7 @@
 #include <muster/errors.hpp>
 #include <muster/future.hpp>
 #include <muster/ids.hpp>
+#include <muster/module.hpp>
 #include <muster/pmap.hpp>
 #include <muster/ranges.hpp>
 #include <muster/register_exception.hpp>

@@ -35,7 +35,7 @@ bool detail::add_exception_codec(const std::type_info& type, ExceptionCodec code
 }
 
 std::vector<std::byte> detail::flattened(const Payload& payload) {
-  if (!payload.handles.empty()) {
+  if (payload.has_references()) {
     throw SerializationError("an exception that holds a Future, RemoteChannel or WorkerPool travels by its text only");
   }
   runtime::ByteWriter out;

@@ -19,4 +19,20 @@ std::uint64_t loader_changes() {
   return changes;
 }
 
+std::string loader_name(std::uintptr_t base) {
+  struct Search {
+    std::uintptr_t base;
+    std::string name;
+  } search{base, {}};
+  dl_iterate_phdr(
+      [](dl_phdr_info* info, std::size_t, void* result) {
+        auto& wanted = *static_cast<Search*>(result);
+        if (info->dlpi_addr != wanted.base) return 0;
+        wanted.name = info->dlpi_name;
+        return 1;
+      },
+      &search);
+  return search.name;
+}
+
 }  // namespace muster::runtime

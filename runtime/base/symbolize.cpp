@@ -8,11 +8,13 @@
 #include <elfutils/libdwfl.h>
 
 #include <dwarf.h>
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <iterator>
 #include <memory>
 #include <mutex>
@@ -37,6 +39,20 @@ int find_debug_information(Dwfl_Module* module, void** user, const char* name, D
   const char* servers = std::getenv("DEBUGINFOD_URLS");
   if (servers != nullptr && *servers != '\0') return -1;
   return dwfl_standard_find_debuginfo(module, user, name, base, file, debug_link, checksum, result);
+}
+
+/// A module's file. One that came from another process has none with a name that libdw could open, but the dynamic
+/// loader knows it by its descriptor.
+int find_elf(Dwfl_Module* module, void** user, const char* name, Dwarf_Addr base, char** file, Elf** elf) {
+  if (std::string_view(name).starts_with("/memfd:")) {
+    const std::string path = loader_name(base);
+    const int opened = path.empty() ? -1 : ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    if (opened >= 0) {
+      *file = ::strdup(path.c_str());
+      return opened;
+    }
+  }
+  return dwfl_linux_proc_find_elf(module, user, name, base, file, elf);
 }
 
 struct FreeMemory {
@@ -205,7 +221,7 @@ class Symbolizer {
     dwfl_report_end(session_.get(), nullptr, nullptr);
   }
 
-  static constexpr Dwfl_Callbacks callbacks = {&dwfl_linux_proc_find_elf, &find_debug_information, nullptr, nullptr};
+  static constexpr Dwfl_Callbacks callbacks = {&find_elf, &find_debug_information, nullptr, nullptr};
 
   std::mutex mutex_;  ///< guards what follows
   std::unique_ptr<Dwfl, EndSession> session_;

@@ -33,6 +33,10 @@ class CallJob final : public Job, public detail::TaskRun, public TaskState {
   detail::Returns returns() const { return returns_; }
   /// The answer may come together with the next ones. Set before it is submitted.
   bool unhurried = false;
+  /// Code that it needs is on its way; whoever takes this back decides whether it runs.
+  std::atomic<bool> held{false};
+  /// Before it is submitted.
+  void set_code(const void* code) { code_ = code; }
   /// Somebody besides the caller got a handle of the result. Guarded by the calls' tasks_mutex_.
   bool keep = false;
 
@@ -41,7 +45,7 @@ class CallJob final : public Job, public detail::TaskRun, public TaskState {
   const Pid caller_;
   const std::uint64_t number_;
   const detail::Returns returns_;
-  const void* const code_;
+  const void* code_;
   detail::Payload arguments_;
   Receipt receipt_;
   std::atomic<bool> ended_{false};

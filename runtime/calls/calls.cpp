@@ -25,10 +25,15 @@ Calls::Calls(Pid self, Transport& transport, Executor& executor, Router& router)
       executor_(executor),
       router_(router),
       anchor_(std::make_shared<detail::Anchor>(*this)),
-      held_(self) {}
+      held_(self),
+      modules_({.send = [this](Pid to, const Header& header,
+                               Payload&& payload) { transmit(to, header, nullptr, std::move(payload), Waits::no); },
+                .settled = [this] { release_all_held(); },
+                .self = [this] { return self_.load(); }}) {}
 
 Calls::~Calls() {
   anchor_->release();
+  modules_.stop();
   stores_thread_.stop();
 }
 
@@ -205,6 +210,7 @@ void Calls::post(Pid pid, const std::shared_ptr<Link>& link, const Header& heade
 void Calls::unsent(Pid pid, const Header& header, const Payload& payload) {
   retract_handles(payload, pid);
   if (header.kind == MessageKind::retain) on_retained({self_, header.number}, pid, true);  // as far as it can be
+  if (header.kind == MessageKind::module_request) modules_.unsent(header.number, pid, "it can't be reached");
   if (header.kind != MessageKind::reference_request) return;
   const auto call = take_pending(header.number);
   if (!call) return;
@@ -399,6 +405,7 @@ void Calls::fail_pending(Pid pid, const std::exception_ptr& failure) {
 void Calls::process_unreachable(Pid pid, const std::string& why) {
   const auto failure = std::make_exception_ptr(Error(why));
   fail_pending(pid, failure);
+  modules_.gone(pid, why);
   // The result of a task whose answer had left already may have been on its way back to be kept here.
   auto stored = std::make_shared<StoredResult>();
   stored->failed = true;
@@ -421,6 +428,7 @@ void Calls::process_gone(const WorkerExit& exit) {
   const auto failure = std::make_exception_ptr(ProcessExitedException(told));
   const auto encoded = encode_failure(failure, self_);
   fail_pending(exit.pid, failure);
+  modules_.gone(exit.pid, "it ended");
 
   auto stored = std::make_shared<StoredResult>();
   stored->failed = true;

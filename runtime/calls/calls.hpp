@@ -5,6 +5,7 @@
 
 #include "runtime/base/recycled_memory.hpp"
 #include "runtime/base/serial_thread.hpp"
+#include "runtime/calls/module_exchange.hpp"
 #include "runtime/calls/placement.hpp"
 #include "runtime/calls/router.hpp"
 #include "runtime/exec/executor.hpp"
@@ -27,12 +28,13 @@
 namespace muster::runtime {
 
 class CallJob;
+struct LinkCodes;
 
 /// Threads: every function from any, unless it says otherwise.
-class Calls {
+class Calls : private ModuleSource {
  public:
   Calls(Pid self, Transport& transport, Executor& executor, Router& router);
-  ~Calls();
+  ~Calls() override;
 
   Pid self() const { return self_; }
   /// A worker learns its pid in the handshake, before its first call.
@@ -103,6 +105,10 @@ class Calls {
                                              bool at_once = false, detail::Payload&& item = {});
   /// A handle is about to go.
   void release(detail::ChannelCore& channel) noexcept;
+
+  // -- code -----------------------------------------------------------------------------------------------------------
+  /// Gets modules for find_code, whose thread waits as long as its task and deadline allow.
+  ModuleSource& module_source() { return *this; }
 
   // -- what happens ---------------------------------------------------------------------------------------------------
   /// A message of a kind from define_code on arrived. Receiving thread; does not block.
@@ -185,7 +191,13 @@ class Calls {
   void on_call(Incoming& message, Pid caller);
   bool on_cancel(Pid caller, std::uint64_t number);
   bool on_withdraw(Pid caller, std::uint64_t number);
+  bool withdraw_job(CallJob& job);
   void submit_job(std::shared_ptr<CallJob> job);
+  void know_task(const std::shared_ptr<CallJob>& job);
+  void hold_call(const std::shared_ptr<Link>& link, std::uint32_t code, std::shared_ptr<CallJob> job);
+  void release_held(LinkCodes& codes);
+  void release_all_held();
+  void require(std::uint64_t module) override;
   void store_result(RemoteRefId ref, std::shared_ptr<const StoredResult> result);
   void finish(CallJob& job, detail::Payload&& result);
   void finish_failed(CallJob& job, const std::exception_ptr& failure);
@@ -262,6 +274,9 @@ class Calls {
   mutable std::mutex tasks_mutex_;  ///< guards tasks_
   RecyclingMap<TaskName, std::shared_ptr<CallJob>, TaskNameHash> tasks_;
 
+  std::mutex held_mutex_;  ///< guards holding_ and what their LinkCodes hold; taken before modules_' own
+  std::vector<std::shared_ptr<Link>> holding_;  ///< links with calls that wait for code
+
   std::mutex flush_mutex_;  ///< held while notes are taken and sent, so that they leave in order; taken before
                             ///< references_mutex_
   /// Guards all down to cancelled_. Whatever may hold handles is destroyed without it.
@@ -276,6 +291,7 @@ class Calls {
   std::unordered_map<std::uint64_t, detail::CorePointer> cancelled_;
   std::atomic<bool> notes_waiting_{false};
 
+  ModuleExchange modules_;
   SerialThread stores_thread_{"muster-stores"};  ///< runs users' stores for other processes; ends before all else goes
 };
 

@@ -104,7 +104,8 @@ void Calls::check_is_ours(const detail::Handle& handle) const {
   switch (handle.kind()) {
     case HandleKind::future: anchor = &static_cast<const FutureCore&>(handle).anchor(); break;
     case HandleKind::channel: anchor = &static_cast<const detail::ChannelCore&>(handle).anchor(); break;
-    case HandleKind::pool: return;
+    case HandleKind::pool:
+    case HandleKind::module: return;
   }
   if (anchor != anchor_.get()) throw NoSession("A handle of a session that has ended can't be sent");
 }
@@ -112,6 +113,7 @@ void Calls::check_is_ours(const detail::Handle& handle) const {
 void Calls::announce_handles(const Payload& payload, Pid receiver) {
   for (const auto& handle : payload.handles) check_is_ours(*handle);
   for (const auto& handle : payload.handles) {
+    if (handle->kind() == HandleKind::module) continue;
     if (handle->kind() == HandleKind::channel) {
       announce_channel(std::static_pointer_cast<detail::ChannelCore>(handle), receiver);
       continue;
@@ -154,7 +156,8 @@ void Calls::announce_handles(const Payload& payload, Pid receiver) {
 void Calls::retract_handles(const Payload& payload, Pid receiver) {
   if (payload.handles.empty()) return;
   const std::lock_guard lock(references_mutex_);
-  for (const auto& handle : payload.handles) held_.not_sent(handle->id(), handle->owner(), receiver);
+  for (const auto& handle : payload.handles)
+    if (handle->kind() != HandleKind::module) held_.not_sent(handle->id(), handle->owner(), receiver);
   note_waiting();
 }
 
@@ -180,6 +183,13 @@ std::shared_ptr<Handle> Calls::handle_of(const HandleRecord& record) {
 void Calls::receive_handles(Incoming& message, Pid sender) {
   const bool is_kept = message.header.kind != MessageKind::call;  // arguments are decoded, and never sent again
   for (const HandleRecord& record : message.handles) {
+    if (record.kind == HandleKind::module) {
+      // Who asks this process for it in turn, where it never was, is told by that whom to ask.
+      const Pid holder = record.owner == 0 ? sender : record.owner;
+      message.payload.handles.push_back(std::make_shared<Handle>(HandleKind::module, record.id, holder));
+      modules_.want(record.id.number, {sender, holder});
+      continue;
+    }
     if (record.owner != self_) router_.heard_of(record.owner);
     const std::lock_guard lock(references_mutex_);
     auto handle = handle_of(record);

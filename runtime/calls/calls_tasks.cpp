@@ -9,6 +9,8 @@
 #include "runtime/calls/message_contents.hpp"
 #include "runtime/code/code.hpp"
 
+#include <algorithm>
+
 namespace muster::runtime {
 
 using detail::Payload;
@@ -30,13 +32,13 @@ void define_code(const Incoming& message) {
   reference.module = in.u64();
   reference.offset = in.u64();
   in.finish();
-  LinkCodes::Received code;
+  // A module that is not here is asked for by the first call that needs it.
+  const void* address = nullptr;
   try {
-    code.address = find_code(reference);
-  } catch (const Error& error) {
-    code.missing = error.what();
+    address = find_code_here(reference);
+  } catch (const Error&) {  // NOLINT(bugprone-empty-catch): the calls say so
   }
-  received.push_back(std::move(code));
+  received.push_back({address, reference});
 }
 
 }  // namespace
@@ -57,6 +59,8 @@ void Calls::on_message(Incoming message) {
     }
     case MessageKind::cancel: (void)on_cancel(peer, number); break;
     case MessageKind::interrupt: interrupt_here(); break;
+    case MessageKind::module_request: modules_.on_request(number, peer); break;
+    case MessageKind::module: modules_.on_module(number, peer, message.header.flags, message.payload); break;
     case MessageKind::reference_request: on_reference_request(message, peer); break;
     case MessageKind::reference_notes:
     case MessageKind::reference_question: on_notes(message, peer); break;
@@ -78,30 +82,34 @@ void Calls::on_message(Incoming message) {
 // -- tasks ------------------------------------------------------------------------------------------------------------
 
 void Calls::on_call(Incoming& message, Pid caller) {
-  const auto& received = message.link->companion<LinkCodes>().received;
+  auto& codes = message.link->companion<LinkCodes>();
   const auto returns = static_cast<std::uint8_t>(message.header.flags & ~unhurried_call);
-  if (message.header.code >= received.size() || returns > static_cast<std::uint8_t>(Returns::nothing))
+  if (message.header.code >= codes.received.size() || returns > static_cast<std::uint8_t>(Returns::nothing))
     throw SerializationError("A call names a function that was not defined");
-  const auto& code = received[message.header.code];
+  const void* const address = codes.received[message.header.code].address;
   std::optional<Clock::time_point> deadline;
   if (message.header.deadline > 0) deadline = deadline_after(std::chrono::nanoseconds(message.header.deadline));
+  const auto& handles = message.payload.handles;
+  const bool names_modules =
+      std::ranges::any_of(handles, [](const auto& handle) { return handle->kind() == detail::HandleKind::module; });
+  const bool ready = address != nullptr && !codes.holds.load(std::memory_order_acquire) && !names_modules;
   auto job =
       std::allocate_shared<CallJob>(job_memory_, *this, caller, message.header.number, static_cast<Returns>(returns),
-                                    code.address, std::move(message.payload), std::move(message.receipt), deadline);
+                                    address, std::move(message.payload), std::move(message.receipt), deadline);
   job->unhurried = (message.header.flags & unhurried_call) != 0;
-  if (code.address == nullptr) {
-    job->fail(std::make_exception_ptr(
-        Error("Process " + std::to_string(self_) + " does not have the function: " + code.missing)));
-  } else {
+  if (ready)
     submit_job(std::move(job));
-  }
+  else
+    hold_call(message.link, message.header.code, std::move(job));
+}
+
+void Calls::know_task(const std::shared_ptr<CallJob>& job) {
+  const std::lock_guard lock(tasks_mutex_);
+  tasks_.emplace(TaskName{job->caller(), job->number()}, job);
 }
 
 void Calls::submit_job(std::shared_ptr<CallJob> job) {
-  {
-    const std::lock_guard lock(tasks_mutex_);
-    tasks_.emplace(TaskName{job->caller(), job->number()}, job);
-  }
+  know_task(job);
   executor_.submit(std::move(job));
 }
 
@@ -199,7 +207,7 @@ bool Calls::on_cancel(Pid caller, std::uint64_t number) {
     if (found == tasks_.end()) return false;
     job = found->second;
   }
-  if (executor_.withdraw(job.get())) {
+  if (withdraw_job(*job)) {
     job->fail(std::make_exception_ptr(CancelledError("The task was cancelled before it started")));
     return true;
   }
@@ -209,6 +217,8 @@ bool Calls::on_cancel(Pid caller, std::uint64_t number) {
   return true;
 }
 
+bool Calls::withdraw_job(CallJob& job) { return job.held.exchange(false) || executor_.withdraw(&job); }
+
 bool Calls::on_withdraw(Pid caller, std::uint64_t number) {
   std::shared_ptr<CallJob> job;
   {
@@ -217,7 +227,7 @@ bool Calls::on_withdraw(Pid caller, std::uint64_t number) {
     if (found == tasks_.end()) return false;
     job = found->second;
   }
-  if (!executor_.withdraw(job.get())) return false;
+  if (!withdraw_job(*job)) return false;
   job->fail(std::make_exception_ptr(CancelledError("The task was withdrawn before it started")));
   return true;
 }
@@ -229,7 +239,7 @@ void Calls::interrupt_here() {
     for (const auto& [name, job] : tasks_) jobs.push_back(job);
   }
   for (const auto& job : jobs) {
-    if (executor_.withdraw(job.get()))
+    if (withdraw_job(*job))
       job->fail(std::make_exception_ptr(InterruptedError("The task was interrupted before it started")));
     else
       job->request_stop(StopReason::interrupted);

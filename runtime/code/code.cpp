@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <atomic>
 #include <charconv>
 #include <cstring>
 #include <string_view>
@@ -17,16 +18,10 @@
 namespace muster::runtime {
 namespace {
 
-std::string hexadecimal(std::uint64_t number) {
+std::string hexadecimal_number(std::uint64_t number) {
   std::array<char, 16> digits{};
   const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), number, 16).ptr;
   return {digits.data(), end};
-}
-
-/// One for the process, not for a session: the loader, whose answers it keeps, is the process's own.
-ModuleTable& modules() {
-  static ModuleTable table;
-  return table;
 }
 
 /// The program itself, which is never unloaded.
@@ -63,34 +58,44 @@ bool is_mapped(std::uint64_t address) {
   return mincore(reinterpret_cast<void*>(address / page * page), 1, &resident) == 0;
 }
 
+std::atomic<ModuleSource*> module_source{nullptr};
+
 }  // namespace
 
-CodeReference name_code(const void* address) {
+void set_module_source(ModuleSource* source) { module_source.store(source, std::memory_order_release); }
+
+NamedCode name_code(const void* address) {
   const auto place = modules().locate(reinterpret_cast<std::uintptr_t>(address));
   if (!place) {
     throw Error(
-        "the address " + hexadecimal(reinterpret_cast<std::uintptr_t>(address)) +
+        "the address " + hexadecimal_number(reinterpret_cast<std::uintptr_t>(address)) +
         " is not in the code of the program or of a library it has loaded, so no other process can find it; only "
         "functions that were compiled into one of those can be sent");
   }
-  return {place->module, place->offset};
+  return {{place->module, place->offset}, place->came_with_program};
 }
 
 const void* find_code(CodeReference reference) {
+  if (!modules().has(reference.module)) {
+    if (ModuleSource* const source = module_source.load(std::memory_order_acquire)) source->require(reference.module);
+  }
+  return find_code_here(reference);
+}
+
+const void* find_code_here(CodeReference reference) {
   if (const auto address = modules().address_of({reference.module, reference.offset})) {
     return reinterpret_cast<const void*>(*address);
   }
   if (const auto module = modules().find(reference.module)) {
-    throw Error("a call names the function at offset " + hexadecimal(reference.offset) + " of " + module->path +
+    throw Error("a call names the function at offset " + hexadecimal_number(reference.offset) + " of " + module->path +
                 ", which is not inside its code; the message is damaged, or comes from another build");
   }
-  throw Error("a call names a function of the module with the build-id hash " + hexadecimal(reference.module) +
-              ", which is not loaded in this process; load the same plugin in every process (everywhere) before "
-              "calling into it");
+  throw Error("a call names a function of the module with the build-id hash " + hexadecimal_number(reference.module) +
+              ", which is not loaded in this process");
 }
 
 std::string program_build_id() {
-  return program().build_id.empty() ? "file-" + hexadecimal(program().id) : program().build_id;
+  return program().build_id.empty() ? "file-" + hexadecimal_number(program().id) : program().build_id;
 }
 
 std::string program_path() {

@@ -20,13 +20,31 @@ struct CodeReference {
   auto operator<=>(const CodeReference&) const = default;
 };
 
+/// The same, with what is known of its module here.
+struct NamedCode : CodeReference {
+  bool came_with_program = false;  ///< so every process of the program has it; else it was loaded at run time
+};
+
 /// Names the function at this address. Fast after the first call for a module. Any thread.
 /// @throws Error when the address is in no loaded module.
-CodeReference name_code(const void* address);
+NamedCode name_code(const void* address);
 
 /// Finds the function again.
 /// @throws Error naming the module when it is not loaded here, or when the offset is not inside its executable part.
+const void* find_code_here(CodeReference reference);
+/// As find_code_here, but gets the module first where it is not here and can be had from others. May block.
+/// @throws Error also saying why the module can't be had.
 const void* find_code(CodeReference reference);
+
+/// Where modules come from that are not loaded here. Any thread.
+class ModuleSource {
+ public:
+  virtual ~ModuleSource() = default;
+  /// Returns when the module is loaded. @throws Error saying why it can't be
+  virtual void require(std::uint64_t module) = 0;
+};
+/// The source of this process; null: there is none. It must live until no other thread decodes messages.
+void set_module_source(ModuleSource* source);
 
 /// Build-id of the program itself, in hexadecimal; what the handshake compares.
 std::string program_build_id();

@@ -3,6 +3,7 @@
 #include "runtime/code/modules.hpp"
 
 #include "runtime/base/loader.hpp"
+#include "runtime/code/elf_file.hpp"
 
 #include <elf.h>
 #include <link.h>
@@ -17,39 +18,6 @@
 
 namespace muster::runtime {
 namespace {
-
-/// FNV-1a, 64 bits (Fowler, Noll, Vo). Build-ids are hashes already; the modules of one process are few.
-std::uint64_t hash(std::span<const std::byte> bytes) {
-  std::uint64_t result = 0xcbf29ce484222325ULL;
-  for (const std::byte byte : bytes) result = (result ^ std::to_integer<std::uint64_t>(byte)) * 0x100000001b3ULL;
-  return result;
-}
-
-std::string hexadecimal(std::span<const std::byte> bytes) {
-  constexpr char digits[] = "0123456789abcdef";
-  std::string text;
-  for (const std::byte byte : bytes) {
-    text += digits[std::to_integer<unsigned>(byte) >> 4U];
-    text += digits[std::to_integer<unsigned>(byte) & 15U];
-  }
-  return text;
-}
-
-/// Looks for the build-id among the notes of one PT_NOTE segment: each is a header, a name and a description, padded to
-/// the segment's alignment (ELF gABI, "Note Section").
-std::span<const std::byte> build_id_in(std::span<const std::byte> notes, std::size_t alignment) {
-  const auto padded = [&](std::size_t size) { return (size + alignment - 1) / alignment * alignment; };
-  while (notes.size() >= sizeof(ElfW(Nhdr))) {
-    ElfW(Nhdr) header;
-    std::memcpy(&header, notes.data(), sizeof header);
-    const std::size_t description = padded(sizeof header + header.n_namesz);
-    if (description > notes.size() || header.n_descsz > notes.size() - description) return {};
-    const bool from_gnu = header.n_namesz == 4 && std::memcmp(notes.data() + sizeof header, "GNU", 4) == 0;
-    if (from_gnu && header.n_type == NT_GNU_BUILD_ID) return notes.subspan(description, header.n_descsz);
-    notes = notes.subspan(std::min(notes.size(), padded(description + header.n_descsz)));
-  }
-  return {};
-}
 
 /// Memory of a segment that is mapped from the file.
 std::span<const std::byte> memory_of(const dl_phdr_info& info, const ElfW(Phdr) & segment) {
@@ -70,7 +38,7 @@ Module read_module(const dl_phdr_info& info) {
     }
   }
   module.build_id = hexadecimal(build_id);
-  module.id = build_id.empty() ? 0 : hash(build_id);
+  module.id = build_id.empty() ? 0 : hash_of(build_id);
   return module;
 }
 
@@ -79,8 +47,26 @@ std::uint64_t id_of_file(const std::string& path) {
   std::error_code error;
   const std::uintmax_t size = std::filesystem::file_size(path, error);
   const std::string name = std::filesystem::path(path).filename().string() + ":" + (error ? "?" : std::to_string(size));
-  return hash(std::as_bytes(std::span(name)));
+  return hash_of(std::as_bytes(std::span(name)));
 }
+
+/// Load addresses of what was loaded together with muster: the program's own libraries, as a rule.
+const std::vector<std::uintptr_t>& first_modules() {
+  static const std::vector<std::uintptr_t> bases = [] {
+    std::vector<std::uintptr_t> found;
+    dl_iterate_phdr(
+        [](dl_phdr_info* info, std::size_t, void* result) {
+          static_cast<std::vector<std::uintptr_t>*>(result)->push_back(info->dlpi_addr);
+          return 0;
+        },
+        &found);
+    return found;
+  }();
+  return bases;
+}
+
+/// The list is made while muster itself is being loaded, before anybody can load something else.
+[[maybe_unused]] const bool first_modules_known = !first_modules().empty();
 
 }  // namespace
 
@@ -96,8 +82,15 @@ std::vector<Module> loaded_modules() {
   if (!modules.empty()) modules.front().path = std::filesystem::read_symlink("/proc/self/exe", error).string();
   for (Module& module : modules) {
     if (module.build_id.empty()) module.id = id_of_file(module.path);
+    const auto& first = first_modules();
+    module.came_with_program = std::find(first.begin(), first.end(), module.base) != first.end();
   }
   return modules;
+}
+
+ModuleTable& modules() {
+  static ModuleTable table;
+  return table;
 }
 
 /// Calls look(modules) under the lock, with modules as they are now. A module that was unloaded must not be believed
@@ -118,10 +111,26 @@ std::optional<ModuleOffset> ModuleTable::locate(std::uintptr_t address) {
   return look([&](const std::vector<Module>& modules) -> std::optional<ModuleOffset> {
     for (const Module& module : modules) {
       for (const Module::Range& range : module.code) {
-        if (range.contains(address)) return ModuleOffset{module.id, address - module.base};
+        if (range.contains(address)) {
+          return ModuleOffset{module.id, address - module.base, module.came_with_program};
+        }
       }
     }
     return std::nullopt;
+  });
+}
+
+std::optional<Module> ModuleTable::find_at(std::uintptr_t base) {
+  return look([&](const std::vector<Module>& modules) -> std::optional<Module> {
+    const auto found =
+        std::find_if(modules.begin(), modules.end(), [&](const Module& module) { return module.base == base; });
+    return found == modules.end() ? std::nullopt : std::optional(*found);
+  });
+}
+
+bool ModuleTable::has(std::uint64_t id) {
+  return look([&](const std::vector<Module>& modules) {
+    return std::any_of(modules.begin(), modules.end(), [&](const Module& module) { return module.id == id; });
   });
 }
 

@@ -21,7 +21,8 @@ struct Module {
     std::uintptr_t first, last;  ///< half-open
     bool contains(std::uintptr_t address) const { return first <= address && address < last; }
   };
-  std::vector<Range> code;  ///< its executable segments
+  std::vector<Range> code;         ///< its executable segments
+  bool came_with_program = false;  ///< it was there when muster was loaded, so every process has its own
 };
 
 /// Reads the modules that are loaded now, the program first.
@@ -31,6 +32,7 @@ std::vector<Module> loaded_modules();
 struct ModuleOffset {
   std::uint64_t module;
   std::uintptr_t offset;
+  bool came_with_program = false;  ///< see Module; no part of the name
 };
 
 /// Keeps what loaded_modules() said, and asks again when modules have come or gone since. Any thread.
@@ -40,6 +42,10 @@ class ModuleTable {
   std::optional<ModuleOffset> locate(std::uintptr_t address);
   /// The module of that id.
   std::optional<Module> find(std::uint64_t id);
+  /// The module of that load address.
+  std::optional<Module> find_at(std::uintptr_t base);
+  /// Whether there is one of that id.
+  bool has(std::uint64_t id);
   /// The address that is `offset` behind the load address of that module, if it is executable code there.
   std::optional<std::uintptr_t> address_of(ModuleOffset place);
 
@@ -53,5 +59,8 @@ class ModuleTable {
   std::vector<Module> modules_;
   std::uint64_t changes_ = 0;  ///< the loader's count of loads and unloads when modules_ was read; 0: not yet
 };
+
+/// The process's own, not a session's: the loader, whose answers it keeps, is the process's.
+ModuleTable& modules();
 
 }  // namespace muster::runtime

@@ -4,12 +4,10 @@
 #include "runtime/base/deadline.hpp"
 #include "runtime/base/failure.hpp"
 #include "runtime/base/log.hpp"
-#include "runtime/code/code.hpp"
 #include "runtime/session/process.hpp"
 
 #include <muster/spawn.hpp>
 
-#include <bit>
 #include <deque>
 
 namespace muster::detail {
@@ -20,32 +18,37 @@ using runtime::current_process;
 
 /// A call given to process 1 to be registered there: workers may call everywhere_always too.
 struct AlwaysCall {
-  std::uint64_t module = 0, offset = 0;
+  Thunk thunk = nullptr;
   std::vector<std::byte> bytes;
   std::vector<std::vector<std::byte>> parts;
+  std::vector<std::uint64_t> modules;  ///< that the bytes name, with the caller of them as who has them
+  Pid caller = 0;
 };
 
 void always_on_master(const AlwaysCall& call) {
-  const void* const code = runtime::find_code({call.module, call.offset});
   Payload arguments;
   arguments.bytes.append(call.bytes.data(), call.bytes.size());
   for (const auto& part : call.parts) {
     const auto kept = std::make_shared<std::vector<std::byte>>(part);
     arguments.parts.push_back({kept->data(), kept->size(), kept});
   }
+  for (const std::uint64_t module : call.modules)
+    arguments.handles.push_back(std::make_shared<Handle>(HandleKind::module, RemoteRefId{0, module}, call.caller));
   auto& process = current_process();
-  process.everywhere().always(process.calls(), process.cluster(), std::bit_cast<Thunk>(code), std::move(arguments));
+  process.everywhere().always(process.calls(), process.cluster(), call.thunk, std::move(arguments));
 }
 
 AlwaysCall always_call(Thunk thunk, const Payload& arguments) {
-  if (!arguments.handles.empty())
+  if (arguments.has_references())
     throw SerializationError(
         "muster: everywhere_always can't be given futures or channels by a worker. Call it on process 1.");
-  const auto code = runtime::name_code(std::bit_cast<const void*>(thunk));
-  AlwaysCall call{code.module, code.offset, {}, {}};
+  AlwaysCall call;
+  call.thunk = thunk;
   const auto bytes = arguments.bytes.bytes();
   call.bytes.assign(bytes.begin(), bytes.end());
   for (const Part& part : arguments.parts) call.parts.emplace_back(part.data, part.data + part.size);
+  for (const auto& handle : arguments.handles) call.modules.push_back(handle->id().number);
+  call.caller = current_process().pid();
   return call;
 }
 

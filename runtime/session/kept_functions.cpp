@@ -166,7 +166,7 @@ std::shared_ptr<const void> kept_function(KeptId id) {
 namespace {
 
 bool same_bytes(const Payload& a, const Payload& b) {
-  if (!a.handles.empty() || !b.handles.empty() || a.parts.size() != b.parts.size()) return false;
+  if (a.has_references() || b.has_references() || a.parts.size() != b.parts.size()) return false;
   if (!std::ranges::equal(a.bytes.bytes(), b.bytes.bytes())) return false;
   return std::ranges::equal(a.parts, b.parts, [](const Part& x, const Part& y) {
     return std::ranges::equal(std::span(x.data, x.size), std::span(y.data, y.size));

@@ -43,12 +43,14 @@ Process& current_process() {
 
 void set_session_process(Process* process) {
   if (process == nullptr) {
+    set_module_source(nullptr);
     session_process.store(nullptr, std::memory_order_release);
     return;
   }
   Process* none = nullptr;
   if (!session_process.compare_exchange_strong(none, process, std::memory_order_acq_rel))
     throw std::logic_error("muster: this process has a session already; one at a time");
+  set_module_source(&process->calls().module_source());
 }
 
 Process::Process(ProcessSettings settings) : executor_(1, settings.lane->spin()) {

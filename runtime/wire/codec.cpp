@@ -14,7 +14,7 @@ namespace {
 
 bool known(std::uint8_t kind) {
   return (kind >= 1 && kind <= 8) || (kind >= 16 && kind <= 18) || (kind >= 32 && kind <= 38) ||
-         (kind >= 48 && kind <= 55);
+         (kind >= 40 && kind <= 41) || (kind >= 48 && kind <= 55);
 }
 
 template <class T>
@@ -92,7 +92,7 @@ FrameView read_frame(std::span<const std::byte> frame, std::uint64_t max_message
   for (std::uint64_t i = 0; i < handle_count; ++i) {
     HandleRecord record;
     const auto handle_kind = get<std::uint32_t>(in);
-    if (handle_kind > static_cast<std::uint32_t>(detail::HandleKind::pool))
+    if (handle_kind > static_cast<std::uint32_t>(detail::HandleKind::module))
       throw SerializationError("A message names a handle of the unknown kind " + std::to_string(handle_kind));
     record.kind = static_cast<detail::HandleKind>(handle_kind);
     record.owner = get<std::int32_t>(in);

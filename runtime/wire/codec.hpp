@@ -40,6 +40,9 @@ enum class MessageKind : std::uint8_t {
   reply_failure = 36,
   cancel = 37,
   interrupt = 38,
+  // code that is not everywhere
+  module_request = 40,
+  module = 41,
   // values that live elsewhere
   reference_request = 48,
   reference_notes = 49,

@@ -10,7 +10,7 @@
 namespace muster::detail {
 
 std::pair<std::uint64_t, std::uint64_t> name_function(const void* address) {
-  const runtime::CodeReference reference = runtime::name_code(address);
+  const auto reference = runtime::name_code(address);
   return {reference.module, reference.offset};
 }
 
@@ -33,9 +33,10 @@ void refuse_addresses(const void* bytes, std::size_t size, const char* type_name
 }
 
 void write_function(OutputArchive& archive, const void* address) {
-  const auto [module, offset] = address == nullptr ? std::pair<std::uint64_t, std::uint64_t>{} : name_function(address);
-  archive.write_number(module);
-  archive.write_number(offset);
+  const auto reference = address == nullptr ? runtime::NamedCode{} : runtime::name_code(address);
+  archive.write_number(reference.module);
+  archive.write_number(std::uint64_t{reference.offset});
+  if (address != nullptr && !reference.came_with_program) archive.add_module(reference.module);
 }
 
 const void* read_function(InputArchive& archive) {

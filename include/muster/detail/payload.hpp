@@ -91,11 +91,11 @@ std::shared_ptr<std::byte> fresh_memory(std::size_t size, std::size_t alignment 
 /// From this size on a contiguous array travels as a Part, in bytes.
 inline constexpr std::size_t part_threshold = 4096;
 
-/// What kind of thing a handle names.
-enum class HandleKind : std::uint8_t { future = 0, channel = 1, pool = 2 };
+/// What kind of thing a handle names. `module`: code that the message names, by its number; nothing is counted for it.
+enum class HandleKind : std::uint8_t { future = 0, channel = 1, pool = 2, module = 3 };
 
-/// What this process knows of one value or channel that lives in some process. There is one such object for each
-/// reference and process, shared by all its Future, RemoteChannel and WorkerPool objects.
+/// What this process knows of one value or channel that lives in some process, or of a module that message names. There
+/// is one such object for each reference and process, shared by all its Future, RemoteChannel and WorkerPool objects.
 class Handle {
  public:
   Handle(HandleKind kind, RemoteRefId id, Pid owner) : id_(id), owner_(owner), kind_(kind) {}
@@ -104,7 +104,7 @@ class Handle {
   virtual ~Handle() = default;
 
   RemoteRefId id() const { return id_; }
-  /// Process where the value lives.
+  /// Process where the value lives; which has the module (0: who sends the message).
   Pid owner() const { return owner_; }
   HandleKind kind() const { return kind_; }
 
@@ -124,6 +124,12 @@ struct Payload {
   std::size_t total_size() const;
   /// Copies borrowed parts, so that the payload may outlive the call it was made for.
   void own();
+  /// Whether it names values or channels.
+  bool has_references() const {
+    for (const auto& handle : handles)
+      if (handle->kind() != HandleKind::module) return true;
+    return false;
+  }
 };
 
 }  // namespace muster::detail

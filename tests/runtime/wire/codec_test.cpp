@@ -5,6 +5,7 @@
 
 #include "runtime/base/failure.hpp"
 #include "runtime/cluster/handshake.hpp"
+#include "runtime/wire/module_message.hpp"
 
 #include <muster/errors.hpp>
 
@@ -127,6 +128,17 @@ Payload answer(bool with_reference) {
   });
 }
 
+Payload module_of_4_kib() {
+  auto memory = std::make_shared<Bytes>(4096);
+  ModuleImage image;
+  image.name = "lib.so";
+  image.global = true;
+  image.needs = {0x0102030405060708};
+  image.bytes = *memory;
+  image.owner = std::move(memory);
+  return encode(image);
+}
+
 Payload notes() {
   return with([](FieldWriter& out) {
     const auto note = [&](std::uint8_t kind, RemoteRefId ref, Pid holder, Pid sender, std::uint32_t count) {
@@ -177,6 +189,8 @@ std::vector<Sample> samples() {
   add("reply_failure", {.kind = reply_failure, .number = 42}, failure());
   add("cancel", {.kind = cancel, .number = 42});
   add("interrupt", {.kind = interrupt});
+  add("module_request", {.kind = module_request, .number = 0x1122334455667788});
+  add("module", {.kind = module, .number = 0x1122334455667788}, module_of_4_kib());
   add("reference_request", {.kind = reference_request, .code = 1, .number = 43},
       with([](FieldWriter& out) { out.reference({1, 17}); }));
   add("reference_notes", {.kind = reference_notes, .code = 3}, notes());
@@ -389,7 +403,7 @@ TEST(Codec, UnknownNumbersAreRefused) {
   frame[2] = std::byte{1};
   EXPECT_FALSE(is_frame(frame)) << "a reserved field";
   frame = frame_of({.kind = MessageKind::call}, call());
-  frame[header_size + 3] = std::byte{3};
+  frame[header_size + 3] = std::byte{4};
   EXPECT_FALSE(is_frame(frame)) << "a kind of handle";
 }
 

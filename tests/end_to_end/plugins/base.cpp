@@ -1,0 +1,1 @@
+extern "C" int base_value() { return 1000; }

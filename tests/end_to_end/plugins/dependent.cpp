@@ -1,0 +1,4 @@
+extern "C" {
+int base_value();
+int dependent_value() { return base_value() + 1; }
+}

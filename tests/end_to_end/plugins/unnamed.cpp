@@ -1,0 +1,1 @@
+extern "C" int nameless() { return 1; }
