@@ -15,7 +15,6 @@
 #include <unistd.h>
 
 #include <fstream>
-#include <set>
 #include <string_view>
 
 namespace muster::repl {
@@ -118,7 +117,7 @@ llvm::Error Emitter::addModule(clang::PartialTranslationUnit& unit) {
   module.setDataLayout(machine_->createDataLayout());
   optimize(module);
   if (llvm::Error error = write_object(module, object)) return error;
-  llvm::Error error = link(module, object, result);
+  llvm::Error error = link(object, result);
   ::unlink(object.c_str());
   if (error) return error;
   remember(module, result);
@@ -167,18 +166,10 @@ llvm::Error Emitter::write_object(llvm::Module& module, const std::string& path)
   return llvm::Error::success();
 }
 
-llvm::Error Emitter::link(const llvm::Module& module, const std::string& object, const std::string& result) {
+llvm::Error Emitter::link(const std::string& object, const std::string& result) const {
   std::vector<std::string> command{"ld",      "-shared", "--build-id=sha1", "--hash-style=gnu", "--eh-frame-hdr",
                                    "-z",      "noseparate-code", "-soname", result.substr(folder_.size() + 1),
                                    "-o",      result,    object,            "--as-needed"};
-  // What is used of earlier cells is named in the object, so that they are loaded before it wherever it goes.
-  std::set<std::string> needed;
-  for (const llvm::GlobalValue& value : module.global_values()) {
-    const auto known = value.isDeclaration() || value.hasAvailableExternallyLinkage() ? defined_in_.find(value.getName())
-                                                                                      : defined_in_.end();
-    if (known != defined_in_.end()) needed.insert(known->second);
-  }
-  command.insert(command.end(), needed.begin(), needed.end());
   command.insert(command.end(), system_libraries().begin(), system_libraries().end());
   if (run(command) != 0) return llvm::createStringError("the linker (ld, of the package binutils) failed on this input");
   return llvm::Error::success();

@@ -35,7 +35,7 @@ class Emitter : public clang::IncrementalExecutor {
   void leave_out_known(llvm::Module& module) const;
   void optimize(llvm::Module& module) const;
   llvm::Error write_object(llvm::Module& module, const std::string& path) const;
-  llvm::Error link(const llvm::Module& module, const std::string& object, const std::string& result);
+  llvm::Error link(const std::string& object, const std::string& result) const;
   void remember(const llvm::Module& module, const std::string& path);
 
   std::unique_ptr<llvm::TargetMachine> machine_;

@@ -1,10 +1,7 @@
 #include "repl/prompt/commands.hpp"
 
 #include <muster/cluster.hpp>
-#include <muster/errors.hpp>
-#include <muster/spawn.hpp>
-
-#include <dlfcn.h>
+#include <muster/module.hpp>
 
 #include <algorithm>
 #include <array>
@@ -26,7 +23,7 @@ constexpr std::array<Command, 9> all_commands{{
     {"%everywhere", "CODE", "run it on every process, now and on those that join later; { ... } may take several lines"},
     {"%workers", "", "the worker processes"},
     {"%time", "CODE", "run it, and say how long it took"},
-    {"%lib", "FILE", "load a shared library, on every process (.L in cling)"},
+    {"%lib", "FILE", "load a shared library; it travels like everything else (.L in cling)"},
     {"%load", "FILE", "run a C++ file, statement by statement (.x in cling)"},
     {"%undo", "", "forget what the last input that declared something declared"},
     {"%source", "[on|off]", "print what the compiler is given"},
@@ -59,10 +56,6 @@ void help() {
     text += line + std::string(command.meaning) + "\n";
   }
   (void)std::fputs(text.c_str(), stdout);
-}
-
-void load_library_here(std::string path) {
-  if (::dlopen(path.c_str(), RTLD_NOW | RTLD_GLOBAL) == nullptr) throw Error(::dlerror());
 }
 
 void show_workers() {
@@ -119,7 +112,8 @@ Commands::Result Commands::dispatch(const std::string& name, const std::string& 
     return result(time(rest));
   } else if (name == "%lib") {
     if (rest.empty()) throw std::invalid_argument("takes a shared library, as in %lib ./libmodel.so");
-    everywhere_always(load_library_here, std::filesystem::exists(rest) ? std::filesystem::absolute(rest).string() : rest);
+    // It goes to other processes with the first call that needs it, before the cells that use it.
+    (void)load_module(std::filesystem::exists(rest) ? std::filesystem::absolute(rest).string() : rest, {.global = true});
   } else if (name == "%load") {
     if (rest.empty()) throw std::invalid_argument("takes a C++ file, as in %load model.cpp");
     return result(evaluator_.run_file(rest));

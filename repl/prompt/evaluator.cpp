@@ -3,10 +3,10 @@
 #include "repl/text/tokens.hpp"
 
 #include <muster/errors.hpp>
+#include <muster/module.hpp>
 #include <muster/spawn.hpp>
 
 #include <cxxabi.h>
-#include <dlfcn.h>
 
 #include <cstdio>
 #include <cstdlib>
@@ -98,19 +98,20 @@ void Evaluator::run_or_throw(const std::string& text, const How& how) {
 
 void Evaluator::start(const Compiled& compiled, bool everywhere) {
   for (const Cell& cell : compiled.cells) {
-    void* loaded = ::dlopen(cell.path.c_str(), RTLD_NOW | RTLD_GLOBAL);
-    if (loaded == nullptr) {
-      const std::string why = ::dlerror();
-      throw CompileError("error: this can't be loaded: " + why + "\n(a function that is declared and not defined? a library that %lib should load?)");
+    Start start_cell = nullptr;
+    try {
+      // Its symbols serve later cells, and it is on the way wherever one of those goes.
+      start_cell = load_module(cell.path, {.global = true}).function<void()>(cell.start);
+    } catch (const Error& error) {
+      throw CompileError("error: this can't be loaded: " + std::string(error.what()) +
+                         "\n(Is a function declared and not defined, or in a library that %lib should load?)");
     }
-    const auto start = reinterpret_cast<Start>(::dlsym(loaded, cell.start.c_str()));
-    if (start == nullptr) throw CompileError("error: " + cell.path + " has no " + cell.start);
     if (!everywhere) {
-      start();
+      start_cell();
       continue;
     }
-    muster::everywhere(start_once, start);
-    muster::everywhere_always(start_once, start);  // for those that join later; where it threw there is none
+    muster::everywhere(start_once, start_cell);
+    muster::everywhere_always(start_once, start_cell);  // for those that join later; where it threw there is none
   }
 }
 
