@@ -123,7 +123,7 @@ std::vector<LambdaRewriter::Capture> LambdaRewriter::captures(clang::LambdaExpr*
         lambda->getCallOperator()->param_end())
       continue;
     names.insert(what->getNameAsString());
-    found.push_back({what->getNameAsString(), what->getNameAsString(), plain(what->getType()), false, is_global(what)});
+    found.push_back({what->getNameAsString(), what->getNameAsString(), plain(what->getType()), false, is_global(what) || at_top_.contains(what)});
   }
   return found;
 }
@@ -146,6 +146,10 @@ std::string LambdaRewriter::rewrite(clang::LambdaExpr* lambda, const std::string
     for (const Capture& one : all)
       if (!one.explicit_one && one.global) added += ", " + reference + one.name + " = " + one.value;
     std::string introducer = text.substr(0, introducer_end);
+    for (const clang::LambdaCapture& capture : llvm::reverse(lambda->captures())) {
+      if (!capture.isExplicit() || !capture.capturesVariable() || !at_top_.contains(capture.getCapturedVar())) continue;
+      introducer.insert(place_.end_of(capture.getLocation()) - own_start, " = " + capture.getCapturedVar()->getNameAsString());
+    }
     if (!added.empty()) introducer.insert(introducer.find_first_of("=&") + 1, added);
     return introducer + text.substr(introducer_end);
   }

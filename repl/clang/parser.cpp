@@ -14,6 +14,7 @@
 #include <llvm/Target/TargetOptions.h>
 
 #include <algorithm>
+#include <sstream>
 
 namespace muster::repl {
 
@@ -34,6 +35,20 @@ template <class T>
 T value_of(llvm::Expected<T> expected) {
   if (!expected) throw std::runtime_error(llvm::toString(expected.takeError()));
   return std::move(*expected);
+}
+
+/// Without the ways by which files were included, and without more than a screen of it.
+std::string shortened(const std::string& messages) {
+  constexpr int most = 40;
+  std::string result;
+  int lines = 0;
+  std::istringstream stream(messages);
+  for (std::string line; std::getline(stream, line);) {
+    if (line.starts_with("In file included from") || line.ends_with("generated.")) continue;
+    if (++lines > most) return result + "... and more\n";
+    result += line + "\n";
+  }
+  return result;
 }
 
 /// Takes one declaration out of one context's table.
@@ -80,6 +95,7 @@ Parser::Parsed Parser::parse(const std::string& code) {
   llvm::raw_string_ostream stream(result.messages);
   clang::DiagnosticOptions options;
   options.ShowColors = 0;
+  options.ShowPresumedLoc = 1;  // the input's name and line
   clang::TextDiagnosticPrinter printer(stream, options);
   printer.BeginSourceFile(compiler.getLangOpts(), &compiler.getPreprocessor());
   auto before = engine.takeClient();
@@ -87,6 +103,7 @@ Parser::Parsed Parser::parse(const std::string& code) {
   auto unit = interpreter_->Parse(code);
   printer.EndSourceFile();
   if (before) engine.setClient(before.release(), true);
+  result.messages = shortened(result.messages);
   if (unit)
     result.unit = &*unit;
   else
@@ -94,8 +111,11 @@ Parser::Parsed Parser::parse(const std::string& code) {
   return result;
 }
 
-void Parser::drop_last() {
-  if (llvm::Error error = interpreter_->Undo(1)) throw CompileError(llvm::toString(std::move(error)));
+void Parser::begin(const std::string& preamble) {
+  (void)compile(preamble + "\ninline namespace " + prompt_space + " {}\n");
+  for (clang::NamedDecl* one : context().getTranslationUnitDecl()->lookup(&context().Idents.get(prompt_space)))
+    if (auto* space = llvm::dyn_cast<clang::NamespaceDecl>(one)) space_ = space->getFirstDecl();
+  if (space_ == nullptr) throw CompileError("error: the compiler does not find the prompt's namespace");
 }
 
 std::string Parser::compile(const std::string& code) {
@@ -108,14 +128,8 @@ std::string Parser::compile(const std::string& code) {
 }
 
 std::vector<clang::NamedDecl*> Parser::find(const std::string& name) const {
-  clang::ASTContext& ast = context();
   std::vector<clang::NamedDecl*> found;
-  for (clang::NamedDecl* space : ast.getTranslationUnitDecl()->lookup(&ast.Idents.get(prompt_space))) {
-    if (auto* prompt = llvm::dyn_cast<clang::NamespaceDecl>(space)) {
-      for (clang::NamedDecl* one : prompt->getPrimaryContext()->lookup(&ast.Idents.get(name))) found.push_back(one);
-      break;
-    }
-  }
+  for (clang::NamedDecl* one : space_->getPrimaryContext()->lookup(&context().Idents.get(name))) found.push_back(one);
   return found;
 }
 

@@ -28,10 +28,11 @@ class Parser {
     std::string messages = {};                      ///< errors, or warnings
   };
   Parsed parse(const std::string& code);
-  /// Takes the last accepted code back. Good enough for probes in a process that ends soon.
-  void drop_last();
   /// Parses and emits. @throws CompileError
   std::string compile(const std::string& code);
+
+  /// Opens the prompt's namespace, after all that is not in it. @throws CompileError
+  void begin(const std::string& preamble);
 
   /// What this name means at the prompt, of what was declared there.
   std::vector<clang::NamedDecl*> find(const std::string& name) const;
@@ -48,7 +49,8 @@ class Parser {
  private:
   std::vector<std::string> flags_;
   std::unique_ptr<clang::Interpreter> interpreter_;
-  Emitter* emitter_ = nullptr;  ///< the interpreter's
+  Emitter* emitter_ = nullptr;                ///< the interpreter's
+  clang::NamespaceDecl* space_ = nullptr;     ///< the prompt's namespace, once it is opened
 };
 
 }  // namespace muster::repl

@@ -41,7 +41,7 @@ int wait_for(pid_t child) {
 }
 
 std::string preamble() {
-  return "#include <muster/prompt.hpp>\nusing namespace muster;\nusing namespace std::chrono_literals;\ninline namespace prompt {}\n";
+  return "#include <muster/prompt.hpp>\nusing namespace muster;\nusing namespace std::chrono_literals;\n";
 }
 
 }  // namespace
@@ -51,7 +51,7 @@ Server::Server(int socket, const FrontEndOptions& options) : socket_(socket), op
   if (shared == MAP_FAILED) throw std::runtime_error("no shared memory");
   busy_ = new (shared) bool(false);
   parser_.emitter().begin(0);
-  (void)parser_.compile(preamble());
+  parser_.begin(preamble());
 }
 
 void Server::answer(const std::vector<std::string>& frame) const {
@@ -196,7 +196,7 @@ void Server::complete(const std::string& text) {
       [&] {
         std::string code = preamble();
         for (const std::string& source : sources_) code += source + "\n";
-        return completions(options_.flags, code + "inline namespace prompt { void muster_completed() {\n" + text);
+        return completions(options_.flags, code + "\ninline namespace prompt { void muster_completed() {\n" + text);
       },
       how_it_ended);
   Frame frame{"ok"};

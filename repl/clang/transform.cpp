@@ -108,7 +108,8 @@ std::vector<Hidden> Transformer::to_hide_of_function(const Item& item) {
     const bool same = old == nullptr || declared == nullptr || !parser_.sema().IsOverload(declared, old, false);
     if (same && is_definition(one)) hidden.emplace_back(item.name, reinterpret_cast<std::uintptr_t>(one));
   }
-  if (parsed.unit != nullptr) parser_.drop_last();
+  for (clang::NamedDecl* one : parser_.find(item.name))
+    if (as_function(one) == declared && declared != nullptr) parser_.hide(one);
   return hidden;
 }
 
@@ -168,6 +169,16 @@ void Transformer::statements(const Item& item, bool show) {
     return "#line " + std::to_string(input_.line + item.line - 1 + std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(offset), '\n')) +
            " \"" + input_.file + "\"\n";
   };
+  std::set<const clang::ValueDecl*> at_top;  // will be at namespace scope
+  for (const Statement& statement : found) {
+    auto* declares = llvm::dyn_cast<clang::DeclStmt>(statement.tree);
+    if (declares == nullptr) continue;
+    for (const clang::Decl* one : declares->decls()) {
+      if (const auto* value = llvm::dyn_cast<clang::ValueDecl>(one)) at_top.insert(value);
+      if (const auto* several = llvm::dyn_cast<clang::DecompositionDecl>(one))
+        at_top.insert(several->bindings().begin(), several->bindings().end());
+    }
+  }
   Piece piece;
   std::string declared, running;
   const auto flush = [&] {
@@ -183,7 +194,7 @@ void Transformer::statements(const Item& item, bool show) {
     std::string own = text.substr(statement.begin, statement.end - statement.begin);
     auto* declares = llvm::dyn_cast<clang::DeclStmt>(statement.tree);
     const auto lambdas = LambdaRewriter::in(statement.tree);
-    const LambdaRewriter rewriter(parser_.context(), where);
+    const LambdaRewriter rewriter(parser_.context(), where, at_top);
     std::string before;
     for (auto lambda = lambdas.rbegin(); lambda != lambdas.rend(); ++lambda) {  // from the right: places stay good
       const std::size_t first = where.begin_of((*lambda)->getBeginLoc()), last = where.end_of((*lambda)->getEndLoc());
@@ -207,7 +218,6 @@ void Transformer::statements(const Item& item, bool show) {
     }
   }
   flush();
-  parser_.drop_last();
   if (declared.empty()) return;
   // the names are hidden before anything of this piece is parsed
   for (const std::string& name : new_names_) {

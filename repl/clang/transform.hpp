@@ -63,8 +63,7 @@ class Transformer {
 /// The lambdas that stand in a statement, outermost ones, rewritten so that what they capture can be sent.
 class LambdaRewriter {
  public:
-  /// @param text the statement's; lambdas are replaced in it
-  /// @param offset_of, end_of places of the text in it
+  /// Where the text of what is rewritten stands.
   struct Place {
     clang::SourceManager& sources;
     const clang::LangOptions& language;
@@ -72,7 +71,9 @@ class LambdaRewriter {
     std::size_t begin_of(clang::SourceLocation location) const;
     std::size_t end_of(clang::SourceLocation location) const;
   };
-  LambdaRewriter(clang::ASTContext& context, const Place& place) : context_(context), place_(place) {}
+  /// @param at_top variables that are local where the statement was parsed, and will be at namespace scope
+  LambdaRewriter(clang::ASTContext& context, const Place& place, const std::set<const clang::ValueDecl*>& at_top)
+      : context_(context), place_(place), at_top_(at_top) {}
 
   /// Those of a statement, outermost only, in the order of the text.
   static std::vector<clang::LambdaExpr*> in(clang::Stmt* statement);
@@ -85,6 +86,7 @@ class LambdaRewriter {
 
   clang::ASTContext& context_;
   const Place& place_;
+  const std::set<const clang::ValueDecl*>& at_top_;
 };
 
 }  // namespace muster::repl
