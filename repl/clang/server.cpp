@@ -1,0 +1,207 @@
+#include "repl/clang/server.hpp"
+
+#include "repl/clang/completion.hpp"
+#include "repl/clang/transform.hpp"
+#include "repl/front_end/frames.hpp"
+
+#include <clang/Basic/Version.h>
+
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstring>
+#include <optional>
+#include <stdexcept>
+
+namespace muster::repl {
+
+namespace {
+
+/// How many inputs can be taken back.
+constexpr std::size_t kept_states = 16;
+
+/// How a process of the row ends, for the one before it.
+enum Ending : int { over = 0, refused = 11, taken_back = 12 };
+
+std::string describe(int status) {
+  if (WIFSIGNALED(status) && WTERMSIG(status) == SIGINT) return "interrupted";
+  const std::string how = WIFSIGNALED(status) ? "signal " + std::to_string(WTERMSIG(status)) + ", " + strsignal(WTERMSIG(status))
+                                              : "status " + std::to_string(WEXITSTATUS(status));
+  return "error: the compiler crashed on this input (" + how + "). The session is as it was before.";
+}
+
+int wait_for(pid_t child) {
+  int status = 0;
+  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
+  return status;
+}
+
+std::string preamble() {
+  return "#include <muster/prompt.hpp>\nusing namespace muster;\nusing namespace std::chrono_literals;\n";
+}
+
+}  // namespace
+
+Server::Server(int socket, const FrontEndOptions& options) : socket_(socket), options_(options), parser_(options) {
+  void* shared = ::mmap(nullptr, sizeof(bool), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (shared == MAP_FAILED) throw std::runtime_error("no shared memory");
+  busy_ = new (shared) bool(false);
+  parser_.emitter().begin(0);
+  parser_.begin(preamble());
+}
+
+void Server::answer(const std::vector<std::string>& frame) const {
+  *busy_ = false;
+  if (!send_frame(socket_, frame)) ::_exit(over);
+}
+
+void Server::serve() {
+  answer({"ready", clang::getClangFullVersion()});
+  for (;;) {
+    const std::optional<Frame> request = receive_frame(socket_);
+    if (!request || request->empty()) ::_exit(over);
+    *busy_ = true;
+    const Frame& frame = *request;
+    if (frame[0] == "compile" && frame.size() == 6) {
+      compile({frame[5], std::stoi(frame[1]), frame[2] == "show", frame[3], static_cast<unsigned>(std::stoul(frame[4]))});
+    } else if (frame[0] == "complete" && frame.size() == 2) {
+      complete(frame[1]);
+    } else if (frame[0] == "forget") {
+      if (!before_.empty()) ::_exit(taken_back);  // whoever sleeps behind answers
+      answer({"error", "nothing is left to take back"});
+    } else {
+      answer({"error", "a request that this version of the compiler's process does not know"});
+    }
+  }
+}
+
+/// Does the work in a forked process, and brings its result here.
+std::optional<std::vector<std::string>> Server::in_child(const std::function<std::vector<std::string>()>& work,
+                                                         std::string& how_it_ended) const {
+  int pipe[2];
+  if (::pipe2(pipe, O_CLOEXEC) != 0) throw std::runtime_error("no pipe");
+  const pid_t child = ::fork();
+  if (child == 0) {
+    (void)std::signal(SIGINT, SIG_DFL);  // Ctrl-C ends an endless compilation
+    (void)send_frame(pipe[1], work());
+    ::_exit(over);
+  }
+  ::close(pipe[1]);
+  std::optional<Frame> result = child > 0 ? receive_frame(pipe[0]) : std::nullopt;
+  ::close(pipe[0]);
+  if (child < 0) {
+    how_it_ended = std::string("error: can't start a process for the compiler: ") + std::strerror(errno);
+    return std::nullopt;
+  }
+  how_it_ended = describe(wait_for(child));
+  return result;
+}
+
+void Server::compile(const Input& input) {
+  std::string how_it_ended;
+  const auto tried = in_child(
+      [&]() -> Frame {
+        try {
+          const Prepared prepared = Transformer(parser_, input, used_).prepare();
+          Frame frame{"good", std::to_string(prepared.names.size())};
+          frame.insert(frame.end(), prepared.names.begin(), prepared.names.end());
+          for (const Piece& piece : prepared.pieces) {
+            frame.push_back(piece.source);
+            frame.push_back(std::to_string(piece.hide.size()));
+            for (const auto& [name, address] : piece.hide) {
+              frame.push_back(name);
+              frame.push_back(std::to_string(address));
+            }
+          }
+          return frame;
+        } catch (const std::exception& error) {
+          return {"bad", error.what()};
+        }
+      },
+      how_it_ended);
+  if (!tried) return answer({"error", how_it_ended});
+  if (tried->at(0) == "bad") return answer({"error", tried->at(1)});
+  std::size_t at = 1;
+  const auto next_number = [&] { return std::stoull(tried->at(at++)); };
+  std::vector<std::string> names(next_number());
+  for (std::string& name : names) name = tried->at(at++);
+  std::vector<Piece> pieces;
+  while (at < tried->size()) {
+    Piece& piece = pieces.emplace_back();
+    piece.source = tried->at(at++);
+    piece.hide.resize(next_number());
+    for (Hidden& hidden : piece.hide) {
+      hidden.first = tried->at(at++);
+      hidden.second = next_number();
+    }
+  }
+  const bool declares = !names.empty();
+  used_.insert(names.begin(), names.end());
+  const pid_t self = ::getpid(), child = ::fork();
+  if (child < 0) return answer({"error", std::string("error: can't start a process for the compiler: ") + std::strerror(errno)});
+  if (child > 0) return sleep_behind(child);
+  before_.push_back(self);
+  if (before_.size() > kept_states) {
+    ::kill(before_.front(), SIGKILL);
+    before_.erase(before_.begin());
+  }
+  become(input, pieces);
+  Frame frame{"ok", declares ? "declares" : "", ""};
+  for (const Piece& piece : pieces) {
+    sources_.push_back(piece.source);
+    frame[2] += piece.source + "\n";
+  }
+  frame.push_back(last_warnings_);
+  for (const Cell& cell : parser_.emitter().cells()) {
+    frame.push_back(cell.path);
+    frame.push_back(cell.start);
+  }
+  answer(frame);
+}
+
+/// Makes this process the state after the input.
+void Server::become(const Input& input, const std::vector<Piece>& pieces) {
+  parser_.emitter().begin(input.number);
+  last_warnings_.clear();
+  try {
+    for (const Piece& piece : pieces) {
+      for (const auto& [name, address] : piece.hide) {
+        for (clang::NamedDecl* one : parser_.find(name))
+          if (reinterpret_cast<std::uintptr_t>(one) == address) parser_.hide(one);
+      }
+      last_warnings_ += parser_.compile(piece.source);
+    }
+  } catch (const std::exception& error) {
+    answer({"error", error.what()});
+    ::_exit(refused);
+  }
+}
+
+/// Waits as the state before the input that `child` took.
+void Server::sleep_behind(pid_t child) {
+  const int status = wait_for(child);
+  if (WIFEXITED(status) && WEXITSTATUS(status) == over) ::_exit(over);
+  if (WIFEXITED(status) && WEXITSTATUS(status) == refused) return;
+  if (WIFEXITED(status) && WEXITSTATUS(status) == taken_back) return answer({"ok"});
+  if (*busy_) answer({"error", describe(status)});
+}
+
+void Server::complete(const std::string& text) {
+  std::string how_it_ended;
+  auto found = in_child(
+      [&] {
+        std::string code = preamble();
+        for (const std::string& source : sources_) code += source + "\n";
+        return completions(options_.flags, code + "\ninline namespace prompt { void muster_completed() {\n" + text);
+      },
+      how_it_ended);
+  Frame frame{"ok"};
+  if (found) frame.insert(frame.end(), found->begin(), found->end());
+  answer(frame);
+}
+
+}  // namespace muster::repl

@@ -1,0 +1,82 @@
+// Typing: editing, history, completion, Ctrl-C.
+#include "terminal.hpp"
+
+#include <gmock/gmock.h>
+
+namespace {
+
+using muster::testing::Terminal;
+using namespace std::chrono_literals;
+using ::testing::HasSubstr;
+
+TEST(Editing, MovesAndDeletes) {
+  Terminal prompt;
+  prompt.write("1 + 3\033[D\033[D\033[D\033[D9");  // four to the left: 19 + 3
+  EXPECT_THAT(prompt.ask(""), HasSubstr("22"));
+}
+
+TEST(Editing, HistoryOutlivesTheSession) {
+  Terminal prompt;
+  EXPECT_EQ(prompt.ask("100 + 11"), "111");
+  EXPECT_EQ(prompt.ask("2"), "2");
+  prompt.write("\033[A\033[A");
+  EXPECT_THAT(prompt.ask(""), HasSubstr("111"));
+  EXPECT_EQ(prompt.finish(), 0);
+  prompt.start({});
+  prompt.write("\033[A");
+  EXPECT_THAT(prompt.ask(""), HasSubstr("111"));
+}
+
+TEST(Editing, CompletesNamesMembersAndCommands) {
+  Terminal prompt;
+  EXPECT_EQ(prompt.ask("int remarkable_number = 42;"), "");
+  prompt.write("remarkable_n\t");
+  (void)prompt.expect("remarkable_number");
+  EXPECT_THAT(prompt.ask(""), HasSubstr("42"));
+  EXPECT_EQ(prompt.ask("std::vector<int> values{1, 2, 3};"), "");
+  prompt.write("values.push_b\t");
+  (void)prompt.expect("values.push_back");
+  EXPECT_THAT(prompt.ask("(4); values.size()"), HasSubstr("4"));
+  prompt.write("std::accumul\t");
+  (void)prompt.expect("std::accumulate");
+  EXPECT_THAT(prompt.ask("(values.begin(), values.end(), 0)"), HasSubstr("10"));
+  prompt.write("%wor\t");
+  (void)prompt.expect("%workers");
+  EXPECT_THAT(prompt.ask(""), HasSubstr("no workers"));
+}
+
+TEST(CtrlC, DropsTheLineThatIsTyped) {
+  Terminal prompt;
+  prompt.write("int half");
+  (void)prompt.expect("half");
+  prompt.write("\x03");
+  (void)prompt.expect("muster> ");
+  EXPECT_EQ(prompt.ask("7"), "7");
+}
+
+TEST(CtrlC, EndsARunningLoop) {
+  Terminal prompt;
+  EXPECT_EQ(prompt.ask("int turns = 0;"), "");
+  prompt.write("std::cout << \"runs\" << std::endl; while (true) ++turns;\n");
+  (void)prompt.expect("runs\n");
+  (void)prompt.expect("runs\n");  // the first is the echo's
+  prompt.write("\x03");
+  EXPECT_THAT(prompt.expect("muster> "), HasSubstr("interrupted"));
+  EXPECT_EQ(prompt.ask("turns > 0"), "true");
+}
+
+TEST(CtrlC, EndsAWaitAndLeavesTheWorkersUsable) {
+  Terminal prompt({"-p", "2"});
+  prompt.write("auto f = spawnat(2, [] { this_task::sleep_for(1h); return 1; }); std::cout << \"waits\" << std::endl; f.fetch()\n");
+  (void)prompt.expect("waits\n");
+  prompt.write("\x03");
+  EXPECT_THAT(prompt.expect("muster> "), HasSubstr("interrupted"));
+  EXPECT_EQ(prompt.ask("fetchfrom(3, [] { return myid(); })"), "3");
+  prompt.write("fetchfrom(2, [] { std::cout << \"there\" << std::endl; while (true) {} })\n");
+  (void)prompt.expect("From worker 2:");
+  prompt.write("\x03");
+  EXPECT_THAT(prompt.expect("muster> "), HasSubstr("interrupted"));
+  EXPECT_EQ(prompt.ask("fetchfrom(2, [] { return myid(); })"), "2");  // the loop there was ended too
+}
+
+}  // namespace
