@@ -27,6 +27,7 @@ inline const char* name_of(runtime::MessageKind kind) {
     case Kind::dial: return "dial";
     case Kind::exit: return "exit";
     case Kind::goodbye: return "goodbye";
+    case Kind::knock: return "knock";
     case Kind::heartbeat: return "heartbeat";
     case Kind::credit: return "credit";
     case Kind::piece: return "piece";
