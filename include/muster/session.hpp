@@ -42,6 +42,7 @@ class Process;
 ///   muster::Session session(argc, argv);
 /// @endcode
 /// For free in every program: `--muster-procs N|auto`, `--muster-machine-file FILE`, `--muster-log LEVEL`,
+/// `--muster-mpi auto|FILE` (under mpirun: rank 0 is the master, the others are its workers),
 /// `--muster-help`; each but the last also an environment variable (`MUSTER_PROCS`, ...), which the flag overrides.
 class Session {
  public:

@@ -101,6 +101,14 @@ TEST(Window, FillsALongLinkAfterOneRoundTrip) {
   EXPECT_LE(worker.window.size(), 16u);
 }
 
+TEST(Window, FillsALongLinkAlsoWhenCallsSentTogetherAreSentOneAfterTheOther) {
+  Window window;
+  const Window::Clock::time_point start{std::chrono::hours(1)};
+  for (int i = 0; i < 5; ++i) window.sent(start + i * 20us);
+  for (int i = 1; i <= 5; ++i) window.completed(start + 100ms + i * 10ms);
+  EXPECT_GE(window.size(), 11u);
+}
+
 TEST(Window, ALongFirstCallIsNotTakenForALongWay) {
   Worker worker{Window()};
   worker.run(1, 1s);
