@@ -84,6 +84,18 @@ void define_dso_handle(llvm::Module& module) {
   handle->setDSOLocal(true);
 }
 
+/// Functions of muster's templates pack and unpack what is sent, once a call: optimising them is most of what an input
+/// costs, and gains nothing. What somebody typed, and the standard library, are optimised.
+void leave_as_they_are(llvm::Module& module) {
+  for (llvm::Function& function : module) {
+    const llvm::StringRef name = function.getName();
+    const bool of_muster = name.starts_with("_ZN6muster") || name.starts_with("_ZNK6muster");
+    if (function.isDeclaration() || !of_muster || function.hasFnAttribute(llvm::Attribute::AlwaysInline)) continue;
+    function.addFnAttr(llvm::Attribute::OptimizeNone);
+    function.addFnAttr(llvm::Attribute::NoInline);
+  }
+}
+
 int run(const std::vector<std::string>& command) {
   std::vector<char*> arguments;
   for (const std::string& word : command) arguments.push_back(const_cast<char*>(word.c_str()));
@@ -142,6 +154,7 @@ void Emitter::leave_out_known(llvm::Module& module) const {
 }
 
 void Emitter::optimize(llvm::Module& module) const {
+  leave_as_they_are(module);
   llvm::PassBuilder builder(machine_.get());
   llvm::LoopAnalysisManager loops;
   llvm::FunctionAnalysisManager functions;

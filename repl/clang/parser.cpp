@@ -37,8 +37,29 @@ T value_of(llvm::Expected<T> expected) {
   return std::move(*expected);
 }
 
+/// A refusal of muster's own, out of the depths of its templates: where the type in question came from, and why it is
+/// refused. @returns nothing where there is none
+std::string own_refusal(const std::string& messages) {
+  const std::string mark = "static assertion failed due to requirement 'never<";
+  const std::size_t at = messages.find(mark);
+  const std::size_t text = at == std::string::npos ? at : messages.find(">': ", at);
+  if (text == std::string::npos) return {};
+  std::string place;
+  const std::string lambda = "(lambda at ";
+  if (const std::size_t from = messages.find(lambda, at); from < text) {
+    place = messages.substr(from + lambda.size(), messages.find(')', from) - from - lambda.size()) + ": ";
+  } else {
+    std::istringstream stream(messages.substr(text));  // the outermost note is the user's own line
+    for (std::string line; std::getline(stream, line);)
+      if (const std::size_t note = line.find(" note: in instantiation of"); note != std::string::npos && line[0] != '/')
+        place = line.substr(0, note) + " ";
+  }
+  return place + "error: " + messages.substr(text + 4, messages.find('\n', text) - text - 4) + "\n";
+}
+
 /// Without the ways by which files were included, and without more than a screen of it.
 std::string shortened(const std::string& messages) {
+  if (std::string refusal = own_refusal(messages); !refusal.empty()) return refusal;
   constexpr int most = 40;
   std::string result;
   int lines = 0;
@@ -145,7 +166,7 @@ void Parser::hide(clang::NamedDecl* declaration) {
   if (auto* plain_enum = llvm::dyn_cast<clang::EnumDecl>(declaration); plain_enum != nullptr && !plain_enum->isScoped())
     for (clang::EnumConstantDecl* enumerator : plain_enum->enumerators()) hide(enumerator);
   for (clang::DeclContext* context = declaration->getDeclContext(); context != nullptr; context = context->getParent())
-    remove_from(*context, declaration);
+    if (context->isFileContext()) remove_from(*context, declaration);
   clang::Sema& all = sema();
   for (auto i = all.IdResolver.begin(declaration->getDeclName()); i != all.IdResolver.end(); ++i) {
     if (*i != declaration) continue;

@@ -149,7 +149,9 @@ void Server::compile(const Input& input) {
     ::kill(before_.front(), SIGKILL);
     before_.erase(before_.begin());
   }
+  (void)std::signal(SIGINT, SIG_DFL);  // Ctrl-C ends an endless compilation
   become(input, pieces);
+  (void)std::signal(SIGINT, SIG_IGN);
   Frame frame{"ok", declares ? "declares" : "", ""};
   for (const Piece& piece : pieces) {
     sources_.push_back(piece.source);
@@ -196,7 +198,9 @@ void Server::complete(const std::string& text) {
       [&] {
         std::string code = preamble();
         for (const std::string& source : sources_) code += source + "\n";
-        return completions(options_.flags, code + "\ninline namespace prompt { void muster_completed() {\n" + text);
+        std::vector<std::string> flags = options_.flags;  // and what the interpreter adds by itself
+        flags.insert(flags.end(), {"-Xclang", "-fincremental-extensions"});
+        return completions(flags, code + "\ninline namespace prompt { void muster_completed() {\n" + text);
       },
       how_it_ended);
   Frame frame{"ok"};

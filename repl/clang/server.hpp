@@ -1,10 +1,10 @@
 /// @file
 /// The compiler's process, or rather a row of them.
 ///
-/// Each input is tried in a forked child that ends with it, so that neither a crash of the compiler nor what a refused
-/// input left behind in it reaches the session. What passed is compiled in another child, which *becomes the session*;
-/// the process it came from sleeps, as the state before that input. It goes on where the child ends: because the input
-/// is taken back, or because the compiler crashed after all.
+/// Each input is looked at in a forked child that ends with it, since looking leaves traces. It is compiled in another
+/// child, which then *is the session*; the process it came from sleeps, as the state before that input. It goes on where
+/// the child ends: because the input was refused, the compiler crashed, or the input is taken back. So nothing that a
+/// bad input does to the compiler reaches the session.
 #pragma once
 
 #include "repl/clang/parser.hpp"

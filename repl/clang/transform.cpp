@@ -64,15 +64,19 @@ Prepared Transformer::prepare() {
   const auto items = items_of(input_.text, true);
   for (std::size_t i = 0; i < items.size(); ++i) {
     if (items[i].kind == Item::Kind::statement)
-      statements(items[i], input_.show && i + 1 == items.size());
+      statements(items[i], input_.show && i + 1 == items.size(), i + 1 == items.size());
     else
-      declaration(items[i]);
+      declaration(items[i], i + 1 == items.size());
   }
   return std::move(result_);
 }
 
-/// Parses the piece as it will be compiled, and notes it.
-void Transformer::accept(Piece piece) {
+/// Notes the piece; parses it for those that come behind it, as it will be parsed when it is compiled.
+void Transformer::accept(Piece piece, bool last) {
+  if (last) {
+    result_.pieces.push_back(std::move(piece));
+    return;
+  }
   for (const auto& [name, address] : piece.hide) {
     for (clang::NamedDecl* one : parser_.find(name))
       if (reinterpret_cast<std::uintptr_t>(one) == address) parser_.hide(one);
@@ -114,7 +118,7 @@ std::vector<Hidden> Transformer::to_hide_of_function(const Item& item) {
 }
 
 /// Functions, types and the like go to namespace scope as they are.
-void Transformer::declaration(const Item& item) {
+void Transformer::declaration(const Item& item, bool last) {
   Piece piece;
   std::string text = item.text;
   const auto tokens = tokens_of(text).all;
@@ -137,7 +141,7 @@ void Transformer::declaration(const Item& item) {
     piece.source = in_space(place_of(item) + text);
     if (!item.name.empty() && item.kind != Item::Kind::space) result_.names.push_back(item.name);
   }
-  accept(std::move(piece));
+  accept(std::move(piece), last);
 }
 
 /// Parses statements as the body of a template, which is not instantiated: the tree tells, without guessing, which of
@@ -151,7 +155,7 @@ clang::CompoundStmt* Transformer::probe(const std::string& head, const std::stri
   throw CompileError(input_.file + ": error: this is neither a statement nor a declaration\n");
 }
 
-void Transformer::statements(const Item& item, bool show) {
+void Transformer::statements(const Item& item, bool show, bool last) {
   std::string text = with_loop_checks(with_explicit_captures(item.text));
   text.resize(text.find_last_not_of(" \t\r\n") + 1);
   if (is_blank(text)) return;
@@ -197,8 +201,8 @@ void Transformer::statements(const Item& item, bool show) {
     const LambdaRewriter rewriter(parser_.context(), where, at_top);
     std::string before;
     for (auto lambda = lambdas.rbegin(); lambda != lambdas.rend(); ++lambda) {  // from the right: places stay good
-      const std::size_t first = where.begin_of((*lambda)->getBeginLoc()), last = where.end_of((*lambda)->getEndLoc());
-      std::string replacement = rewriter.rewrite(*lambda, text.substr(first, last - first));
+      const std::size_t first = where.begin_of((*lambda)->getBeginLoc()), size = where.end_of((*lambda)->getEndLoc()) - first;
+      std::string replacement = rewriter.rewrite(*lambda, text.substr(first, size));
       if (declares != nullptr) {
         // At namespace scope the type of a lambda has no name that another cell could use, and its variable would be
         // made again in each: inside an inline function it has one.
@@ -206,7 +210,7 @@ void Transformer::statements(const Item& item, bool show) {
         before.insert(0, "inline auto " + maker + "() { return\n" + line_of(first) + replacement + "\n;}\n");
         replacement = maker + "()";
       }
-      own.replace(first - statement.begin, last - first, replacement);
+      own.replace(first - statement.begin, size, replacement);
     }
     if (declares != nullptr) {
       flush();
@@ -226,7 +230,7 @@ void Transformer::statements(const Item& item, bool show) {
   result_.names.insert(result_.names.end(), new_names_.begin(), new_names_.end());
   new_names_.clear();
   piece.source = in_space(versioned(version, declared));
-  accept(std::move(piece));
+  accept(std::move(piece), last);
 }
 
 /// A variable's definition for namespace scope, with external linkage: without, clang would make it again in each cell.

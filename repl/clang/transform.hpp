@@ -41,11 +41,11 @@ class Transformer {
 
  private:
   struct Statement;
-  void declaration(const Item& item);
-  void statements(const Item& item, bool show);
+  void declaration(const Item& item, bool last);
+  void statements(const Item& item, bool show, bool last);
   clang::CompoundStmt* probe(const std::string& head, const std::string& text);
   std::string hoisted(clang::DeclStmt& declares, std::string text);
-  void accept(Piece piece);
+  void accept(Piece piece, bool last);
   std::vector<Hidden> to_hide(const std::string& name) const;
   std::vector<Hidden> to_hide_of_function(const Item& item);
   std::string with_explicit_captures(const std::string& text) const;

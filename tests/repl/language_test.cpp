@@ -85,7 +85,7 @@ TEST(Redefinition, OfVariablesTypesAndTemplates) {
   EXPECT_EQ(prompt.ask("l(\"hey\")"), "\"hey!\"");
   EXPECT_EQ(prompt.ask("enum Color { red, green };"), "");
   EXPECT_EQ(prompt.ask("enum Color { blue, red };"), "");
-  EXPECT_EQ(prompt.ask("int(red)"), "1");
+  EXPECT_EQ(prompt.ask("red + 0"), "1");
 }
 
 TEST(Redefinition, OfOneOverload) {
