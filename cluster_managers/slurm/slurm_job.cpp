@@ -142,7 +142,7 @@ void SlurmJob::start_guard() {
 
 // -- what is heard ----------------------------------------------------------------------------------------------------
 
-void SlurmJob::called(LaunchContext& context, Caller caller) {
+void SlurmJob::called(LaunchContext& context, const Caller& caller) {
   const int task = task_of(caller);
   WorkerConfig config;
   config.caller = caller.id;
@@ -342,10 +342,11 @@ std::string SlurmJob::cause_of_end(const TaskPlace& place) {
     }
     const CommandResult node = run({"sinfo", "-h", "-n", place.node, "-o", "%T"}, environment_, {}, 2s);
     const std::string condition = node.output.substr(0, node.output.find('\n'));
-    if (condition.ends_with('*') || condition.starts_with("down") || condition.starts_with("fail"))
+    if (condition.ends_with('*') || condition.starts_with("down") || condition.starts_with("fail")) {
       return "SLURM says that its node " + place.node + " is " +
              (condition.ends_with('*') ? condition.substr(0, condition.size() - 1) + " and does not answer"
                                        : condition);
+    }
     if (!undecided && Clock::now() - start > running_patience) break;
     std::this_thread::sleep_for(pause);
   }
@@ -402,11 +403,12 @@ void SlurmJob::cancel() {
     const std::string id = find_own_id();
     if (id.empty()) return;
     const CommandResult result = run({"scancel", id}, environment_);
-    if (result.status != 0)
+    if (result.status != 0) {
       log::warning("SLURM job " + id + " could not be cancelled: " + trimmed(result.error) +
                    ". Look with squeue, and "
                    "cancel it by hand (scancel " +
                    id + ").");
+    }
   } catch (const Error& error) {
     log::warning(std::string("A SLURM job may be left: ") + error.what());
   }

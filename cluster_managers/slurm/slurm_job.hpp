@@ -51,7 +51,7 @@ class SlurmJob : public std::enable_shared_from_this<SlurmJob> {
   void submit(const std::vector<std::string>& command, const std::string& script, const std::string& record_file);
 
   /// One of its tasks has called.
-  void called(LaunchContext& context, Caller caller);
+  void called(LaunchContext& context, const Caller& caller);
   /// Waits until all tasks have called, srun has ended, that time is over or a stop is requested.
   void wait(const std::stop_token& stop, std::chrono::nanoseconds time);
   /// Asks SLURM for its state; none where SLURM knows nothing of it (yet), or does not answer.

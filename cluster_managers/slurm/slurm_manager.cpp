@@ -34,12 +34,46 @@ constexpr auto reminder = 60s;
 /// For the last worker's process to end by itself, once it has left.
 constexpr auto leaving_patience = 2s;
 
+/// What one addprocs asks of SLURM.
+struct Plan {
+  int ntasks = 0;
+  std::optional<Allocation> allocation = {};  ///< that it is a step of; none: a job of its own
+  Environment added = {};                     ///< to the workers'
+  Environment environment = {};               ///< of SLURM's commands, and so of the workers
+
+  bool own() const { return !allocation; }
+};
+
+/// @param ntasks 0: the allocation's
+/// @throws Error where there is no allocation then
+Plan plan_of(int ntasks, const SlurmOptions& options, const AddprocsOptions& addprocs) {
+  Plan plan;
+  Environment environment = runtime::current_environment();
+  if (ntasks == 0 || options.submit != SlurmSubmit::Sbatch) plan.allocation = allocation_in(environment);
+  plan.ntasks = ntasks;
+  if (plan.allocation && ntasks != 0) plan.allocation->components = 1;
+  if (plan.allocation && ntasks == 0) plan.ntasks = plan.allocation->ntasks;
+  if (plan.ntasks == 0) {
+    throw Error(
+        "this process runs in no SLURM allocation (there is no SLURM_JOB_ID). Start it under salloc or sbatch, or give "
+        "SlurmManager a number of tasks, for which it then submits a job.");
+  }
+  if (plan.own()) environment = without_outer_job(std::move(environment));
+  if (plan.allocation && plan.allocation->in_step)  // what bound this process would bind the workers
+    std::erase_if(environment, [](const auto& entry) { return entry.first.starts_with("SLURM_CPU_BIND"); });
+  plan.added = runtime::added_environment(addprocs);
+  plan.environment = plan.added;
+  plan.environment.merge(std::move(environment));
+  return plan;
+}
+
 /// This host's address towards those nodes, of which the first tells enough: it has several, and only SLURM knows which
 /// network is the cluster's. Empty where SLURM does not say.
-std::vector<std::string> address_towards_nodes(const std::vector<std::string>& which, const Environment& environment) {
+std::vector<std::string> address_towards_nodes(const Plan& plan, const SlurmOptions& options) {
   std::vector<std::string> command{"sinfo", "-h", "-o", "%o"};
-  command.insert(command.end(), which.begin(), which.end());
-  const CommandResult answer = run(command, environment, {}, 5s);
+  if (plan.allocation) command.insert(command.end(), {"-n", plan.allocation->nodes});
+  if (plan.own() && !options.partition.empty()) command.insert(command.end(), {"-p", options.partition});
+  const CommandResult answer = run(command, plan.environment, {}, 5s);
   const std::string node = answer.output.substr(0, answer.output.find('\n'));
   if (answer.status != 0 || node.empty()) return {};
   addrinfo hints{};
@@ -69,6 +103,23 @@ std::string write_record_file(const std::string& directory, const std::string& r
                 ". SlurmOptions::shared_directory names a directory that this host and the nodes share.");
   }
   return path;
+}
+
+void start(SlurmJob& job, const Plan& plan, const SlurmOptions& options, const LaunchContext& context,
+           const std::string& record) {
+  const StepRequest step{.ntasks = plan.ntasks,
+                         .allocation = plan.allocation ? &*plan.allocation : nullptr,
+                         .mark = plan.own() ? "muster-" + runtime::random_token(16) : "",
+                         .directory = context.options().dir,
+                         .worker = context.worker_command()};
+  if (plan.own() && options.submit == SlurmSubmit::Sbatch) {
+    const std::string file = write_record_file(options.shared_directory, record);
+    job.submit(sbatch_command(options, step), batch_script(step, file), file);
+    return;
+  }
+  const std::string allocation = plan.allocation ? plan.allocation->job : "";
+  const bool several = plan.allocation && plan.allocation->components > 1;
+  job.start_step(srun_command(options, step), record, step.mark, allocation, several);
 }
 
 /// Says what a job waits for, when that changes and now and then.
@@ -185,60 +236,30 @@ SlurmManager::~SlurmManager() { jobs_->end(); }
 std::vector<std::string> SlurmManager::jobs() const { return jobs_->own(); }
 
 void SlurmManager::launch(LaunchContext& context) {
-  Environment environment = runtime::current_environment();
-  auto allocation = allocation_in(environment);
-  if (ntasks_ == 0 && !allocation) {
-    throw Error(
-        "this process runs in no SLURM allocation (there is no SLURM_JOB_ID). Start it under salloc or sbatch, or give "
-        "SlurmManager a number of tasks, for which it then submits a job.");
-  }
-  const bool own = !allocation || (ntasks_ != 0 && options_.submit == SlurmSubmit::Sbatch);
-  if (allocation && ntasks_ != 0) allocation->components = 1;
-  const int ntasks = ntasks_ != 0 ? ntasks_ : allocation->ntasks;
-  if (own) environment = without_outer_job(std::move(environment));
-  if (!own && allocation->in_step)  // what bound this process would bind the workers
-    std::erase_if(environment, [](const auto& entry) { return entry.first.starts_with("SLURM_CPU_BIND"); });
-  const Environment added = runtime::added_environment(context.options());
-  Environment everything = added;
-  everything.merge(std::move(environment));
-
+  const Plan plan = plan_of(ntasks_, options_, context.options());
   InviteOptions invite{.bind_address = options_.bind_address, .port = options_.port, .addresses = {}, .asked = {}};
   invite.asked = {"SLURM_PROCID", "SLURMD_NODENAME", "SLURM_JOB_ID"};
-  std::vector<std::string> which;
-  if (!own) which = {"-n", allocation->nodes};
-  if (own && !options_.partition.empty()) which = {"-p", options_.partition};
-  if (options_.bind_address.empty()) invite.addresses = address_towards_nodes(which, everything);
+  if (options_.bind_address.empty()) invite.addresses = address_towards_nodes(plan, options_);
 
-  const auto job = std::make_shared<SlurmJob>(std::move(everything), added, ntasks);
+  const auto job = std::make_shared<SlurmJob>(plan.environment, plan.added, plan.ntasks);
   const auto invitation = context.invite(
-      std::move(invite), [job](LaunchContext& where, Caller caller) { job->called(where, std::move(caller)); });
+      std::move(invite), [job](LaunchContext& where, const Caller& caller) { job->called(where, caller); });
   jobs_->add(job);
-  StepRequest step{.ntasks = ntasks,
-                   .allocation = own ? nullptr : &*allocation,
-                   .mark = own ? "muster-" + runtime::random_token(16) : "",
-                   .directory = context.options().dir,
-                   .worker = context.worker_command()};
   try {
-    if (own && options_.submit == SlurmSubmit::Sbatch) {
-      const std::string file = write_record_file(options_.shared_directory, invitation->start_record());
-      job->submit(sbatch_command(options_, step), batch_script(step, file), file);
-    } else {
-      job->start_step(srun_command(options_, step), invitation->start_record(), step.mark, own ? "" : allocation->job,
-                      !own && allocation->components > 1);
-    }
-    wait_for_workers(context, *job, options_, own);
+    start(*job, plan, options_, context, invitation->start_record());
+    wait_for_workers(context, *job, options_, plan.own());
   } catch (const std::exception&) {
     job->end(0ms);
     jobs_->remove(job);
     throw;
   }
   const std::vector<int> missing = job->missing();
-  if (!missing.empty()) {
-    const std::string why = why_missing(*job, *invitation, own, context.stop_token().stop_requested());
-    for (const int task : missing) {
-      const std::string end = job->end_of(task);
-      context.failed(job->name() + ", task " + std::to_string(task), end.empty() ? why : end + ". " + why);
-    }
+  std::string why;
+  if (!missing.empty()) why = why_missing(*job, *invitation, plan.own(), context.stop_token().stop_requested());
+  for (const int task : missing) {
+    std::string end = job->end_of(task);
+    if (!end.empty()) end.append(". ");
+    context.failed(job->name() + ", task " + std::to_string(task), end.append(why));
   }
   if (job->launched()) jobs_->remove(job);
 }

@@ -111,7 +111,6 @@ class Slurm : public ::testing::Test {
 
 // -- in an allocation -------------------------------------------------------------------------------------------------
 
-// catalogue: 398
 TEST_F(Slurm, InAnAllocationThereAreAsManyWorkersAsTasks) {
   const ShellResult result = shell("salloc -Q -N2 -n4 --ntasks-per-node=2 env " + played("inside"));
   EXPECT_EQ(result.status, 0) << result.output;
