@@ -21,7 +21,7 @@ constexpr std::size_t small_result = std::size_t{64} << 10;
 /// A link defines at most this many functions.
 constexpr std::size_t most_codes = std::size_t{1} << 20;
 
-void define_code(const Incoming& message) {
+void define_code(const Incoming& message, const std::vector<detail::Thunk>& quick) {
   auto& received = message.link->companion<LinkCodes>().received;
   if (message.header.code != received.size() || received.size() == most_codes)
     throw SerializationError("A function was defined out of turn");
@@ -36,6 +36,8 @@ void define_code(const Incoming& message) {
   } catch (const Error& error) {
     code.missing = error.what();
   }
+  code.quick = std::any_of(quick.begin(), quick.end(),
+                           [&](detail::Thunk each) { return std::bit_cast<const void*>(each) == code.address; });
   received.push_back(std::move(code));
 }
 
@@ -46,7 +48,7 @@ void Calls::on_message(Incoming message) {
   receive_handles(message, peer);
   const auto number = message.header.number;
   switch (message.header.kind) {
-    case MessageKind::define_code: define_code(message); break;
+    case MessageKind::define_code: define_code(message, quick_); break;
     case MessageKind::call: on_call(message, peer); break;
     case MessageKind::reply_value: on_value(number, peer, std::move(message.payload)); break;
     case MessageKind::reply_stored: on_stored(number, peer); break;
@@ -92,6 +94,8 @@ void Calls::on_call(Incoming& message, Pid caller) {
   if (code.address == nullptr) {
     job->fail(std::make_exception_ptr(
         Error("Process " + std::to_string(self_) + " does not have the function: " + code.missing)));
+  } else if (code.quick) {
+    job->run();
   } else {
     submit_job(std::move(job));
   }

@@ -16,6 +16,7 @@ struct LinkCodes {
   struct Received {
     const void* address = nullptr;
     std::string missing;  ///< why there is none
+    bool quick = false;   ///< see Calls::set_quick
   };
   std::vector<Received> received;  ///< by the peer's numbers; the receiving thread's alone
 };
