@@ -41,6 +41,9 @@ class Calls : private ModuleSource {
   void set_self(Pid self);
   Executor& executor() { return executor_; }
   const std::shared_ptr<detail::Anchor>& anchor() const { return anchor_; }
+  /// Calls of these are run by the receiving thread, whether a slot is free or not. They must not block. To be called
+  /// before anything is received.
+  void set_quick(std::vector<detail::Thunk> thunks) { quick_ = std::move(thunks); }
   std::uint64_t next_number() { return last_number_.fetch_add(1, std::memory_order_relaxed) + 1; }
 
   // -- calls of this process ------------------------------------------------------------------------------------------
@@ -269,6 +272,7 @@ class Calls : private ModuleSource {
   const RecyclingAllocator<detail::FutureCore> core_memory_;
   const RecyclingAllocator<CallJob> job_memory_;
 
+  std::vector<detail::Thunk> quick_;
   mutable std::mutex pending_mutex_;  ///< guards pending_ and placement_
   PendingTable pending_;
   Placement placement_;

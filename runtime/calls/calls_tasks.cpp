@@ -23,7 +23,7 @@ constexpr std::size_t small_result = std::size_t{64} << 10;
 /// A link defines at most this many functions.
 constexpr std::size_t most_codes = std::size_t{1} << 20;
 
-void define_code(const Incoming& message) {
+void define_code(const Incoming& message, const std::vector<detail::Thunk>& quick) {
   auto& received = message.link->companion<LinkCodes>().received;
   if (message.header.code != received.size() || received.size() == most_codes)
     throw SerializationError("A function was defined out of turn");
@@ -38,7 +38,10 @@ void define_code(const Incoming& message) {
     address = find_code_here(reference);
   } catch (const Error&) {  // NOLINT(bugprone-empty-catch): the calls say so
   }
-  received.push_back({address, reference});
+  LinkCodes::Received code{address, reference};
+  code.quick = std::any_of(quick.begin(), quick.end(),
+                           [&](detail::Thunk each) { return std::bit_cast<const void*>(each) == address; });
+  received.push_back(std::move(code));
 }
 
 }  // namespace
@@ -48,7 +51,7 @@ void Calls::on_message(Incoming message) {
   receive_handles(message, peer);
   const auto number = message.header.number;
   switch (message.header.kind) {
-    case MessageKind::define_code: define_code(message); break;
+    case MessageKind::define_code: define_code(message, quick_); break;
     case MessageKind::call: on_call(message, peer); break;
     case MessageKind::reply_value: on_value(number, peer, std::move(message.payload)); break;
     case MessageKind::reply_stored: on_stored(number, peer); break;
@@ -86,18 +89,20 @@ void Calls::on_call(Incoming& message, Pid caller) {
   const auto returns = static_cast<std::uint8_t>(message.header.flags & ~unhurried_call);
   if (message.header.code >= codes.received.size() || returns > static_cast<std::uint8_t>(Returns::nothing))
     throw SerializationError("A call names a function that was not defined");
-  const void* const address = codes.received[message.header.code].address;
+  const LinkCodes::Received& code = codes.received[message.header.code];
   std::optional<Clock::time_point> deadline;
   if (message.header.deadline > 0) deadline = deadline_after(std::chrono::nanoseconds(message.header.deadline));
   const auto& handles = message.payload.handles;
   const bool names_modules =
       std::ranges::any_of(handles, [](const auto& handle) { return handle->kind() == detail::HandleKind::module; });
-  const bool ready = address != nullptr && !codes.holds.load(std::memory_order_acquire) && !names_modules;
+  const bool ready = code.address != nullptr && !codes.holds.load(std::memory_order_acquire) && !names_modules;
   auto job =
       std::allocate_shared<CallJob>(job_memory_, *this, caller, message.header.number, static_cast<Returns>(returns),
-                                    address, std::move(message.payload), std::move(message.receipt), deadline);
+                                    code.address, std::move(message.payload), std::move(message.receipt), deadline);
   job->unhurried = (message.header.flags & unhurried_call) != 0;
-  if (ready)
+  if (ready && code.quick)
+    job->run();
+  else if (ready)
     submit_job(std::move(job));
   else
     hold_call(message.link, message.header.code, std::move(job));

@@ -30,6 +30,7 @@ struct LinkCodes {
   struct Received {
     const void* address = nullptr;  ///< null: it was not here when last looked for
     CodeReference reference;
+    bool quick = false;  ///< see Calls::set_quick
   };
   std::vector<Received> received;  ///< by the peer's numbers; the receiving thread's alone
   std::deque<HeldCall> held;       ///< guarded by the calls' held_mutex_

@@ -3,7 +3,10 @@
 #include <muster/task.hpp>
 
 #include <algorithm>
+#include <cstdlib>
+#include <optional>
 #include <stdexcept>
+#include <string_view>
 
 namespace muster::runtime {
 
@@ -19,32 +22,64 @@ void refuse(Cluster& cluster, Pid pid) {
   throw std::invalid_argument("muster: there is no process " + std::to_string(pid) + " in this cluster");
 }
 
+/// To whom large arguments go from here: joining processes, which others may not know, and those of this host, where
+/// each copy costs the same processors, and the memory of the links from here is warm. (A test may want it otherwise.)
+std::vector<Pid> served_directly(const Cluster& cluster, Pid self, const std::vector<Pid>& joining) {
+  const char* const chosen = std::getenv("MUSTER_BROADCAST");
+  const bool tree_here = chosen != nullptr && std::string_view(chosen) == "tree";
+  std::vector<Pid> direct = tree_here ? std::vector<Pid>{} : cluster.procs_on_host_of(self);
+  direct.insert(direct.end(), joining.begin(), joining.end());
+  std::sort(direct.begin(), direct.end());
+  return direct;
+}
+
 }  // namespace
 
-void Everywhere::run_on(Calls& calls, const std::vector<Pid>& targets, detail::Thunk thunk, const Payload& arguments,
-                        const std::vector<Pid>& may_be_gone) {
+void Everywhere::run_on(Calls& calls, const Cluster& cluster, const std::vector<Pid>& targets, detail::Thunk thunk,
+                        const Payload& arguments, const std::vector<Pid>& joining) {
+  const Pid self = calls.self();
   std::vector<CorePointer> cores(targets.size());
   std::vector<std::exception_ptr> failures(targets.size());
   const auto attempt = [&](std::size_t i, auto&& what) {
     try {
       what();
     } catch (const ProcessExitedException&) {
-      if (!std::binary_search(may_be_gone.begin(), may_be_gone.end(), targets[i]))
-        failures[i] = std::current_exception();
+      if (!std::binary_search(joining.begin(), joining.end(), targets[i])) failures[i] = std::current_exception();
     } catch (...) {
       failures[i] = std::current_exception();
     }
   };
   // The others first: they run while this process runs its own.
+  std::optional<Handout> handout;
+  const std::vector<Pid> direct = served_directly(cluster, self, joining);
+  const std::vector<Pid> handed = Handout::others_in(targets, self, direct);
+  if (Handout::pays(cluster, arguments, handed.size())) {
+    handout.emplace(calls, handouts_, arguments);
+    const auto each_of = [&](Pid pid, auto&& what) {
+      for (std::size_t i = 0; i < targets.size(); ++i)
+        if (targets[i] == pid) attempt(i, [&] { what(i); });
+    };
+    try {
+      handout->give(
+          handed, [&](Pid pid) { each_of(pid, [&](std::size_t i) { cores[i] = handout->call(pid, thunk); }); },
+          [&](Pid pid, const std::exception_ptr& failure) {
+            each_of(pid, [&](std::size_t) { std::rethrow_exception(failure); });
+          });
+    } catch (...) {  // this task must stop
+      for (const CorePointer& core : cores)
+        if (core) (void)detail::cancel(core);
+      throw;
+    }
+  }
   for (std::size_t i = 0; i < targets.size(); ++i) {
-    if (targets[i] == calls.self()) continue;
+    if (targets[i] == self || (handout && !std::binary_search(direct.begin(), direct.end(), targets[i]))) continue;
     attempt(i, [&] {
       Payload copy = arguments;
       cores[i] = calls.start(targets[i], thunk, std::move(copy), Returns::value);
     });
   }
   for (std::size_t i = 0; i < targets.size(); ++i) {
-    if (targets[i] != calls.self()) continue;
+    if (targets[i] != self) continue;
     attempt(i, [&] {
       Payload copy = arguments;
       (void)detail::call_here(thunk, std::move(copy));
@@ -64,7 +99,7 @@ void Everywhere::call(Calls& calls, Cluster& cluster, const std::vector<Pid>& pi
   for (const Pid pid : pids)
     if (!std::binary_search(known.begin(), known.end(), pid)) refuse(cluster, pid);
   arguments.own();
-  run_on(calls, pids.empty() ? known : pids, thunk, arguments, {});
+  run_on(calls, cluster, pids.empty() ? known : pids, thunk, arguments, {});
 }
 
 void Everywhere::always(Calls& calls, Cluster& cluster, detail::Thunk thunk, Payload&& arguments) {
@@ -78,7 +113,7 @@ void Everywhere::always(Calls& calls, Cluster& cluster, detail::Thunk thunk, Pay
     joining.assign(initiated_.begin(), initiated_.end());
   }
   targets.insert(targets.end(), joining.begin(), joining.end());
-  run_on(calls, targets, thunk, arguments, joining);
+  run_on(calls, cluster, targets, thunk, arguments, joining);
 }
 
 bool Everywhere::initiate(Calls& calls, Pid pid, bool may_wait) {

@@ -4,6 +4,7 @@
 
 #include "runtime/calls/calls.hpp"
 #include "runtime/cluster/cluster.hpp"
+#include "runtime/session/handouts.hpp"
 
 #include <muster/detail/call.hpp>
 
@@ -16,6 +17,7 @@ namespace muster::runtime {
 /// Any thread.
 class Everywhere {
  public:
+  explicit Everywhere(Handouts& handouts) : handouts_(handouts) {}
   /// @see muster::everywhere. No pids: all.
   void call(Calls& calls, Cluster& cluster, const std::vector<Pid>& pids, detail::Thunk thunk,
             detail::Payload&& arguments);
@@ -31,8 +33,11 @@ class Everywhere {
     detail::Thunk thunk;
     detail::Payload arguments;
   };
-  static void run_on(Calls& calls, const std::vector<Pid>& targets, detail::Thunk thunk,
-                     const detail::Payload& arguments, const std::vector<Pid>& may_be_gone);
+  /// @param joining among the targets, but no members yet: gone ones are no failure
+  void run_on(Calls& calls, const Cluster& cluster, const std::vector<Pid>& targets, detail::Thunk thunk,
+              const detail::Payload& arguments, const std::vector<Pid>& joining);
+
+  Handouts& handouts_;
 
   std::mutex mutex_;  ///< guards both
   std::vector<Registered> registered_;

@@ -65,7 +65,10 @@ Process::Process(ProcessSettings settings) : executor_(1, settings.lane->spin())
     if (tell) tell();
   };
   events.changed = [this](Pid gone) {
-    if (gone != 0) kept_functions_.process_gone(gone);
+    if (gone != 0) {
+      kept_functions_.process_gone(gone);
+      handouts_.process_gone(gone);
+    }
     pools_.members_changed();
     changes_.tell();
   };
@@ -90,6 +93,7 @@ Process::Process(ProcessSettings settings) : executor_(1, settings.lane->spin())
                                        std::move(events));
   calls_ = std::make_unique<Calls>(self.pid, *transport_, executor_, *cluster_);
   cluster_->set_calls(*calls_);
+  calls_->set_quick(Handouts::quick_calls());
   if (settings.master) {
     log::set_process(1);
     LauncherSettings launcher;

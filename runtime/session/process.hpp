@@ -9,6 +9,7 @@
 #include "runtime/exec/executor.hpp"
 #include "runtime/session/changes.hpp"
 #include "runtime/session/everywhere.hpp"
+#include "runtime/session/handouts.hpp"
 #include "runtime/session/kept_functions.hpp"
 #include "runtime/session/worker_pools.hpp"
 #include "runtime/transport/transport.hpp"
@@ -53,6 +54,7 @@ class Process final : private TransportSink, private MessageSource {
   Everywhere& everywhere() { return everywhere_; }
   WorkerPools& pools() { return pools_; }
   KeptFunctions& kept_functions() { return kept_functions_; }
+  Handouts& handouts() { return handouts_; }
   /// Of the members of the cluster and of pools.
   Changes& changes() { return changes_; }
   LifeCallbacks& life_callbacks() { return life_callbacks_; }
@@ -78,9 +80,10 @@ class Process final : private TransportSink, private MessageSource {
   std::unique_ptr<Transport> transport_;
   std::unique_ptr<Cluster> cluster_;
   std::unique_ptr<Calls> calls_;
-  Everywhere everywhere_;
   WorkerPools pools_;
   KeptFunctions kept_functions_;
+  Handouts handouts_;
+  Everywhere everywhere_{handouts_};
   Changes changes_;
   LifeCallbacks life_callbacks_;
   std::unique_ptr<Launcher> launcher_;
