@@ -135,6 +135,7 @@ void run_handed(TaskRun& run) {
 
 // -- where they are kept ----------------------------------------------------------------------------------------------
 
+// NOLINTNEXTLINE(performance-unnecessary-value-param): it is moved from
 void Handouts::keep(KeptId id, std::shared_ptr<const Payload> arguments) {
   const std::lock_guard lock(mutex_);
   if (std::find(dropped_.begin(), dropped_.end(), id) == dropped_.end()) kept_.try_emplace(id, std::move(arguments));
