@@ -14,7 +14,7 @@ namespace muster {
 struct Host {
   std::string name;       ///< as it calls itself
   std::vector<Pid> pids;  ///< sorted; never empty
-  bool operator==(const Host&) const = default;
+  bool operator==(const Host&) const = default;  ///< same name, same processes
 };
 
 /// All hosts, those with the lowest pids first: the master's is the first one. Hosts are told apart by what they are,
@@ -28,7 +28,7 @@ struct HostRank {
   int size = 1;   ///< how many processes its host has
   int host = 0;   ///< the index of its host in hosts()
   int hosts = 1;  ///< how many hosts there are
-  bool operator==(const HostRank&) const = default;
+  bool operator==(const HostRank&) const = default;  ///< all the same
 };
 
 /// The rank of a process on its host. Costs O(processes). @throws std::invalid_argument for one that is not there
