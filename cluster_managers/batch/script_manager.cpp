@@ -265,7 +265,8 @@ void ScriptManager::launch(LaunchContext& context) {
   std::string names;
   for (const std::string& job : run->jobs()) names += (names.empty() ? "" : ", ") + job;
   const int came = run->gathering->came();
-  for (int i = came; i < n_; ++i) context.failed("job " + names, "job " + names + ": " + why);
+  const std::string where = "job " + names;
+  for (int i = came; i < n_; ++i) context.failed(where, std::string(where).append(": ").append(why));
   if (came > 0) return;
   jobs_->drop(run);
   run->cancel();

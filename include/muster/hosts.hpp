@@ -12,8 +12,8 @@ namespace muster {
 
 /// A host, and the processes of the cluster that run on it.
 struct Host {
-  std::string name;       ///< as it calls itself
-  std::vector<Pid> pids;  ///< sorted; never empty
+  std::string name;                              ///< as it calls itself
+  std::vector<Pid> pids;                         ///< sorted; never empty
   bool operator==(const Host&) const = default;  ///< same name, same processes
 };
 
@@ -24,10 +24,10 @@ std::vector<Host> hosts();
 /// Where a process stands among those of its host, and its host among all. Numbers count from 0, in the order of pids,
 /// and change when processes come or go.
 struct HostRank {
-  int rank = 0;   ///< of the process among those of its host
-  int size = 1;   ///< how many processes its host has
-  int host = 0;   ///< the index of its host in hosts()
-  int hosts = 1;  ///< how many hosts there are
+  int rank = 0;                                      ///< of the process among those of its host
+  int size = 1;                                      ///< how many processes its host has
+  int host = 0;                                      ///< the index of its host in hosts()
+  int hosts = 1;                                     ///< how many hosts there are
   bool operator==(const HostRank&) const = default;  ///< all the same
 };
 
