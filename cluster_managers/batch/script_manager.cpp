@@ -201,15 +201,15 @@ class ScriptManager::Jobs {
     ++run.living;
   }
   void left(Run* run) {
-    std::shared_ptr<Run> last;  // ends without the lock
-    const std::lock_guard lock(mutex_);
-    for (auto found = all_.begin(); found != all_.end(); ++found) {
-      if (found->get() != run || --run->living > 0) continue;
+    std::shared_ptr<Run> last;
+    {
+      const std::lock_guard lock(mutex_);
+      const auto found = std::find_if(all_.begin(), all_.end(), [run](const auto& each) { return each.get() == run; });
+      if (found == all_.end() || --run->living > 0) return;
       last = *found;
       all_.erase(found);
-      break;
     }
-    if (last) last->cancel();
+    last->cancel();  // which may take its time
   }
   void drop(const std::shared_ptr<Run>& run) {
     const std::lock_guard lock(mutex_);
@@ -265,7 +265,8 @@ void ScriptManager::launch(LaunchContext& context) {
   std::string names;
   for (const std::string& job : run->jobs()) names += (names.empty() ? "" : ", ") + job;
   const int came = run->gathering->came();
-  for (int i = came; i < n_; ++i) context.failed("job " + names, "job " + names + ": " + why);
+  const std::string where = "job " + names;
+  for (int i = came; i < n_; ++i) context.failed(where, std::string(where).append(": ").append(why));
   if (came > 0) return;
   jobs_->drop(run);
   run->cancel();

@@ -72,7 +72,8 @@ class Job {
   const pid_t os_pid_;
   std::vector<UniqueFd> outputs_, errors_;
   mutable std::mutex mutex_;  ///< guards the following
-  std::deque<std::string> said_;    ///< what is no worker's: the launcher's words, and those of ranks that have not called
+  std::deque<std::string>
+      said_;  ///< what is no worker's: the launcher's words, and those of ranks that have not called
   std::vector<bool> has_called_;  ///< by rank
   std::optional<std::string> end_;
   std::thread thread_;

@@ -10,6 +10,7 @@
 
 #include <charconv>
 #include <list>
+#include <mutex>
 #include <stdexcept>
 
 namespace muster {
@@ -41,7 +42,8 @@ int rank_of(const Caller& caller) {
 /// One addprocs: its job and who of it is left.
 struct Run {
   std::unique_ptr<runtime::Gathering> gathering;
-  std::shared_ptr<Job> job;
+  std::mutex starting;       ///< held until job is there, which a quick rank may ask for before
+  std::shared_ptr<Job> job;  ///< none where it could not be started
   int living = 0;
 };
 
@@ -93,7 +95,9 @@ void MpiManager::launch(LaunchContext& context) {
   const auto run = jobs_->add();
   const auto describe = [this, weak = std::weak_ptr(run)](const Caller& caller, WorkerConfig& config) {
     const auto mine = weak.lock();
-    if (!mine || !mine->job) return;
+    if (!mine) return;
+    const std::lock_guard lock(mine->starting);
+    if (!mine->job) return;
     const int rank = rank_of(caller);
     config.output_fd = mine->job->take_output(rank).release();
     runtime::ProcessElsewhere process;
@@ -127,6 +131,7 @@ void MpiManager::launch(LaunchContext& context) {
   request.environment = environment;
   request.environment.merge(runtime::current_environment());
   try {
+    const std::lock_guard lock(run->starting);
     run->job = std::make_shared<Job>(flavor, request, n_);
   } catch (const std::exception&) {
     jobs_->drop(run);

@@ -12,9 +12,9 @@ namespace muster {
 
 /// A host, and the processes of the cluster that run on it.
 struct Host {
-  std::string name;       ///< as it calls itself
-  std::vector<Pid> pids;  ///< sorted; never empty
-  bool operator==(const Host&) const = default;
+  std::string name;                              ///< as it calls itself
+  std::vector<Pid> pids;                         ///< sorted; never empty
+  bool operator==(const Host&) const = default;  ///< same name, same processes
 };
 
 /// All hosts, those with the lowest pids first: the master's is the first one. Hosts are told apart by what they are,
@@ -24,11 +24,11 @@ std::vector<Host> hosts();
 /// Where a process stands among those of its host, and its host among all. Numbers count from 0, in the order of pids,
 /// and change when processes come or go.
 struct HostRank {
-  int rank = 0;   ///< of the process among those of its host
-  int size = 1;   ///< how many processes its host has
-  int host = 0;   ///< the index of its host in hosts()
-  int hosts = 1;  ///< how many hosts there are
-  bool operator==(const HostRank&) const = default;
+  int rank = 0;                                      ///< of the process among those of its host
+  int size = 1;                                      ///< how many processes its host has
+  int host = 0;                                      ///< the index of its host in hosts()
+  int hosts = 1;                                     ///< how many hosts there are
+  bool operator==(const HostRank&) const = default;  ///< all the same
 };
 
 /// The rank of a process on its host. Costs O(processes). @throws std::invalid_argument for one that is not there

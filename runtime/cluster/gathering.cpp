@@ -54,6 +54,7 @@ struct Gathering::Count {
 
 Gathering::Gathering(LaunchContext& context, InviteOptions options, Describe describe)
     : count_(std::make_shared<Count>()),
+      // NOLINTNEXTLINE(performance-unnecessary-value-param): the interface says so
       invitation_(context.invite(std::move(options),
                                  [count = count_, describe = std::move(describe)](LaunchContext& where, Caller caller) {
                                    WorkerConfig config;
@@ -73,7 +74,7 @@ int Gathering::came() const {
   return count_->came;
 }
 
-std::string Gathering::wait_for(int count, std::stop_token stop, std::chrono::nanoseconds interval,
+std::string Gathering::wait_for(int count, const std::stop_token& stop, std::chrono::nanoseconds interval,
                                 const std::function<std::string()>& look) {
   std::unique_lock lock(count_->mutex);
   for (;;) {

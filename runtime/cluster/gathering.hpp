@@ -45,7 +45,7 @@ class Gathering {
   /// Waits until that many have called, somebody asks to stop, or `look`, asked at each interval, says why no more
   /// will.
   /// @returns why the others will not come; empty where all came
-  std::string wait_for(int count, std::stop_token stop, std::chrono::nanoseconds interval,
+  std::string wait_for(int count, const std::stop_token& stop, std::chrono::nanoseconds interval,
                        const std::function<std::string()>& look);
   int came() const;
 

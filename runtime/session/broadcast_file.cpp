@@ -58,15 +58,16 @@ std::string unfinished(const Parcel& parcel) {
 
 [[noreturn]] void fail(const Parcel& parcel, const std::string& what, int error, const std::string& advice = {}) {
   std::string text = "On host " + host_here() + ": can't " + what + " " + parcel.target + ": " + why(error) + ". ";
-  if (!advice.empty())
+  if (!advice.empty()) {
     text += advice;
-  else if (error == ENOSPC || error == EDQUOT)
+  } else if (error == ENOSPC || error == EDQUOT) {
     text += "The file needs " + std::to_string(parcel.size) +
             " bytes there. Make room, or name another place (BroadcastFileOptions::target).";
-  else if (error == ENOENT || error == ENOTDIR)
+  } else if (error == ENOENT || error == ENOTDIR) {
     text += "Make its directory there first, or name another place (BroadcastFileOptions::target).";
-  else
+  } else {
     text += "See that the user of the workers may write there, or name another place (BroadcastFileOptions::target).";
+  }
   throw Error(text);
 }
 
@@ -271,6 +272,7 @@ class Cleaning {
 
 }  // namespace
 
+// NOLINTNEXTLINE(performance-unnecessary-value-param): the interface says so
 void broadcast_file(const std::string& path, const std::vector<Pid>& pids, BroadcastFileOptions options) {
   const std::string absolute = std::filesystem::absolute(path).lexically_normal().string();
   const bool same_place = options.target.empty() || options.target == absolute;

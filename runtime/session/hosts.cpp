@@ -57,11 +57,12 @@ Pid AnyOn::choose() const {
   const auto all = process.cluster().hosts();
   std::vector<Pid> candidates;
   for (const HostMembers& host : all) {
-    if (name_.empty())
+    if (name_.empty()) {
       std::copy_if(host.staying.begin(), host.staying.end(), std::back_inserter(candidates),
                    [this](Pid pid) { return std::find(pids_.begin(), pids_.end(), pid) != pids_.end(); });
-    else if (is_called(host.name, name_))
+    } else if (is_called(host.name, name_)) {
       candidates.insert(candidates.end(), host.staying.begin(), host.staying.end());
+    }
   }
   if (const Pid chosen = process.calls().choose_among(candidates); chosen != 0) return chosen;
   if (!candidates.empty()) return candidates.front();  // the master, or one that the call will say can't be talked to

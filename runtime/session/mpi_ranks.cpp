@@ -33,7 +33,7 @@ std::optional<int> number_in(const char* variable) {
 /// When a process was started, in the kernel's ticks: with its number it names that process.
 std::string start_of(long os_pid) {
   std::ifstream file("/proc/" + std::to_string(os_pid) + "/stat");
-  std::string text((std::istreambuf_iterator<char>(file)), {});
+  const std::string text((std::istreambuf_iterator<char>(file)), {});
   std::istringstream fields(text.substr(std::min(text.size(), text.rfind(')') + 1)));
   std::string field;
   for (int i = 0; i < 20; ++i) fields >> field;
