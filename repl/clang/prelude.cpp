@@ -80,7 +80,11 @@ void use_prelude(std::vector<std::string>& flags) {
   const auto prompt = std::find_if(all.begin(), all.end(), [](const fs::path& path) { return path.filename() == "prompt.hpp"; });
   if (prompt == all.end() || ::access(MUSTER_CLANG_PROGRAM, X_OK) != 0) return;
   Key key;
-  for (const std::string& flag : flags) key.add(flag);
+  // Other folders of headers do not change what these headers are.
+  std::vector<std::string> own;
+  for (const std::string& flag : flags)
+    if (!flag.starts_with("-I") || prompt->string().starts_with(flag.substr(2) + "/")) own.push_back(flag);
+  for (const std::string& flag : own) key.add(flag);
   for (const fs::path& path : all) key.add_file(path);
   key.add_file("/usr/include/c++");
   key.add_file(MUSTER_CLANG_PROGRAM);
@@ -91,7 +95,7 @@ void use_prelude(std::vector<std::string>& flags) {
     std::fprintf(stderr, "muster: preparing the headers for this user (once, some seconds)\n");
     const fs::path fresh = folder / ("making-" + std::to_string(::getpid()) + ".pch");
     std::vector<std::string> command{MUSTER_CLANG_PROGRAM};
-    command.insert(command.end(), flags.begin(), flags.end());
+    command.insert(command.end(), own.begin(), own.end());
     command.insert(command.end(), {"-fpch-instantiate-templates", "-Xclang", "-fincremental-extensions", "-x", "c++-header",
                                    prompt->string(), "-o", fresh.string()});
     if (!run(command)) {

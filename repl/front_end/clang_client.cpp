@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
 #include <cstring>
 #include <utility>
 
@@ -59,7 +60,9 @@ class ClangClient : public FrontEnd {
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_adddup2(&actions, sockets[1], its_socket);
     posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+    const auto before = std::signal(SIGINT, SIG_IGN);  // it inherits that: Ctrl-C is not meant for it, not even now
     const int error = ::posix_spawn(&process_, program_.c_str(), &actions, nullptr, arguments.data(), environ);
+    (void)std::signal(SIGINT, before);
     posix_spawn_file_actions_destroy(&actions);
     ::close(sockets[1]);
     if (error != 0) {

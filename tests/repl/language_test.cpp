@@ -19,8 +19,9 @@ TEST(Values, PrintThemselves) {
   EXPECT_EQ(prompt.ask("std::tuple(1, 'c', true, std::optional<int>())"), "(1, 'c', true, nullopt)");
   EXPECT_EQ(prompt.ask("struct Point { double x, y; };"), "");
   EXPECT_EQ(prompt.ask("std::vector{Point{1, 2}}"), "{Point{1.0, 2.0}}");
-  EXPECT_EQ(prompt.ask("std::ostream& operator<<(std::ostream& o, const Point& p) { return o << '<' << p.x << '>'; }"), "");
-  EXPECT_EQ(prompt.ask("Point{3, 4}"), "<3>");
+  EXPECT_EQ(prompt.ask("struct Own { int x; };"), "");
+  EXPECT_EQ(prompt.ask("std::ostream& operator<<(std::ostream& o, const Own& p) { return o << '<' << p.x << '>'; }"), "");
+  EXPECT_EQ(prompt.ask("Own{3}"), "<3>");
   EXPECT_EQ(prompt.ask("250ms"), "250ms");
   EXPECT_EQ(prompt.ask("1;"), "");
   EXPECT_EQ(prompt.ask("std::cout << \"no value\\n\""), "no value");

@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <pty.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -109,6 +110,7 @@ class Terminal {
       const std::size_t found = all.find(what, seen_);
       if (found != std::string::npos) {
         const std::size_t from = std::exchange(seen_, found + what.size());
+        if (what.ends_with("> ") || what.ends_with("... ")) await_editor();
         return all.substr(from, seen_ - from);
       }
       if (Clock::now() > deadline || !read_some(50ms)) {
@@ -130,6 +132,12 @@ class Terminal {
   }
 
  private:
+  /// The editor shows its prompt before it takes over the terminal: what is typed in between would be echoed twice.
+  void await_editor() const {
+    const auto deadline = Clock::now() + 10s;
+    termios modes{};
+    while (::tcgetattr(fd_, &modes) == 0 && (modes.c_lflag & ECHO) != 0 && Clock::now() < deadline) ::usleep(1000);
+  }
   /// @returns false at its end
   bool read_some(std::chrono::milliseconds wait) {
     pollfd polled{fd_, POLLIN, 0};
