@@ -54,18 +54,17 @@ struct Gathering::Count {
 
 Gathering::Gathering(LaunchContext& context, InviteOptions options, Describe describe)
     : count_(std::make_shared<Count>()),
-      // NOLINTNEXTLINE(performance-unnecessary-value-param): the interface says so
-      invitation_(context.invite(std::move(options),
-                                 [count = count_, describe = std::move(describe)](LaunchContext& where, Caller caller) {
-                                   WorkerConfig config;
-                                   config.caller = caller.id;
-                                   config.host = caller.host;
-                                   if (describe) describe(caller, config);
-                                   where.launched(std::move(config));
-                                   const std::lock_guard lock(count->mutex);
-                                   ++count->came;
-                                   count->changed.notify_all();
-                                 })) {}
+      invitation_(context.invite(std::move(options), [count = count_, describe = std::move(describe)](
+                                                         LaunchContext& where, const Caller& caller) {
+        WorkerConfig config;
+        config.caller = caller.id;
+        config.host = caller.host;
+        if (describe) describe(caller, config);
+        where.launched(std::move(config));
+        const std::lock_guard lock(count->mutex);
+        ++count->came;
+        count->changed.notify_all();
+      })) {}
 
 Gathering::~Gathering() = default;
 
