@@ -81,6 +81,8 @@ class LaunchContext {
   virtual void launched(WorkerConfig config) = 0;
   /// Reports one that could not be started: where, and why.
   virtual void failed(std::string where, std::string why) = 0;
+  /// The launch waits for something that has a time of its own, a queue: launch_timeout counts anew from now.
+  virtual void postpone() {}
   /// Requested when the addprocs ends early.
   virtual std::stop_token stop_token() const = 0;
 };

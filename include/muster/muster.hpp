@@ -18,6 +18,7 @@
 #include <muster/register_exception.hpp>
 #include <muster/remote_channel.hpp>
 #include <muster/session.hpp>
+#include <muster/slurm_manager.hpp>
 #include <muster/spawn.hpp>
 #include <muster/task.hpp>
 #include <muster/view.hpp>

@@ -13,6 +13,8 @@ namespace {
 
 /// How long the exit status and the last output may lag behind the loss of the link.
 constexpr auto status_patience = std::chrono::milliseconds(500);
+/// The same for the last output of a worker of whose process nothing more will be heard.
+constexpr auto output_patience = std::chrono::milliseconds(100);
 
 /// Of a worker whose process ended before it had joined.
 std::string early_end_message(const WorkerRecord& record) {
@@ -181,11 +183,16 @@ void Launcher::on_worker_lost(Pid pid, const std::string& reason) {
   const Record record = find(pid);
   if (!record) return;
   log::debug("The link to worker " + std::to_string(pid) + " is gone: " + reason);
+  bool comes_later = false;
   {
     const std::lock_guard lock(mutex_);
     record->link_lost = true;
+    comes_later = !record->has_process && !record->output_ended;
   }
   consider(record);
+  if (comes_later) {
+    steward_.after(output_patience, [this, record] { on_output_ended(record); });
+  }
   conclude_soon(record, reason);
 }
 
@@ -197,7 +204,7 @@ void Launcher::consider(const Record& record) {
     const std::lock_guard lock(mutex_);
     if (record->stage == WorkerRecord::Stage::gone) return;
     if (record->has_process ? !(record->process_ended && record->output_ended)
-                            : !(record->link_lost || (record->failure && record->output_ended)))
+                            : !((record->link_lost || record->failure) && record->output_ended))
       return;
     early = record->stage < WorkerRecord::Stage::listed && !record->failure;
     if (early) message = early_end_message(*record);

@@ -38,6 +38,11 @@ class Launch final : public LaunchContext, public std::enable_shared_from_this<L
     const std::lock_guard lock(launcher_.mutex_);
     failures_.push_back(std::move(failure));
   }
+  void postpone() override {
+    const std::lock_guard lock(launcher_.mutex_);
+    deadline_ = deadline_after(options_.launch_timeout);
+    launcher_.changed_.notify_all();
+  }
   std::stop_token stop_token() const override { return stop_.get_token(); }
 
  private:
@@ -49,9 +54,10 @@ class Launch final : public LaunchContext, public std::enable_shared_from_this<L
   // Guarded by the launcher's mutex:
   std::vector<Launcher::Record> records_;
   std::vector<LaunchFailure> failures_;  ///< without a process
-  bool returned_ = false;                ///< the manager reported all
-  bool over_ = false;                    ///< out of time: what is reported from now on has failed
-  bool settled_ = false;                 ///< the addprocs has returned
+  Clock::time_point deadline_ = deadline_after(options_.launch_timeout);
+  bool returned_ = false;  ///< the manager reported all
+  bool over_ = false;      ///< out of time: what is reported from now on has failed
+  bool settled_ = false;   ///< the addprocs has returned
 };
 
 namespace {
@@ -122,7 +128,7 @@ void Launcher::run_manager(Launch& launch) {
 }
 
 void Launcher::wait_until_settled(Launch& launch) {
-  const auto deadline = *earlier(current_deadline(), deadline_after(launch.options_.launch_timeout));
+  const auto callers_deadline = current_deadline();
   std::vector<Record> late;
   {
     std::unique_lock lock(mutex_);
@@ -130,7 +136,12 @@ void Launcher::wait_until_settled(Launch& launch) {
       return launch.returned_ && std::none_of(launch.records_.begin(), launch.records_.end(),
                                               [](const Record& record) { return starting(*record); });
     };
-    if (changed_.wait_until(lock, deadline, settled)) return;
+    while (!settled()) {
+      const auto deadline = *earlier(callers_deadline, launch.deadline_);
+      if (Clock::now() >= deadline) break;
+      changed_.wait_until(lock, deadline);
+    }
+    if (settled()) return;
     launch.over_ = true;
     for (const Record& record : launch.records_)
       if (starting(*record)) late.push_back(record);

@@ -130,6 +130,19 @@ TEST(Caller, ComesEncryptedFromAnotherHost) {
   rmprocs(pids);
 }
 
+TEST(Caller, ItsDeathIsNoticedAtOnce) {
+  const auto manager = std::make_shared<CallingManager>(2);
+  manager->from_elsewhere_ = true;
+  const auto pids = addprocs(manager);
+  const auto os_pid = fetchfrom(pids[0], [] { return ::getpid(); });
+  const auto call = spawnat(pids[0], [] { std::this_thread::sleep_for(60s); });
+  const auto start = std::chrono::steady_clock::now();
+  ::kill(os_pid, SIGKILL);
+  EXPECT_THROW(call.fetch(30s), ProcessExitedException);
+  EXPECT_LT(std::chrono::steady_clock::now() - start, 5s);  // the heartbeat's timeout is ten
+  rmprocs(pids);
+}
+
 TEST(Caller, MayComeLongAfterAddprocsReturned) {
   const auto manager = std::make_shared<CallingManager>(0);
   EXPECT_TRUE(addprocs(manager).empty());

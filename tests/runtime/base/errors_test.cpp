@@ -38,6 +38,18 @@ TEST(WorkerExit, SaysExitStatus) {
   EXPECT_EQ(exit.describe(), "worker 4 exited with status 7; 1 call was in flight");
 }
 
+TEST(WorkerExit, SaysTheCause) {
+  WorkerExit exit = killed_worker();
+  exit.cause = "job 7 ran out of memory";
+  EXPECT_NE(exit.describe().find("out-of-memory killer): job 7 ran out of memory; its last output"), std::string::npos)
+      << exit.describe();
+  WorkerExit lost;
+  lost.pid = 5;
+  lost.host = "far";
+  lost.cause = "job 7 reached its time limit";
+  EXPECT_EQ(lost.describe(), "worker 5 on host far is gone: job 7 reached its time limit");
+}
+
 TEST(WorkerExit, SaysWhatIsNotKnown) {
   EXPECT_EQ((WorkerExit{.pid = 5,
                         .host = "far",

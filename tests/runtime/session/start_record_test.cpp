@@ -41,6 +41,18 @@ TEST(StartRecord, IsOneLineThatTravelsWhole) {
   EXPECT_EQ(record.master_host, "host");
 }
 
+TEST(StartRecord, SaysWhereToConnect) {
+  StartRecord record = some_record();
+  EXPECT_TRUE(read_record(write_record(record)).call_back.endpoints.empty());
+  record.call_back = {{"10.0.0.1:7", "[::1]:7"}, "127.0.0.1:8", "a ticket", {"RANK"}};
+  const CallBack read = read_record(write_record(record)).call_back;
+  EXPECT_EQ(read.endpoints, record.call_back.endpoints);
+  EXPECT_EQ(read.own_endpoint, "127.0.0.1:8");
+  EXPECT_EQ(read.ticket, "a ticket");
+  EXPECT_EQ(read.asked, record.call_back.asked);
+  EXPECT_THROW((void)read_record(R"({"muster":1,"call":7})"), Error);
+}
+
 // catalogue: 171
 TEST(StartRecord, AnotherVersionIsNamed) { EXPECT_THROW((void)read_record(R"({"muster":99})"), VersionMismatch); }
 

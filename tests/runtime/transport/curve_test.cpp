@@ -104,6 +104,31 @@ TEST(Curve, OneProcessHasBothKindsOfLinks) {
   EXPECT_TRUE(reaches(*closed, *closed)) << "to itself";
 }
 
+/// What else a lane listens at is as encrypted as its own address asks, and does not change what it did before.
+TEST(Curve, AnotherPlaceToListenIsEncryptedByItself) {
+  const auto master = lane_with(Encryption::Auto);
+  const std::string any = "0.0.0.0";
+  const int port = master->listen(any, 0);
+  EXPECT_EQ(master->listen(any, 0), port) << "it listens there already";
+  EXPECT_NE(port, master->port());
+  EXPECT_TRUE(reaches(*lane_with(Encryption::Auto), *master)) << "its own place is as it was";
+  const auto arrives = [&](Encryption mode, const std::string& with) {
+    const auto from = lane_with(mode, with);
+    from->send(from->dial("127.0.0.1:" + std::to_string(port)), Header{.kind = MessageKind::heartbeat}, {});
+    const auto deadline = Clock::now() + std::chrono::seconds(2);
+    LaneEvent event;
+    while (Clock::now() < deadline) {
+      if (from->receive(event) && event.kind == LaneEvent::Kind::lost) return false;
+      if (master->receive(event) && event.kind == LaneEvent::Kind::message) return master->encrypted(event.link);
+      master->wait(Clock::now() + std::chrono::milliseconds(2));
+    }
+    return false;
+  };
+  EXPECT_TRUE(arrives(Encryption::On, secret));
+  EXPECT_FALSE(arrives(Encryption::Off, secret));
+  EXPECT_FALSE(arrives(Encryption::On, "another cluster's secret"));
+}
+
 TEST(Curve, WithoutTheSecretNobodyIsLetIn) {
   const auto member = lane_with(Encryption::On);
   EXPECT_FALSE(reaches(*lane_with(Encryption::On, "another cluster's secret"), *member)) << "other keys";

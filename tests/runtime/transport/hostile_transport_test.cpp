@@ -136,7 +136,7 @@ TEST(HostileTransport, WhatIsNoMessageClosesThePeer) {
       {"a short frame", {std::vector<std::byte>(header_size - 1)}},
       {"zeros", {std::vector<std::byte>(header_size)}},
       {"an unknown kind", damaged(call_of(), 0, 99)},
-      {"a kind between two rooms", damaged(call_of(), 0, 9)},
+      {"a kind between two rooms", damaged(call_of(), 0, 12)},
       {"the reserved field", damaged(call_of(), 2, 1)},
       {"an inline size that lies", damaged(call_of(), 24, 1)},
       {"a number of handles that lies", damaged(call_of(), 28, 1)},
