@@ -44,7 +44,7 @@ constexpr const char* guard_script =
     "  [ -z \"$3\" ] || squeue -h -u \"$(id -u)\" -o '%A %k' | while read -r job mark; do\n"
     "    [ \"$mark\" != \"$3\" ] || scancel \"$job\"\n"
     "  done\n"
-    "  [ -z \"$1\" ] || kill -TERM \"$1\"\n"
+    "  [ -z \"$1\" ] || [ $try = 2 ] || kill -TERM \"$1\"\n"
     "  sleep 2\n"
     "done 2>/dev/null\n"
     "[ -z \"$4\" ] || rm -f \"$4\"\n";
