@@ -44,7 +44,7 @@ constexpr const char* guard_script =
     "  [ -z \"$3\" ] || squeue -h -u \"$(id -u)\" -o '%A %k' | while read -r job mark; do\n"
     "    [ \"$mark\" != \"$3\" ] || scancel \"$job\"\n"
     "  done\n"
-    "  [ -z \"$1\" ] || kill -TERM \"$1\"\n"
+    "  [ -z \"$1\" ] || [ $try = 2 ] || kill -TERM \"$1\"\n"
     "  sleep 2\n"
     "done 2>/dev/null\n"
     "[ -z \"$4\" ] || rm -f \"$4\"\n";
@@ -393,6 +393,21 @@ bool SlurmJob::wait_for_srun(std::chrono::milliseconds time) {
   return changed_.wait_for(lock, time, [this] { return !running_; });
 }
 
+/// The same of a batch job. One that SLURM does not speak of is over, as far as can be known.
+bool SlurmJob::wait_for_job(std::chrono::milliseconds time) {
+  const auto deadline = Clock::now() + time;
+  while (Clock::now() < deadline) {
+    try {
+      const auto state = ask_state();
+      if (!state || is_over(*state)) return true;
+    } catch (const Error&) {  // it can't be asked any more: cancelling says so
+      return false;
+    }
+    std::this_thread::sleep_for(pause);
+  }
+  return false;
+}
+
 void SlurmJob::signal_srun(int number) {
   const std::lock_guard lock(mutex_);
   if (running_) ::kill(srun_.os_pid, number);
@@ -420,8 +435,7 @@ void SlurmJob::end(std::chrono::milliseconds grace) {
     const std::lock_guard lock(mutex_);
     if (std::exchange(ended_, true)) return;
   }
-  const bool by_itself = srun_.os_pid > 0 && wait_for_srun(grace);
-  if (srun_.os_pid <= 0 && grace > 0ms) std::this_thread::sleep_for(grace);
+  const bool by_itself = srun_.os_pid > 0 ? wait_for_srun(grace) : wait_for_job(grace);
   if (own_) cancel();
   if (srun_.os_pid > 0 && !by_itself) {
     if (!own_ || !wait_for_srun(srun_patience)) signal_srun(SIGTERM);

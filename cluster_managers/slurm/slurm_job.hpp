@@ -90,6 +90,7 @@ class SlurmJob : public std::enable_shared_from_this<SlurmJob> {
   void learn_of(const TaskEnd& end);
   bool all_heard_of() const;
   bool wait_for_srun(std::chrono::milliseconds time);
+  bool wait_for_job(std::chrono::milliseconds time);
   void signal_srun(int number);
   void cancel();
   std::string find_own_id();
