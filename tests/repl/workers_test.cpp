@@ -30,7 +30,7 @@ TEST(Workers, RunWhatWasTyped) {
   EXPECT_EQ(prompt.ask("fetch(spawn([=] { return n; }))"), "50");
   EXPECT_EQ(
       prompt.ask("for (int i = 0; i < 3; ++i) std::cout << fetchfrom(3, [=] { return 10 * i + myid(); }) << ' ';"),
-      "3 13 23");
+      "3 13 23 ");
   EXPECT_EQ(prompt.ask("pmap([=](int x) { return x * n; }, std::vector{1, 2, 3})"), "{50, 100, 150}");
   EXPECT_EQ(prompt.ask("struct P { double x; std::string name; };"), "");
   EXPECT_EQ(prompt.ask("P p{1.5, \"p\"};"), "");
