@@ -44,8 +44,8 @@
 
 namespace muster {
 
-/// At the prompt: compiles this source, and runs it on every process, and on those that join later before any other call
-/// there. `everywhere(R"(#include <cmath>  double twice(double x) { return 2 * x; })")`.
+/// At the prompt: compiles this source, and runs it on every process, and on those that join later before any other
+/// call there. `everywhere(R"(#include <cmath>  double twice(double x) { return 2 * x; })")`.
 /// @throws Error with the compiler's messages; CompositeException of what it threw; std::logic_error elsewhere than on
 /// the prompt's own process
 void everywhere(const char* source);
@@ -77,7 +77,8 @@ void run_main(Main main) {
 /// Prints what an expression at the prompt was worth.
 void print_value(const std::string& text);
 
-/// Stands behind a value that is to be printed: `(value), Shown{}`. An expression of type void meets the built-in comma.
+/// Stands behind a value that is to be printed: `(value), Shown{}`. An expression of type void meets the built-in
+/// comma.
 struct Shown {};
 
 /// Prints the value.

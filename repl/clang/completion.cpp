@@ -32,11 +32,13 @@ class Collector : public clang::CodeCompleteConsumer {
     for (unsigned i = 0; i < count; ++i) {
       const clang::CodeCompletionResult& result = results[i];
       if (result.Availability == CXAvailability_NotAccessible) continue;
-      const clang::CodeCompletionString* text = results[i].CreateCodeCompletionString(sema, context, *allocator_, info_, false);
+      const clang::CodeCompletionString* text =
+          results[i].CreateCodeCompletionString(sema, context, *allocator_, info_, false);
       const char* typed = text != nullptr ? text->getTypedText() : nullptr;
       if (typed == nullptr) continue;
       const std::string word = typed;
-      const bool plain = std::all_of(word.begin(), word.end(), [](unsigned char c) { return std::isalnum(c) != 0 || c == '_' || c == '~'; });
+      const bool plain = std::all_of(word.begin(), word.end(),
+                                     [](unsigned char c) { return std::isalnum(c) != 0 || c == '_' || c == '~'; });
       if (plain && !word.starts_with("__") && !word.starts_with("muster_")) found_.push_back(word);
     }
   }
@@ -65,7 +67,8 @@ std::vector<std::string> completions(const std::vector<std::string>& flags, cons
   auto invocation = clang::createInvocation(arguments, std::move(how));
   if (invocation == nullptr) return {};
   const std::string text = code.substr(0, word);
-  invocation->getPreprocessorOpts().addRemappedFile(file_name, llvm::MemoryBuffer::getMemBufferCopy(text + "\n", file_name).release());
+  invocation->getPreprocessorOpts().addRemappedFile(
+      file_name, llvm::MemoryBuffer::getMemBufferCopy(text + "\n", file_name).release());
   clang::FrontendOptions& options = invocation->getFrontendOpts();
   const std::size_t line_start = text.rfind('\n') + 1;
   options.CodeCompletionAt.FileName = file_name;

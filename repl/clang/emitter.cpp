@@ -1,15 +1,14 @@
 #include "repl/clang/emitter.hpp"
 
 #include <clang/Interpreter/PartialTranslationUnit.h>
+#include <fcntl.h>
+#include <link.h>
 #include <llvm/ExecutionEngine/Orc/Shared/ExecutorAddress.h>
 #include <llvm/IR/Constants.h>
 #include <llvm/IR/IRBuilder.h>
 #include <llvm/IR/LegacyPassManager.h>
 #include <llvm/Passes/PassBuilder.h>
 #include <llvm/Support/raw_ostream.h>
-
-#include <fcntl.h>
-#include <link.h>
 #include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -180,11 +179,22 @@ llvm::Error Emitter::write_object(llvm::Module& module, const std::string& path)
 }
 
 llvm::Error Emitter::link(const std::string& object, const std::string& result) const {
-  std::vector<std::string> command{"ld",      "-shared", "--build-id=sha1", "--hash-style=gnu", "--eh-frame-hdr",
-                                   "-z",      "noseparate-code", "-soname", result.substr(folder_.size() + 1),
-                                   "-o",      result,    object,            "--as-needed"};
+  std::vector<std::string> command{"ld",
+                                   "-shared",
+                                   "--build-id=sha1",
+                                   "--hash-style=gnu",
+                                   "--eh-frame-hdr",
+                                   "-z",
+                                   "noseparate-code",
+                                   "-soname",
+                                   result.substr(folder_.size() + 1),
+                                   "-o",
+                                   result,
+                                   object,
+                                   "--as-needed"};
   command.insert(command.end(), system_libraries().begin(), system_libraries().end());
-  if (run(command) != 0) return llvm::createStringError("the linker (ld, of the package binutils) failed on this input");
+  if (run(command) != 0)
+    return llvm::createStringError("the linker (ld, of the package binutils) failed on this input");
   return llvm::Error::success();
 }
 
@@ -198,7 +208,8 @@ void Emitter::remember(const llvm::Module& module, const std::string& path) {
 llvm::Error Emitter::removeModule(clang::PartialTranslationUnit& /*unit*/) { return llvm::Error::success(); }
 llvm::Error Emitter::runCtors() const { return llvm::Error::success(); }
 llvm::Error Emitter::cleanUp() { return llvm::Error::success(); }
-llvm::Expected<llvm::orc::ExecutorAddr> Emitter::getSymbolAddress(llvm::StringRef /*name*/, SymbolNameKind /*kind*/) const {
+llvm::Expected<llvm::orc::ExecutorAddr> Emitter::getSymbolAddress(llvm::StringRef /*name*/,
+                                                                  SymbolNameKind /*kind*/) const {
   return llvm::createStringError("cells are not executed here");
 }
 llvm::Error Emitter::LoadDynamicLibrary(const char* /*name*/) { return llvm::Error::success(); }

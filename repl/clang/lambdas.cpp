@@ -53,7 +53,8 @@ class Mentioned : public clang::RecursiveASTVisitor<Mentioned> {
 
 /// Of the prompt's namespace, or a local variable of the probe.
 bool is_of_prompt(const clang::ValueDecl* what) {
-  if (const auto* variable = llvm::dyn_cast<clang::VarDecl>(what); variable != nullptr && (variable->isConstexpr() || variable->isStaticDataMember()))
+  if (const auto* variable = llvm::dyn_cast<clang::VarDecl>(what);
+      variable != nullptr && (variable->isConstexpr() || variable->isStaticDataMember()))
     return false;
   for (const clang::DeclContext* context = what->getDeclContext(); context != nullptr; context = context->getParent()) {
     const auto* space = llvm::dyn_cast<clang::NamespaceDecl>(context);
@@ -64,9 +65,7 @@ bool is_of_prompt(const clang::ValueDecl* what) {
   return false;
 }
 
-bool is_global(const clang::ValueDecl* what) {
-  return what->getDeclContext()->getRedeclContext()->isFileContext();
-}
+bool is_global(const clang::ValueDecl* what) { return what->getDeclContext()->getRedeclContext()->isFileContext(); }
 
 }  // namespace
 
@@ -94,10 +93,12 @@ std::vector<clang::LambdaExpr*> LambdaRewriter::in(clang::Stmt* statement) {
   return found;
 }
 
-std::vector<LambdaRewriter::Capture> LambdaRewriter::captures(clang::LambdaExpr* lambda, const std::string& text) const {
+std::vector<LambdaRewriter::Capture> LambdaRewriter::captures(clang::LambdaExpr* lambda,
+                                                              const std::string& text) const {
   const std::size_t own_start = place_.begin_of(lambda->getBeginLoc());
   const auto plain = [&](clang::QualType type) {
-    return !type->isDependentType() && !type->isUndeducedType() && type.getNonReferenceType().isTriviallyCopyableType(context_);
+    return !type->isDependentType() && !type->isUndeducedType() &&
+           type.getNonReferenceType().isTriviallyCopyableType(context_);
   };
   std::vector<Capture> found;
   std::set<std::string> names;
@@ -123,7 +124,8 @@ std::vector<LambdaRewriter::Capture> LambdaRewriter::captures(clang::LambdaExpr*
         lambda->getCallOperator()->param_end())
       continue;
     names.insert(what->getNameAsString());
-    found.push_back({what->getNameAsString(), what->getNameAsString(), plain(what->getType()), false, is_global(what) || at_top_.contains(what)});
+    found.push_back({what->getNameAsString(), what->getNameAsString(), plain(what->getType()), false,
+                     is_global(what) || at_top_.contains(what)});
   }
   return found;
 }
@@ -148,7 +150,8 @@ std::string LambdaRewriter::rewrite(clang::LambdaExpr* lambda, const std::string
     std::string introducer = text.substr(0, introducer_end);
     for (const clang::LambdaCapture& capture : llvm::reverse(lambda->captures())) {
       if (!capture.isExplicit() || !capture.capturesVariable() || !at_top_.contains(capture.getCapturedVar())) continue;
-      introducer.insert(place_.end_of(capture.getLocation()) - own_start, " = " + capture.getCapturedVar()->getNameAsString());
+      introducer.insert(place_.end_of(capture.getLocation()) - own_start,
+                        " = " + capture.getCapturedVar()->getNameAsString());
     }
     if (!added.empty()) introducer.insert(introducer.find_first_of("=&") + 1, added);
     return introducer + text.substr(introducer_end);

@@ -27,8 +27,9 @@ std::unique_ptr<llvm::TargetMachine> machine_for(clang::CompilerInstance& compil
   if (target == nullptr) throw std::runtime_error("no code for this machine: " + error);
   llvm::TargetOptions options;
   options.EmulatedTLS = false;
-  return std::unique_ptr<llvm::TargetMachine>(target->createTargetMachine(
-      triple, compiler.getTargetOpts().CPU, "", options, llvm::Reloc::PIC_, std::nullopt, llvm::CodeGenOptLevel::Default));
+  return std::unique_ptr<llvm::TargetMachine>(target->createTargetMachine(triple, compiler.getTargetOpts().CPU, "",
+                                                                          options, llvm::Reloc::PIC_, std::nullopt,
+                                                                          llvm::CodeGenOptLevel::Default));
 }
 
 template <class T>
@@ -104,8 +105,8 @@ Parser::Parser(const FrontEndOptions& options) : flags_(options.flags) {
   executor->IE = std::move(emitter);
   interpreter_ = value_of(clang::Interpreter::create(std::move(compiler), std::move(executor)));
   clang::DiagnosticsEngine& messages = interpreter_->getCompilerInstance()->getDiagnostics();
-  for (const unsigned harmless : {static_cast<unsigned>(clang::diag::warn_unused_expr),
-                                  static_cast<unsigned>(clang::diag::warn_extern_init)})
+  for (const unsigned harmless :
+       {static_cast<unsigned>(clang::diag::warn_unused_expr), static_cast<unsigned>(clang::diag::warn_extern_init)})
     messages.setSeverity(harmless, clang::diag::Severity::Ignored, {});
 }
 
@@ -157,7 +158,8 @@ std::vector<clang::NamedDecl*> Parser::find(const std::string& name) const {
 bool Parser::is_foreign_namespace(const std::string& name) const {
   clang::ASTContext& ast = context();
   for (clang::NamedDecl* one : ast.getTranslationUnitDecl()->lookup(&ast.Idents.get(name))) {
-    if (llvm::isa<clang::NamespaceDecl>(one) && one->getDeclContext()->getRedeclContext()->isTranslationUnit()) return true;
+    if (llvm::isa<clang::NamespaceDecl>(one) && one->getDeclContext()->getRedeclContext()->isTranslationUnit())
+      return true;
   }
   return false;
 }

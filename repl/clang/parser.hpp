@@ -49,8 +49,8 @@ class Parser {
  private:
   std::vector<std::string> flags_;
   std::unique_ptr<clang::Interpreter> interpreter_;
-  Emitter* emitter_ = nullptr;                ///< the interpreter's
-  clang::NamespaceDecl* space_ = nullptr;     ///< the prompt's namespace, once it is opened
+  Emitter* emitter_ = nullptr;             ///< the interpreter's
+  clang::NamespaceDecl* space_ = nullptr;  ///< the prompt's namespace, once it is opened
 };
 
 }  // namespace muster::repl

@@ -77,7 +77,8 @@ bool run(const std::vector<std::string>& command) {
 
 void use_prelude(std::vector<std::string>& flags) {
   const auto all = headers(flags);
-  const auto prompt = std::find_if(all.begin(), all.end(), [](const fs::path& path) { return path.filename() == "prompt.hpp"; });
+  const auto prompt =
+      std::find_if(all.begin(), all.end(), [](const fs::path& path) { return path.filename() == "prompt.hpp"; });
   if (prompt == all.end() || ::access(MUSTER_CLANG_PROGRAM, X_OK) != 0) return;
   Key key;
   // Other folders of headers do not change what these headers are.
@@ -96,8 +97,8 @@ void use_prelude(std::vector<std::string>& flags) {
     const fs::path fresh = folder / ("making-" + std::to_string(::getpid()) + ".pch");
     std::vector<std::string> command{MUSTER_CLANG_PROGRAM};
     command.insert(command.end(), own.begin(), own.end());
-    command.insert(command.end(), {"-fpch-instantiate-templates", "-Xclang", "-fincremental-extensions", "-x", "c++-header",
-                                   prompt->string(), "-o", fresh.string()});
+    command.insert(command.end(), {"-fpch-instantiate-templates", "-Xclang", "-fincremental-extensions", "-x",
+                                   "c++-header", prompt->string(), "-o", fresh.string()});
     if (!run(command)) {
       fs::remove(fresh, error);
       return;

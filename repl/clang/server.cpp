@@ -5,10 +5,9 @@
 #include "repl/front_end/frames.hpp"
 
 #include <clang/Basic/Version.h>
-
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
-#include <fcntl.h>
 #include <unistd.h>
 
 #include <csignal>
@@ -28,8 +27,9 @@ enum Ending : int { over = 0, refused = 11, taken_back = 12 };
 
 std::string describe(int status) {
   if (WIFSIGNALED(status) && WTERMSIG(status) == SIGINT) return "interrupted";
-  const std::string how = WIFSIGNALED(status) ? "signal " + std::to_string(WTERMSIG(status)) + ", " + strsignal(WTERMSIG(status))
-                                              : "status " + std::to_string(WEXITSTATUS(status));
+  const std::string how = WIFSIGNALED(status)
+                              ? "signal " + std::to_string(WTERMSIG(status)) + ", " + strsignal(WTERMSIG(status))
+                              : "status " + std::to_string(WEXITSTATUS(status));
   return "error: the compiler crashed on this input (" + how + "). The session is as it was before.";
 }
 
@@ -67,7 +67,8 @@ void Server::serve() {
     *busy_ = true;
     const Frame& frame = *request;
     if (frame[0] == "compile" && frame.size() == 6) {
-      compile({frame[5], std::stoi(frame[1]), frame[2] == "show", frame[3], static_cast<unsigned>(std::stoul(frame[4]))});
+      compile(
+          {frame[5], std::stoi(frame[1]), frame[2] == "show", frame[3], static_cast<unsigned>(std::stoul(frame[4]))});
     } else if (frame[0] == "complete" && frame.size() == 2) {
       complete(frame[1]);
     } else if (frame[0] == "forget") {
@@ -142,7 +143,8 @@ void Server::compile(const Input& input) {
   const bool declares = !names.empty();
   used_.insert(names.begin(), names.end());
   const pid_t self = ::getpid(), child = ::fork();
-  if (child < 0) return answer({"error", std::string("error: can't start a process for the compiler: ") + std::strerror(errno)});
+  if (child < 0)
+    return answer({"error", std::string("error: can't start a process for the compiler: ") + std::strerror(errno)});
   if (child > 0) return sleep_behind(child);
   before_.push_back(self);
   if (before_.size() > kept_states) {

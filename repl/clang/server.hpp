@@ -2,9 +2,9 @@
 /// The compiler's process, or rather a row of them.
 ///
 /// Each input is looked at in a forked child that ends with it, since looking leaves traces. It is compiled in another
-/// child, which then *is the session*; the process it came from sleeps, as the state before that input. It goes on where
-/// the child ends: because the input was refused, the compiler crashed, or the input is taken back. So nothing that a
-/// bad input does to the compiler reaches the session.
+/// child, which then *is the session*; the process it came from sleeps, as the state before that input. It goes on
+/// where the child ends: because the input was refused, the compiler crashed, or the input is taken back. So nothing
+/// that a bad input does to the compiler reaches the session.
 #pragma once
 
 #include "repl/clang/parser.hpp"
@@ -34,7 +34,8 @@ class Server {
   void sleep_behind(pid_t child);
   void complete(const std::string& text);
   void answer(const std::vector<std::string>& frame) const;
-  std::optional<std::vector<std::string>> in_child(const std::function<std::vector<std::string>()>& work, std::string& how_it_ended) const;
+  std::optional<std::vector<std::string>> in_child(const std::function<std::vector<std::string>()>& work,
+                                                   std::string& how_it_ended) const;
 
   int socket_;
   FrontEndOptions options_;
@@ -43,7 +44,7 @@ class Server {
   std::vector<std::string> sources_;  ///< what was accepted
   std::vector<pid_t> before_;         ///< processes that are earlier states, the oldest first
   std::string last_warnings_;
-  bool* busy_;                        ///< shared by the row: a request is being worked on
+  bool* busy_;  ///< shared by the row: a request is being worked on
 };
 
 }  // namespace muster::repl

@@ -19,9 +19,7 @@ std::string versioned(const std::string& version, const std::string& source) {
   return "inline namespace " + version + " {\n" + source + "\n}";
 }
 
-std::string in_space(const std::string& source) {
-  return std::string(open_space) + source + std::string(close_space);
-}
+std::string in_space(const std::string& source) { return std::string(open_space) + source + std::string(close_space); }
 
 bool is_blank(std::string_view text) { return text.find_first_not_of(" \t\r\n;") == std::string_view::npos; }
 
@@ -125,7 +123,8 @@ void Transformer::declaration(const Item& item, bool last) {
   if (item.kind == Item::Kind::type && !tokens.back().is(";")) text += ";";
   if (item.kind == Item::Kind::function || item.kind == Item::Kind::declaration) text = without_leading("static", text);
   if (item.kind == Item::Kind::function) text = with_loop_checks(text);
-  const bool foreign = item.kind == Item::Kind::space && (tokens[0].is("using") || parser_.is_foreign_namespace(item.name));
+  const bool foreign =
+      item.kind == Item::Kind::space && (tokens[0].is("using") || parser_.is_foreign_namespace(item.name));
   const bool specialises = item.qualified && tokens.size() > 2 && tokens[0].is("template") && tokens[2].is(">");
   if (item.kind == Item::Kind::directive || foreign || specialises) {
     piece.source = place_of(item) + text + "\n";
@@ -160,8 +159,7 @@ void Transformer::statements(const Item& item, bool show, bool last) {
   text.resize(text.find_last_not_of(" \t\r\n") + 1);
   if (is_blank(text)) return;
   const std::string place = place_of(item);
-  const std::string head =
-      std::string(open_space) + "template <class> void " + unique("probe") + "() {\n" + place;
+  const std::string head = std::string(open_space) + "template <class> void " + unique("probe") + "() {\n" + place;
   const clang::CompoundStmt* body = probe(head, text);
   LambdaRewriter::Place where{parser_.sources(), parser_.context().getLangOpts(), head.size()};
   std::vector<Statement> found;
@@ -170,7 +168,9 @@ void Transformer::statements(const Item& item, bool show, bool last) {
   for (std::size_t i = 0; i < found.size(); ++i) found[i].end = i + 1 < found.size() ? found[i + 1].begin : text.size();
 
   const auto line_of = [&](std::size_t offset) {
-    return "#line " + std::to_string(input_.line + item.line - 1 + std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(offset), '\n')) +
+    return "#line " +
+           std::to_string(input_.line + item.line - 1 +
+                          std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(offset), '\n')) +
            " \"" + input_.file + "\"\n";
   };
   std::set<const clang::ValueDecl*> at_top;  // will be at namespace scope
@@ -188,7 +188,8 @@ void Transformer::statements(const Item& item, bool show, bool last) {
   const auto flush = [&] {
     if (!is_blank(running)) {
       const std::string run = unique("run");
-      declared += "inline void " + run + "() {\n" + running + "\n;}\n[[maybe_unused]] bool " + run + "_done = (" + run + "(), true);\n";
+      declared += "inline void " + run + "() {\n" + running + "\n;}\n[[maybe_unused]] bool " + run + "_done = (" + run +
+                  "(), true);\n";
     }
     running.clear();
   };
@@ -201,7 +202,8 @@ void Transformer::statements(const Item& item, bool show, bool last) {
     const LambdaRewriter rewriter(parser_.context(), where, at_top);
     std::string before;
     for (auto lambda = lambdas.rbegin(); lambda != lambdas.rend(); ++lambda) {  // from the right: places stay good
-      const std::size_t first = where.begin_of((*lambda)->getBeginLoc()), size = where.end_of((*lambda)->getEndLoc()) - first;
+      const std::size_t first = where.begin_of((*lambda)->getBeginLoc()),
+                        size = where.end_of((*lambda)->getEndLoc()) - first;
       std::string replacement = rewriter.rewrite(*lambda, text.substr(first, size));
       if (declares != nullptr) {
         // At namespace scope the type of a lambda has no name that another cell could use, and its variable would be
@@ -266,7 +268,8 @@ std::string Transformer::with_explicit_captures(const std::string& text) const {
   std::size_t from = 0;
   for (std::size_t i = 0; i < all.size(); ++i) {
     if (!all[i].is("[")) continue;
-    const bool index = i > 0 && (all[i - 1].is(")") || all[i - 1].is("]") || all[i - 1].is("[") || all[i - 1].kind == Token::Kind::text ||
+    const bool index = i > 0 && (all[i - 1].is(")") || all[i - 1].is("]") || all[i - 1].is("[") ||
+                                 all[i - 1].kind == Token::Kind::text ||
                                  (all[i - 1].kind == Token::Kind::word && !all[i - 1].is("return")));
     if (index) continue;
     const std::size_t close = closing(all, i);

@@ -20,7 +20,9 @@ namespace {
 
 class ClangClient : public FrontEnd {
  public:
-  ClangClient(const std::string& program, const FrontEndOptions& options) : program_(program), options_(options) { start(); }
+  ClangClient(const std::string& program, const FrontEndOptions& options) : program_(program), options_(options) {
+    start();
+  }
   ~ClangClient() override { stop(); }
 
   Compiled compile(const Input& input) override {
@@ -89,7 +91,8 @@ class ClangClient : public FrontEnd {
     await_ready();
     std::optional<Frame> answer;
     if (send_frame(socket_, request)) answer = receive_frame(socket_);
-    if (!answer || answer->empty()) throw CompileError("error: the compiler's process is gone; leave with %quit and start again");
+    if (!answer || answer->empty())
+      throw CompileError("error: the compiler's process is gone; leave with %quit and start again");
     if (answer->at(0) != "ok") throw CompileError(answer->at(1));
     return std::move(*answer);
   }

@@ -13,7 +13,9 @@ namespace {
 
 constexpr std::uint64_t longest = std::uint64_t{1} << 32;  // no input or answer comes near
 
-void append(std::string& bytes, std::uint64_t number) { bytes.append(reinterpret_cast<const char*>(&number), sizeof number); }
+void append(std::string& bytes, std::uint64_t number) {
+  bytes.append(reinterpret_cast<const char*>(&number), sizeof number);
+}
 
 bool read_all(int fd, void* target, std::size_t size) {
   auto* at = static_cast<char*>(target);

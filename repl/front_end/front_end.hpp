@@ -13,10 +13,10 @@ namespace muster::repl {
 /// One input of the prompt, or one item of a script.
 struct Input {
   std::string text = {};
-  int number = 0;            ///< never used twice in a session
-  bool show = false;         ///< print the value of its last expression, where it has no semicolon
-  std::string file = {};     ///< how messages name it
-  unsigned line = 1;         ///< of the file, where the text begins
+  int number = 0;         ///< never used twice in a session
+  bool show = false;      ///< print the value of its last expression, where it has no semicolon
+  std::string file = {};  ///< how messages name it
+  unsigned line = 1;      ///< of the file, where the text begins
 };
 
 /// A shared object that was made of an input, or of a part of it. Loading it runs nothing: its `start` does.
@@ -29,8 +29,8 @@ struct Cell {
 struct Compiled {
   std::vector<Cell> cells = {};  ///< to be loaded and started in this order
   std::string warnings = {};
-  std::string source = {};       ///< what the compiler was given; for those who look into it
-  bool declares = false;         ///< it has names that forget() would take back
+  std::string source = {};  ///< what the compiler was given; for those who look into it
+  bool declares = false;    ///< it has names that forget() would take back
 };
 
 /// The input was refused; what() holds the compiler's messages. The session is as it was before.
@@ -41,8 +41,8 @@ class CompileError : public std::runtime_error {
 
 /// How a front end is set up.
 struct FrontEndOptions {
-  std::string folder = {};                 ///< where cells go; private to the session
-  std::vector<std::string> flags = {};     ///< for the compiler: -I, -D, -O and the like
+  std::string folder = {};              ///< where cells go; private to the session
+  std::vector<std::string> flags = {};  ///< for the compiler: -I, -D, -O and the like
 };
 
 /// The interface. One thread at a time.

@@ -45,8 +45,10 @@ std::optional<Variable> as_variable(const std::string& text) {
       i = closing(all, i + 1);
       continue;
     }
-    const bool has_type = i > 0 && (is_word(all[i - 1]) || all[i - 1].is(">") || all[i - 1].is("*") || all[i - 1].is("&") || all[i - 1].is(")"));
-    const bool ends = i + 1 < all.size() && (all[i + 1].is("=") || all[i + 1].is("{") || all[i + 1].is("(") || all[i + 1].is("[") || all[i + 1].is(";"));
+    const bool has_type = i > 0 && (is_word(all[i - 1]) || all[i - 1].is(">") || all[i - 1].is("*") ||
+                                    all[i - 1].is("&") || all[i - 1].is(")"));
+    const bool ends = i + 1 < all.size() && (all[i + 1].is("=") || all[i + 1].is("{") || all[i + 1].is("(") ||
+                                             all[i + 1].is("[") || all[i + 1].is(";"));
     if (has_type && ends)
       return Variable{text.substr(0, token.offset), std::string(token.text), text.substr(token.end())};
   }
@@ -55,11 +57,15 @@ std::optional<Variable> as_variable(const std::string& text) {
 
 class GxxFrontEnd : public FrontEnd {
  public:
-  GxxFrontEnd(std::string compiler, FrontEndOptions options) : compiler_(std::move(compiler)), options_(std::move(options)) {
-    options_.flags.insert(options_.flags.begin(), {"-std=c++20", "-O1", "-fPIC", "-w", "-fno-gnu-unique", "-fdiagnostics-color=never"});
+  GxxFrontEnd(std::string compiler, FrontEndOptions options)
+      : compiler_(std::move(compiler)), options_(std::move(options)) {
+    options_.flags.insert(options_.flags.begin(),
+                          {"-std=c++20", "-O1", "-fPIC", "-w", "-fno-gnu-unique", "-fdiagnostics-color=never"});
     const std::string header = options_.folder + "/prelude.hpp";
-    std::ofstream(header) << "#include <muster/prompt.hpp>\nusing namespace muster;\nusing namespace std::chrono_literals;\n";
-    std::fprintf(stderr, "muster: no clang 22: inputs are compiled with %s, which takes some seconds to prepare\n", compiler_.c_str());
+    std::ofstream(header)
+        << "#include <muster/prompt.hpp>\nusing namespace muster;\nusing namespace std::chrono_literals;\n";
+    std::fprintf(stderr, "muster: no clang 22: inputs are compiled with %s, which takes some seconds to prepare\n",
+                 compiler_.c_str());
     const std::string messages = run(command({"-x", "c++-header", header, "-o", header + ".gch"}));
     if (!messages.empty()) throw std::runtime_error(messages);
   }
@@ -86,7 +92,8 @@ class GxxFrontEnd : public FrontEnd {
     if (before_.empty()) throw CompileError("nothing is left to take back");
     state_ = std::move(before_.back());
     before_.pop_back();
-    state_.path.push_back("after_" + std::to_string(++forgotten_));  // its symbols are loaded, and must not be met again
+    state_.path.push_back("after_" +
+                          std::to_string(++forgotten_));  // its symbols are loaded, and must not be met again
   }
 
   std::vector<std::string> complete(const std::string& text) override {
@@ -103,8 +110,8 @@ class GxxFrontEnd : public FrontEnd {
  private:
   /// What was accepted.
   struct State {
-    std::string text = {};                             ///< for the inputs to come
-    std::vector<std::string> path = {"prompt"};        ///< namespaces, each in the one before
+    std::string text = {};                       ///< for the inputs to come
+    std::vector<std::string> path = {"prompt"};  ///< namespaces, each in the one before
     std::set<std::string> names = {}, variables = {};
   };
 
@@ -115,12 +122,14 @@ class GxxFrontEnd : public FrontEnd {
       close += " }";
     }
     // Not inline but the first: an inner name is to hide an outer one.
-    for (std::size_t at = open.find("inline ", 1); at != std::string::npos; at = open.find("inline ", at)) open.erase(at, 7);
+    for (std::size_t at = open.find("inline ", 1); at != std::string::npos; at = open.find("inline ", at))
+      open.erase(at, 7);
     return open + "\n" + text + "\n" + close + "\n";
   }
 
   /// @returns whether the item declares something
-  static bool add(State& state, std::string& own, const Item& item, const std::string& id, const Input& input, bool show) {
+  static bool add(State& state, std::string& own, const Item& item, const std::string& id, const Input& input,
+                  bool show) {
     const std::string place = "#line " + std::to_string(input.line + item.line - 1) + " \"" + input.file + "\"\n";
     if (item.kind == Item::Kind::statement) return add_statement(state, own, item.text, id, place, show);
     std::string text = item.text;
@@ -131,7 +140,8 @@ class GxxFrontEnd : public FrontEnd {
     }
     if (item.defines) declare(state, item.name, id);
     const auto tokens = tokens_of(text).all;
-    const bool plain = item.kind == Item::Kind::function && !tokens.at(0).is("template") && !tokens[0].is("inline") && !tokens[0].is("constexpr");
+    const bool plain = item.kind == Item::Kind::function && !tokens.at(0).is("template") && !tokens[0].is("inline") &&
+                       !tokens[0].is("constexpr");
     if (item.kind == Item::Kind::function) text = with_loop_checks(text);
     state.text += enclosed(state, place + (plain ? "inline " : "") + text);
     return true;
@@ -141,13 +151,15 @@ class GxxFrontEnd : public FrontEnd {
     if (!name.empty() && !state.names.insert(name).second) state.path.push_back("version_" + id);
   }
 
-  static bool add_statement(State& state, std::string& own, const std::string& text, const std::string& id, const std::string& place, bool show) {
+  static bool add_statement(State& state, std::string& own, const std::string& text, const std::string& id,
+                            const std::string& place, bool show) {
     std::string code = with_loop_checks(with_captures(text, state.variables));
     const std::optional<Variable> variable = as_variable(code);
     if (!variable) {
       const bool value = show && !code.ends_with(';') && !code.ends_with('}');
       if (value) code = "(" + code + "\n), ::muster::prompt::Shown{}";
-      own += enclosed(state, "inline void run_" + id + "() {\n" + place + code + "\n;}\nbool run_" + id + "_done = (run_" + id + "(), true);");
+      own += enclosed(state, "inline void run_" + id + "() {\n" + place + code + "\n;}\nbool run_" + id +
+                                 "_done = (run_" + id + "(), true);");
       return false;
     }
     std::string initialiser = variable->initialiser, type = variable->type;
@@ -161,7 +173,9 @@ class GxxFrontEnd : public FrontEnd {
       state.text += enclosed(state, "extern std::decay_t<decltype(make_" + id + "())> " + variable->name + ";");
       own += enclosed(state, "std::decay_t<decltype(make_" + id + "())> " + variable->name + " = make_" + id + "();");
     } else if (is_auto || type.find('&') != std::string::npos) {
-      throw CompileError("error: with g++ as front end a reference or a structured binding can't be defined at the prompt; give the variable its type, or use clang 22");
+      throw CompileError(
+          "error: with g++ as front end a reference or a structured binding can't be defined at the prompt; give the "
+          "variable its type, or use clang 22");
     } else {
       if (const auto at = type.find("static"); at != std::string::npos) type.erase(at, 6);
       declare(state, variable->name, id);
@@ -183,7 +197,10 @@ class GxxFrontEnd : public FrontEnd {
   static std::string with_captures(const std::string& text, const std::set<std::string>& variables) {
     const auto all = tokens_of(text).all;
     for (std::size_t i = 0; i < all.size(); ++i) {
-      if (!all[i].is("[") || (i > 0 && (is_word(all[i - 1]) || all[i - 1].is("]") || all[i - 1].is(")") || all[i - 1].is("[")) && !all[i - 1].is("return"))) continue;
+      if (!all[i].is("[") ||
+          (i > 0 && (is_word(all[i - 1]) || all[i - 1].is("]") || all[i - 1].is(")") || all[i - 1].is("[")) &&
+           !all[i - 1].is("return")))
+        continue;
       const std::size_t close = closing(all, i);
       std::size_t body = close + 1;
       while (body < all.size() && !all[body].is("{")) body = all[body].is("(") ? closing(all, body) + 1 : body + 1;
@@ -200,7 +217,8 @@ class GxxFrontEnd : public FrontEnd {
       const bool everything = close == i + 2 && (all[i + 1].is("=") || all[i + 1].is("&"));
       for (std::size_t k = body; everything && k < end; ++k) {
         const std::string name(all[k].text);
-        if (is_word(all[k]) && variables.contains(name) && std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+        if (is_word(all[k]) && variables.contains(name) && std::find(names.begin(), names.end(), name) == names.end())
+          names.push_back(name);
       }
       if (names.empty()) continue;
       if (all[i + 1].is("&")) {
@@ -217,8 +235,8 @@ class GxxFrontEnd : public FrontEnd {
       const bool empty_list = has_list && all[close + 2].is(")");
       const std::size_t from = has_list ? all[close + 1].end() : all[close].end();
       const std::string head = has_list ? "[](" + parameters + (empty_list ? "" : ", ") : "[](" + parameters + ") ";
-      return text.substr(0, all[i].offset) + "::muster::bind_front(" + head + text.substr(from, all[end].end() - from) + values + ")" +
-             with_captures(text.substr(all[end].end()), variables);
+      return text.substr(0, all[i].offset) + "::muster::bind_front(" + head + text.substr(from, all[end].end() - from) +
+             values + ")" + with_captures(text.substr(all[end].end()), variables);
     }
     return text;
   }
@@ -233,14 +251,17 @@ class GxxFrontEnd : public FrontEnd {
   /// Initialisers go into a section of their own, which a function runs: loading a cell runs nothing.
   std::string build(const std::string& name, const std::string& source) const {
     const std::string base = options_.folder + "/" + name, object = base + ".o", result = base + ".so";
-    std::ofstream(base + ".cpp") << source << "\nextern \"C\" {\n[[gnu::visibility(\"hidden\")]] extern void (*__start_muster_start[])();\n"
-                                 << "[[gnu::visibility(\"hidden\")]] extern void (*__stop_muster_start[])();\n"
-                                 << "static void muster_nothing() {}\n"
-                                 << "[[gnu::section(\"muster_start\"), gnu::used]] static void (*muster_first)() = muster_nothing;\n"
-                                 << "void start_" << name << "() { for (auto* one = __start_muster_start; one != __stop_muster_start; ++one) (*one)(); }\n}\n";
-    for (const auto& step : {command({"-include", options_.folder + "/prelude.hpp", "-c", base + ".cpp", "-o", object}),
-                             std::vector<std::string>{"objcopy", "--rename-section", ".init_array=muster_start", object},
-                             std::vector<std::string>{compiler_, "-shared", "-Wl,--build-id=sha1", "-o", result, object}}) {
+    std::ofstream(base + ".cpp")
+        << source << "\nextern \"C\" {\n[[gnu::visibility(\"hidden\")]] extern void (*__start_muster_start[])();\n"
+        << "[[gnu::visibility(\"hidden\")]] extern void (*__stop_muster_start[])();\n"
+        << "static void muster_nothing() {}\n"
+        << "[[gnu::section(\"muster_start\"), gnu::used]] static void (*muster_first)() = muster_nothing;\n"
+        << "void start_" << name
+        << "() { for (auto* one = __start_muster_start; one != __stop_muster_start; ++one) (*one)(); }\n}\n";
+    for (const auto& step :
+         {command({"-include", options_.folder + "/prelude.hpp", "-c", base + ".cpp", "-o", object}),
+          std::vector<std::string>{"objcopy", "--rename-section", ".init_array=muster_start", object},
+          std::vector<std::string>{compiler_, "-shared", "-Wl,--build-id=sha1", "-o", result, object}}) {
       const std::string messages = run(step);
       if (!messages.empty()) throw CompileError(messages);
     }
@@ -264,7 +285,8 @@ class GxxFrontEnd : public FrontEnd {
     ::close(pipe[1]);
     std::string messages;
     char buffer[4096];
-    for (ssize_t count = 0; error == 0 && ((count = ::read(pipe[0], buffer, sizeof buffer)) > 0 || (count < 0 && errno == EINTR));)
+    for (ssize_t count = 0;
+         error == 0 && ((count = ::read(pipe[0], buffer, sizeof buffer)) > 0 || (count < 0 && errno == EINTR));)
       if (count > 0) messages.append(buffer, static_cast<std::size_t>(count));
     ::close(pipe[0]);
     if (error != 0) return "error: can't start " + words[0] + "; install it (g++ and binutils), or clang 22";

@@ -20,7 +20,8 @@ struct Command {
   std::string_view name, arguments, meaning;
 };
 constexpr std::array<Command, 9> all_commands{{
-    {"%everywhere", "CODE", "run it on every process, now and on those that join later; { ... } may take several lines"},
+    {"%everywhere", "CODE",
+     "run it on every process, now and on those that join later; { ... } may take several lines"},
     {"%workers", "", "the worker processes"},
     {"%time", "CODE", "run it, and say how long it took"},
     {"%lib", "FILE", "load a shared library; it travels like everything else (.L in cling)"},
@@ -113,7 +114,8 @@ Commands::Result Commands::dispatch(const std::string& name, const std::string& 
   } else if (name == "%lib") {
     if (rest.empty()) throw std::invalid_argument("takes a shared library, as in %lib ./libmodel.so");
     // It goes to other processes with the first call that needs it, before the cells that use it.
-    (void)load_module(std::filesystem::exists(rest) ? std::filesystem::absolute(rest).string() : rest, {.global = true});
+    (void)load_module(std::filesystem::exists(rest) ? std::filesystem::absolute(rest).string() : rest,
+                      {.global = true});
   } else if (name == "%load") {
     if (rest.empty()) throw std::invalid_argument("takes a C++ file, as in %load model.cpp");
     return result(evaluator_.run_file(rest));

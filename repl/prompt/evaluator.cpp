@@ -37,7 +37,8 @@ std::string type_of_current_exception() {
   const std::type_info* type = abi::__cxa_current_exception_type();
   if (type == nullptr) return "unknown exception";
   int status = 0;
-  const std::unique_ptr<char, void (*)(void*)> name(abi::__cxa_demangle(type->name(), nullptr, nullptr, &status), std::free);
+  const std::unique_ptr<char, void (*)(void*)> name(abi::__cxa_demangle(type->name(), nullptr, nullptr, &status),
+                                                    std::free);
   std::string text = name ? name.get() : type->name();
   constexpr std::string_view space = "prompt::";
   if (text.starts_with(space)) text = text.substr(text.rfind("::") + 2);
@@ -150,7 +151,8 @@ bool Evaluator::run_file(const std::string& path) {
     std::size_t end = i + 1;
     const auto declares = [&](std::size_t k) { return items[k].kind != Item::Kind::statement; };
     while (end < items.size() && declares(i) && declares(end)) ++end;
-    for (std::size_t k = i; k < end; ++k) has_main = has_main || (items[k].kind == Item::Kind::function && items[k].name == "main");
+    for (std::size_t k = i; k < end; ++k)
+      has_main = has_main || (items[k].kind == Item::Kind::function && items[k].name == "main");
     const std::size_t last = items[end - 1].offset + items[end - 1].text.size();
     How how;
     how.file = path;

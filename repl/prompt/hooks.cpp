@@ -68,9 +68,7 @@ const std::vector<std::string>& arguments() { return repl::shared().arguments; }
 
 void end_script(int status) { repl::shared().status = status; }
 
-void print_value(const std::string& text) {
-  std::cout << text << '\n' << std::flush;
-}
+void print_value(const std::string& text) { std::cout << text << '\n' << std::flush; }
 
 }  // namespace prompt
 

@@ -66,7 +66,9 @@ void Interrupts::watch() {
     scope_->stop();
     presses_ += 1;
     if (presses_ == 2)
-      std::fputs("\nmuster: this code has not noticed yet: it looks in waits and loops only. Ctrl-C again ends muster.\n", stderr);
+      std::fputs(
+          "\nmuster: this code has not noticed yet: it looks in waits and loops only. Ctrl-C again ends muster.\n",
+          stderr);
     if (presses_ > 2) ::_exit(130);
   }
 }

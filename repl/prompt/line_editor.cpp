@@ -59,7 +59,10 @@ void print_columns(const std::vector<std::string>& words) {
 class LineEditor::Implementation {
  public:
   explicit Implementation(std::function<std::vector<std::string>(const std::string&)> complete)
-      : complete_(std::move(complete)), editor_(::el_init("muster", stdin, stdout, stderr)), history_(::history_init()), path_(history_path()) {
+      : complete_(std::move(complete)),
+        editor_(::el_init("muster", stdin, stdout, stderr)),
+        history_(::history_init()),
+        path_(history_path()) {
     HistEvent event;
     ::history(history_, &event, H_SETSIZE, kept_lines);
     ::history(history_, &event, H_SETUNIQUE, 1);
@@ -147,6 +150,8 @@ LineEditor::LineEditor(std::function<std::vector<std::string>(const std::string&
     : implementation_(std::make_unique<Implementation>(std::move(complete))) {}
 LineEditor::~LineEditor() = default;
 
-LineEditor::Result LineEditor::read(const std::string& prompt, std::string& line) { return implementation_->read(prompt, line); }
+LineEditor::Result LineEditor::read(const std::string& prompt, std::string& line) {
+  return implementation_->read(prompt, line);
+}
 
 }  // namespace muster::repl

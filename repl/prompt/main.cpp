@@ -31,7 +31,8 @@ class CellFolder {
  public:
   CellFolder() {
     std::string pattern = (fs::temp_directory_path() / "muster-prompt-XXXXXX").string();
-    if (::mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("can't make a folder in " + fs::temp_directory_path().string());
+    if (::mkdtemp(pattern.data()) == nullptr)
+      throw std::runtime_error("can't make a folder in " + fs::temp_directory_path().string());
     path_ = pattern;
   }
   ~CellFolder() {
@@ -58,7 +59,9 @@ std::unique_ptr<FrontEnd> make_front_end(const Options& options, const std::stri
   const std::string clang = (prefix() / "libexec" / "muster" / "muster-clang").string();
   const bool has_clang = ::access(clang.c_str(), X_OK) == 0;
   if (options.front_end == "clang" || (options.front_end.empty() && has_clang)) {
-    if (!has_clang) throw std::runtime_error("this muster was built without clang 22 (" + clang + " is not there); use --front-end g++");
+    if (!has_clang)
+      throw std::runtime_error("this muster was built without clang 22 (" + clang +
+                               " is not there); use --front-end g++");
     return make_clang_front_end(clang, settings);
   }
   if (!options.front_end.empty() && options.front_end != "g++")

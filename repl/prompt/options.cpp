@@ -18,7 +18,8 @@ class Reader {
       const std::string& word = words_[at_];
       if (word.starts_with("--muster-")) {
         kept_.push_back(word);
-        if (word.find('=') == std::string::npos && word != "--muster-help" && word != "--muster-worker") kept_.push_back(value(word));
+        if (word.find('=') == std::string::npos && word != "--muster-help" && word != "--muster-worker")
+          kept_.push_back(value(word));
       } else if (word.starts_with('-') && word != "-") {
         option(word);
       } else {

@@ -10,10 +10,10 @@ namespace muster::repl {
 struct Options {
   std::vector<std::string> expressions = {};  ///< of -e
   std::string script = {};
-  std::vector<std::string> arguments = {};    ///< the script's name, and what stands behind it
-  std::vector<std::string> flags = {};        ///< -I, -D, -O: for the compiler
-  std::string front_end = {};                 ///< "clang" or "g++"; empty: the first that is there
-  bool interactive = false;                   ///< -i: a prompt after the script or the expressions
+  std::vector<std::string> arguments = {};  ///< the script's name, and what stands behind it
+  std::vector<std::string> flags = {};      ///< -I, -D, -O: for the compiler
+  std::string front_end = {};               ///< "clang" or "g++"; empty: the first that is there
+  bool interactive = false;                 ///< -i: a prompt after the script or the expressions
   bool quiet = false;
   bool help = false;
   bool version = false;

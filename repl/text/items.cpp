@@ -18,17 +18,19 @@ constexpr std::array<std::string_view, 12> starts_declaration{"namespace", "temp
                                                               "concept",   "friend",   "extern", "static_assert",
                                                               "export",    "import",   "module", "asm"};
 constexpr std::array<std::string_view, 4> starts_type{"class", "struct", "union", "enum"};
-constexpr std::array<std::string_view, 16> starts_statement{"if",   "for",   "while",   "do",    "switch",   "try",
-                                                            "return", "goto", "case",  "default", "break", "continue",
-                                                            "throw", "delete", "new", "co_return"};
+constexpr std::array<std::string_view, 16> starts_statement{
+    "if",   "for",     "while", "do",       "switch", "try",    "return", "goto",
+    "case", "default", "break", "continue", "throw",  "delete", "new",    "co_return"};
 
 constexpr std::array<std::string_view, 4> before_no_parameters{"decltype", "alignas", "requires", "operator"};
-constexpr std::array<std::string_view, 7> after_parameters{"const", "volatile", "noexcept", "override", "final", "requires", "try"};
+constexpr std::array<std::string_view, 7> after_parameters{"const", "volatile", "noexcept", "override",
+                                                           "final", "requires", "try"};
 
 /// Finds the items one after another.
 class Splitter {
  public:
-  Splitter(std::string_view text, bool group) : text_(text), group_(group), tokens_(tokens_of(text)), all_(tokens_.all) {}
+  Splitter(std::string_view text, bool group)
+      : text_(text), group_(group), tokens_(tokens_of(text)), all_(tokens_.all) {}
 
   std::vector<Item> run() {
     while (at_ < all_.size()) {
@@ -49,7 +51,8 @@ class Splitter {
 
   void push(Item item, std::size_t first, std::size_t last) {
     item.offset = first;
-    item.line = 1 + static_cast<unsigned>(std::count(text_.begin(), text_.begin() + static_cast<std::ptrdiff_t>(first), '\n'));
+    item.line =
+        1 + static_cast<unsigned>(std::count(text_.begin(), text_.begin() + static_cast<std::ptrdiff_t>(first), '\n'));
     item.text = text_.substr(first, last - first);
     if (group_ && item.kind == Item::Kind::statement && !items_.empty() && items_.back().kind == Item::Kind::statement)
       items_.back().text = text_.substr(items_.back().offset, last - items_.back().offset);
@@ -93,8 +96,10 @@ class Splitter {
     std::size_t type_at = all_.size(), equals = all_.size(), parenthesis = all_.size(), body = all_.size(), i = head;
     for (; i < all_.size(); ++i) {
       const Token& token = all_[i];
-      if (is_one_of(token, starts_type) && parenthesis == all_.size() && equals == all_.size()) type_at = std::min(type_at, i);
-      if (token.is("=") && equals == all_.size() && !(i > start && all_[i - 1].is("operator")) && !is_comparison(i)) equals = i;
+      if (is_one_of(token, starts_type) && parenthesis == all_.size() && equals == all_.size())
+        type_at = std::min(type_at, i);
+      if (token.is("=") && equals == all_.size() && !(i > start && all_[i - 1].is("operator")) && !is_comparison(i))
+        equals = i;
       if (token.is(";")) {
         if (!control || !goes_on(start, i)) break;
         continue;
@@ -110,7 +115,9 @@ class Splitter {
       if (!all_[i].is("}")) continue;
       if (space && body != all_.size()) break;
       if (opens_body && body != all_.size() && type_at == all_.size() && !goes_on(start, i)) break;
-      if (opens_body && body != all_.size() && type_at != all_.size() && parenthesis != all_.size() && parenthesis < body) break;
+      if (opens_body && body != all_.size() && type_at != all_.size() && parenthesis != all_.size() &&
+          parenthesis < body)
+        break;
       if (control && !goes_on(start, i)) break;
     }
     const std::size_t last = i < all_.size() ? i : all_.size() - 1;
@@ -133,21 +140,25 @@ class Splitter {
     if (after == i) return true;
     if (after > i) return false;
     if (all_[after].is(":")) return all_[i - 1].is(")") || all_[i - 1].is("}");  // a constructor's initializers
-    return is_one_of(all_[after], after_parameters) || all_[after].is("->") || all_[after].is("&") || all_[after].is("[");
+    return is_one_of(all_[after], after_parameters) || all_[after].is("->") || all_[after].is("&") ||
+           all_[after].is("[");
   }
 
   struct Marks {
     std::size_t type, equals, parenthesis, body;
   };
 
-  Item classify(std::size_t start, std::size_t head, std::size_t last, Marks marks, bool declares, bool control, bool space) const {
+  Item classify(std::size_t start, std::size_t head, std::size_t last, Marks marks, bool declares, bool control,
+                bool space) const {
     Item item;
     const std::size_t none = all_.size();
     if (control) return item;
     if (space || (all_[start].is("using") && start + 1 < none && all_[start + 1].is("namespace"))) {
       item.kind = Item::Kind::space;
-      if (space && start + 1 < none) item.name = all_[all_[start].is("inline") ? std::min(start + 2, last) : start + 1].text;
-    } else if (marks.body != none && marks.parenthesis < marks.body && marks.equals > marks.body && !is_local_class(marks)) {
+      if (space && start + 1 < none)
+        item.name = all_[all_[start].is("inline") ? std::min(start + 2, last) : start + 1].text;
+    } else if (marks.body != none && marks.parenthesis < marks.body && marks.equals > marks.body &&
+               !is_local_class(marks)) {
       item.kind = Item::Kind::function;
       item.body = all_[marks.body].offset - all_[start].offset;
       item.defines = true;
@@ -166,7 +177,8 @@ class Splitter {
 
   bool is_comparison(std::size_t i) const {
     const auto touches = [&](std::size_t a, std::size_t b) { return all_[a].end() == all_[b].offset; };
-    if (i > 0 && touches(i - 1, i) && std::string_view("=!<>").find(all_[i - 1].text[0]) != std::string_view::npos) return true;
+    if (i > 0 && touches(i - 1, i) && std::string_view("=!<>").find(all_[i - 1].text[0]) != std::string_view::npos)
+      return true;
     return i + 1 < all_.size() && touches(i, i + 1) && all_[i + 1].is("=");
   }
   bool is_namespace(std::size_t i) const {
@@ -217,8 +229,10 @@ class Splitter {
   }
   void name_declaration(Item& item, std::size_t head, Marks marks) const {
     const std::size_t none = all_.size();
-    if (head + 1 < none && (all_[head].is("using") || all_[head].is("concept")) && marks.equals != none) item.name = all_[head + 1].text;
-    else if (marks.parenthesis != none && !all_[head].is("static_assert")) name_function(item, marks.parenthesis);
+    if (head + 1 < none && (all_[head].is("using") || all_[head].is("concept")) && marks.equals != none)
+      item.name = all_[head + 1].text;
+    else if (marks.parenthesis != none && !all_[head].is("static_assert"))
+      name_function(item, marks.parenthesis);
     else if (all_[head].is("typedef") || (marks.equals != none && marks.equals > 0))
       for (std::size_t i = marks.equals != none ? marks.equals : none; i-- > head;)
         if (all_[i].kind == Token::Kind::word) {

@@ -20,7 +20,8 @@ class LoopChecks {
 
   Insertions find() {
     for (std::size_t i = 0; i < all_.size(); ++i) {
-      if (i + 1 >= all_.size() || (i > 0 && (all_[i - 1].is(".") || all_[i - 1].is("->") || all_[i - 1].is("::")))) continue;
+      if (i + 1 >= all_.size() || (i > 0 && (all_[i - 1].is(".") || all_[i - 1].is("->") || all_[i - 1].is("::"))))
+        continue;
       if (all_[i].is("do") && all_[i + 1].is("{")) {
         add(all_[i + 1].end(), " " + std::string(check) + ";");
         do_ends_.push_back(closing(all_, i + 1));
@@ -66,7 +67,8 @@ class LoopChecks {
     }
     if (semicolons.size() == 2) {
       const bool has_condition = semicolons[1] > semicolons[0] + 1, has_step = close > semicolons[1] + 1;
-      if (has_condition && has_step && !calls_within(i + 2, close) && !calls_within(close + 1, end_of_body(close + 1))) return;
+      if (has_condition && has_step && !calls_within(i + 2, close) && !calls_within(close + 1, end_of_body(close + 1)))
+        return;
       add(all_[semicolons[1]].end(), " " + std::string(check) + (has_step ? ", " : ""));
     } else if (all_[close + 1].is("{")) {  // over a range
       add(all_[close + 1].end(), " " + std::string(check) + ";");
@@ -75,7 +77,8 @@ class LoopChecks {
   std::size_t end_of_body(std::size_t first) const {
     if (all_[first].is("{")) return closing(all_, first);
     std::size_t k = first;
-    while (k < all_.size() && !all_[k].is(";")) k = all_[k].opens() ? std::min(closing(all_, k), all_.size() - 1) + 1 : k + 1;
+    while (k < all_.size() && !all_[k].is(";"))
+      k = all_[k].opens() ? std::min(closing(all_, k), all_.size() - 1) + 1 : k + 1;
     return k;
   }
   bool calls_within(std::size_t first, std::size_t last) const {

@@ -58,7 +58,8 @@ class Lexer {
     const char next = end < text_.size() ? text_[end] : '\0';
     const std::string_view word = text_.substr(at_, end - at_);
     const bool prefix = word == "u8" || word == "u" || word == "U" || word == "L";
-    if (next == '"' && (word.ends_with('R') && (word == "R" || word == "u8R" || word == "uR" || word == "UR" || word == "LR"))) {
+    if (next == '"' &&
+        (word.ends_with('R') && (word == "R" || word == "u8R" || word == "uR" || word == "UR" || word == "LR"))) {
       raw_string(end);
     } else if ((next == '"' || next == '\'') && prefix) {
       literal(end, next);
@@ -71,7 +72,8 @@ class Lexer {
     std::size_t end = at_;
     while (end < text_.size()) {
       const char c = text_[end];
-      const bool sign = (c == '+' || c == '-') && std::string_view("eEpP").find(text_[end - 1]) != std::string_view::npos;
+      const bool sign =
+          (c == '+' || c == '-') && std::string_view("eEpP").find(text_[end - 1]) != std::string_view::npos;
       const bool separator = c == '\'' && end + 1 < text_.size() && in_word(text_[end + 1]);
       if (!in_word(c) && c != '.' && !sign && !separator) break;
       ++end;

@@ -42,17 +42,18 @@ struct Item {
     function,     ///< a definition with a body
     type,         ///< class, struct, union or enum
     space,        ///< namespace, extern "C" block, using namespace
-    declaration,  ///< using, typedef, concept, static_assert, function prototypes and templates of any kind without body
+    declaration,  ///< using, typedef, concept, static_assert, function prototypes and templates of any kind without
+                  ///< body
     statement     ///< everything else: statements, expressions, variables
   };
   Kind kind = Kind::statement;
-  std::size_t offset = 0;    ///< in the input
-  unsigned line = 1;         ///< of the input, from 1
+  std::size_t offset = 0;  ///< in the input
+  unsigned line = 1;       ///< of the input, from 1
   std::string text = {};
-  std::string name = {};     ///< what a function, type or declaration declares, where that is a plain name
-  std::size_t body = 0;      ///< of a function: where its `{` is in text
-  bool defines = false;      ///< has a body, or an `=`
-  bool qualified = false;    ///< its name is one of another scope: a member, a specialisation in another namespace
+  std::string name = {};   ///< what a function, type or declaration declares, where that is a plain name
+  std::size_t body = 0;    ///< of a function: where its `{` is in text
+  bool defines = false;    ///< has a body, or an `=`
+  bool qualified = false;  ///< its name is one of another scope: a member, a specialisation in another namespace
 };
 
 /// Splits an input into its items. What belongs to a function stays together when `group` is set: statements in a row

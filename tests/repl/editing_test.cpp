@@ -66,7 +66,9 @@ TEST(CtrlC, EndsARunningLoop) {
 
 TEST(CtrlC, EndsAWaitAndLeavesTheWorkersUsable) {
   Terminal prompt({"-p", "2"});
-  prompt.write("auto f = spawnat(2, [] { this_task::sleep_for(1h); return 1; }); std::cout << \"waits\" << std::endl; f.fetch()\n");
+  prompt.write(
+      "auto f = spawnat(2, [] { this_task::sleep_for(1h); return 1; }); std::cout << \"waits\" << std::endl; "
+      "f.fetch()\n");
   (void)prompt.expect("waits\n");
   prompt.write("\x03");
   EXPECT_THAT(prompt.expect("muster> "), HasSubstr("interrupted"));

@@ -20,7 +20,8 @@ TEST(Values, PrintThemselves) {
   EXPECT_EQ(prompt.ask("struct Point { double x, y; };"), "");
   EXPECT_EQ(prompt.ask("std::vector{Point{1, 2}}"), "{Point{1.0, 2.0}}");
   EXPECT_EQ(prompt.ask("struct Own { int x; };"), "");
-  EXPECT_EQ(prompt.ask("std::ostream& operator<<(std::ostream& o, const Own& p) { return o << '<' << p.x << '>'; }"), "");
+  EXPECT_EQ(prompt.ask("std::ostream& operator<<(std::ostream& o, const Own& p) { return o << '<' << p.x << '>'; }"),
+            "");
   EXPECT_EQ(prompt.ask("Own{3}"), "<3>");
   EXPECT_EQ(prompt.ask("250ms"), "250ms");
   EXPECT_EQ(prompt.ask("1;"), "");
@@ -116,7 +117,8 @@ TEST(Stock, AFailedTemplateUseDoesNotPoison) {
   EXPECT_EQ(prompt.ask("same(3)"), "3");
   EXPECT_THAT(prompt.ask("std::list<int> l{2, 1}; std::sort(l.begin(), l.end());"), HasSubstr("error:"));
   EXPECT_EQ(prompt.ask("std::vector<int> v{3, 1, 2}; std::sort(v.begin(), v.end()); v"), "{1, 2, 3}");
-  EXPECT_THAT(prompt.ask("template <class T> void no() { static_assert(sizeof(T) == 0, \"not this\"); }"), Not(HasSubstr("error")));
+  EXPECT_THAT(prompt.ask("template <class T> void no() { static_assert(sizeof(T) == 0, \"not this\"); }"),
+              Not(HasSubstr("error")));
   EXPECT_THAT(prompt.ask("no<int>();"), HasSubstr("not this"));
   EXPECT_EQ(prompt.ask("1 + 2"), "3");
 }

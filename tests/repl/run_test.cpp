@@ -93,7 +93,8 @@ TEST(Run, BadOption) {
 }
 
 TEST(Run, WorkersFromTheCommandLine) {
-  const Outcome outcome = run({"-p", "2", "-e", "workers()", "-e", "int n = 4;", "-e", "fetchfrom(3, [=] { return 10 * n + myid(); })"});
+  const Outcome outcome =
+      run({"-p", "2", "-e", "workers()", "-e", "int n = 4;", "-e", "fetchfrom(3, [=] { return 10 * n + myid(); })"});
   EXPECT_EQ(outcome.out, "{2, 3}\n43\n") << outcome.error;
 }
 

@@ -21,7 +21,8 @@ std::vector<Exchange> recorded() {
   const std::size_t begin = text.find(mark);
   std::vector<Exchange> found;
   if (begin == std::string::npos) return found;
-  std::istringstream lines(text.substr(begin + mark.size(), text.find("```", begin + mark.size()) - begin - mark.size()));
+  std::istringstream lines(
+      text.substr(begin + mark.size(), text.find("```", begin + mark.size()) - begin - mark.size()));
   for (std::string line; std::getline(lines, line);) {
     if (line.starts_with(prompt))
       found.push_back({line.substr(prompt.size()), {}});

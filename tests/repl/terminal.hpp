@@ -114,7 +114,8 @@ class Terminal {
         return all.substr(from, seen_ - from);
       }
       if (Clock::now() > deadline || !read_some(50ms)) {
-        ADD_FAILURE() << "the terminal does not show \"" << what << "\" but:\n" << all.substr(std::min(seen_, all.size()));
+        ADD_FAILURE() << "the terminal does not show \"" << what << "\" but:\n"
+                      << all.substr(std::min(seen_, all.size()));
         return {};
       }
     }

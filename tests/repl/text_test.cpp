@@ -19,7 +19,8 @@ Item only_item(const std::string& text) {
 }
 
 TEST(Tokens, OpenInputs) {
-  for (const char* open : {"f(", "int f() {", "/* so", "R\"(x", "R\"a(x)\"", "1 + \\", "v[2"}) EXPECT_TRUE(is_incomplete(open)) << open;
+  for (const char* open : {"f(", "int f() {", "/* so", "R\"(x", "R\"a(x)\"", "1 + \\", "v[2"})
+    EXPECT_TRUE(is_incomplete(open)) << open;
   for (const char* closed : {"f()", "\"(\"", "'('", "// (", "/* ( */", "R\"(()\"", "1'000'000", "x)"})
     EXPECT_FALSE(is_incomplete(closed)) << closed;
 }

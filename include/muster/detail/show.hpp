@@ -118,7 +118,10 @@ void show_range(std::string& text, const Range& range) {
       text += "...";
       break;
     }
-    if constexpr (requires { typename Range::key_type; typename Range::mapped_type; }) {
+    if constexpr (requires {
+                    typename Range::key_type;
+                    typename Range::mapped_type;
+                  }) {
       show_to(text, element.first);
       text += ": ";
       show_to(text, element.second);
@@ -236,10 +239,12 @@ void show_to(std::string& text, const T& value) {
     show_range(text, value);
   } else if constexpr (tuple_like<T>) {
     text += '(';
-    std::apply([&](const auto&... one) {
-      bool first = true;
-      ((text += first ? "" : ", ", first = false, show_to(text, one)), ...);
-    }, value);
+    std::apply(
+        [&](const auto&... one) {
+          bool first = true;
+          ((text += first ? "" : ", ", first = false, show_to(text, one)), ...);
+        },
+        value);
     text += ')';
   } else if constexpr (has_call_operator<T>) {
     text += "function object";
