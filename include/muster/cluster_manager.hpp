@@ -43,6 +43,8 @@ struct InviteOptions {
   int port = 0;                             ///< there; 0: any free one
   std::vector<std::string> addresses = {};  ///< in numbers; tried first, in this order, then the interfaces' own
   std::vector<std::string> asked = {};      ///< names of environment variables that they tell
+  /// SIGTERM asks a worker to leave when its tasks have ended. False: it ends the worker at once, which is a death.
+  bool leaves_on_sigterm = true;
 };
 
 /// Lets workers connect to the master by themselves, as long as it lives.

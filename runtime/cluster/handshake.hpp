@@ -75,6 +75,7 @@ struct CallBack {
   std::string own_endpoint = {};            ///< from the master's own host
   std::string ticket = {};
   std::vector<std::string> asked = {};  ///< variables of its environment to tell
+  bool leaves_on_sigterm = true;        ///< see InviteOptions
 };
 
 struct Refuse {

@@ -50,6 +50,7 @@ std::unique_ptr<Invitation> Launcher::invite(std::shared_ptr<LaunchContext> cont
   call_back.own_endpoint = cluster_.self_member().endpoint;
   call_back.ticket = random_token(32);
   call_back.asked = invitation.asked;
+  call_back.leaves_on_sigterm = invitation.leaves_on_sigterm;
   std::string record = settings_.start_record(options.launch_timeout, call_back);
   {
     const std::lock_guard lock(mutex_);

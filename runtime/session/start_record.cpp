@@ -50,8 +50,11 @@ std::string write_record(const StartRecord& record) {
                       {"master_os_pid", record.master_os_pid},
                       {"master_host", record.master_host}};
   if (const CallBack& call = record.call_back; !call.endpoints.empty()) {
-    json["call"] = {
-        {"endpoints", call.endpoints}, {"own", call.own_endpoint}, {"ticket", call.ticket}, {"asked", call.asked}};
+    json["call"] = {{"endpoints", call.endpoints},
+                    {"own", call.own_endpoint},
+                    {"ticket", call.ticket},
+                    {"asked", call.asked},
+                    {"leaves_on_sigterm", call.leaves_on_sigterm}};
   }
   return json.dump();
 }
@@ -91,6 +94,7 @@ StartRecord read_record(const std::string& line) {
       call.at("own").get_to(record.call_back.own_endpoint);
       call.at("ticket").get_to(record.call_back.ticket);
       call.at("asked").get_to(record.call_back.asked);
+      call.at("leaves_on_sigterm").get_to(record.call_back.leaves_on_sigterm);
     }
     (void)log::level_named(record.log_level);
     return record;

@@ -173,7 +173,7 @@ std::optional<int> serve(const StartRecord& record, const Place& place, const st
   {
     // Who came by itself may go by itself. Others are signalled by their managers, to end at once.
     std::optional<LeavingOnSignal> leaving;
-    if (!master.empty()) leaving.emplace(process);
+    if (!master.empty() && record.call_back.leaves_on_sigterm) leaving.emplace(process);
     ending.wait_for_exit_request();
   }
   process.cluster().leave();
