@@ -32,7 +32,7 @@ TEST(Gxx, ErrorsNameTheInput) {
   const Outcome outcome = run({"--front-end", "g++", "-e", "nothing + 1"});
   EXPECT_EQ(outcome.status, 1);
   EXPECT_THAT(outcome.error, HasSubstr("In[1]:1:"));
-  EXPECT_THAT(outcome.error, HasSubstr("'nothing' was not declared"));
+  EXPECT_THAT(outcome.error, HasSubstr("was not declared in this scope"));
 }
 
 TEST(Gxx, WorkersRunWhatWasTyped) {
