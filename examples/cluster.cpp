@@ -1,9 +1,10 @@
 /// @file
-/// Counts primes, wherever the workers are: on this host, on others over SSH, or as the ranks of mpirun. Where a
-/// program runs is one line of it, in add_workers; the rest knows nothing of that.
+/// Counts primes, wherever the workers are: on this host, on others over SSH, under SLURM, or as the ranks of mpirun.
+/// Where a program runs is one line of it, in add_workers; the rest knows nothing of that.
 ///
 ///     cluster                                    # local workers
 ///     cluster --where ssh --hosts node1,node2    # as many workers on each host as it has hardware threads
+///     cluster --where slurm                      # in an allocation a worker per task, else a job of its own
 ///     cluster --where mpi                        # the ranks of an mpiexec
 ///     cluster --where elastic                    # whoever joins by the command that is printed
 #include "example.hpp"
@@ -12,6 +13,7 @@
 
 #include <array>
 #include <cstdint>
+#include <cstdlib>
 #include <map>
 #include <numeric>
 #include <string>
@@ -45,6 +47,9 @@ void add_workers(const std::string& where, int count, const std::vector<std::str
   for (const std::string& host : hosts) machines.emplace_back(host, muster::Auto);
   if (where == "local") muster::addprocs(count);
   if (where == "ssh") muster::addprocs(machines);
+  if (where == "slurm")
+    muster::addprocs(std::getenv("SLURM_JOB_ID") != nullptr ? std::make_shared<muster::SlurmManager>()
+                                                            : std::make_shared<muster::SlurmManager>(count));
   if (where == "mpi") muster::addprocs(std::make_shared<muster::MpiManager>(count));
   if (where == "elastic")
     muster::addprocs(std::make_shared<muster::ElasticManager>(muster::ElasticOptions{.at_least = count}));
@@ -58,8 +63,8 @@ int main(int argc, char** argv) {
   const example::Options options(app);
   std::string where = "local";
   std::vector<std::string> hosts;
-  app.add_option("--where", where, "local, ssh, mpi or elastic")
-      ->check(CLI::IsMember({"local", "ssh", "mpi", "elastic"}));
+  app.add_option("--where", where, "local, ssh, slurm, mpi or elastic")
+      ->check(CLI::IsMember({"local", "ssh", "slurm", "mpi", "elastic"}));
   app.add_option("--hosts", hosts, "of --where ssh")->delimiter(',');
   CLI11_PARSE(app, argc, argv);
 
