@@ -326,6 +326,7 @@ void Calls::on_reference_request(Incoming& message, Pid sender) {
 
 void Calls::ask_here(Asker asker, ReferenceOperation operation, RemoteRefId ref, Payload&& put, bool task) {
   std::vector<Answer> answers;
+  ValueStore::Freed freed;
   if (operation == ReferenceOperation::withdraw) {
     const auto job = take_unstarted(ref.creator, ref.number);
     send_answer({asker, job ? Answer::What::yes : Answer::What::no, nullptr});
@@ -340,8 +341,10 @@ void Calls::ask_here(Asker asker, ReferenceOperation operation, RemoteRefId ref,
     const auto stored = stored_value(std::move(put));
     const std::lock_guard lock(references_mutex_);
     store_.request(asker, operation, ref, stored, answers, task);
+    freed = store_.collect(answers);  // what nobody holds any more has no other occasion to say so
   }
   send_answers(answers);
+  discard(freed);
 }
 
 void Calls::send_answers(std::vector<Answer>& answers) {
@@ -390,17 +393,15 @@ void Calls::answer_to(Pid asker, Header header, Payload&& payload) {
 }
 
 bool Calls::retain_here(RemoteRefId ref, Pid receiver, Pid sender) {
-  bool running = false;
-  {
-    const std::lock_guard lock(tasks_mutex_);
-    if (const auto found = tasks_.find({ref.creator, ref.number}); found != tasks_.end()) {
-      found->second->keep = true;
-      running = true;
-      const std::lock_guard references(references_mutex_);
-      store_.expect(ref);
-    }
+  // In one step: should the creator die meanwhile, the receiver's count is there or its message was not heard.
+  const std::lock_guard tasks(tasks_mutex_);
+  const std::lock_guard references(references_mutex_);
+  const auto found = tasks_.find({ref.creator, ref.number});
+  const bool running = found != tasks_.end();
+  if (running) {
+    found->second->keep = true;
+    store_.expect(ref);
   }
-  const std::lock_guard lock(references_mutex_);
   const bool kept = store_.retain(ref) || running;
   store_.apply({.kind = RefNote::Kind::add, .ref = ref, .holder = receiver, .count = 1, .sender = sender});
   return kept;

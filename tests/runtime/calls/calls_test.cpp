@@ -374,6 +374,26 @@ TEST_F(CallsTest, TheCreatorDiesBeforeItsTaskEnds) {
   EXPECT_TRUE(eventually([&] { return calls(2).values_owned() == 0 && calls(3).values_owned() == 0; }));
 }
 
+// The promise's count for its new holder is lost with its creator: who waits for it hears that nobody keeps it.
+TEST_F(CallsTest, AValueThatNobodyHoldsIsNotWaitedFor) {
+  std::promise<CorePointer> arrived;
+  const Body takes = [&](TaskRun& run) {
+    arrived.set_value(std::dynamic_pointer_cast<FutureCore>(run.arguments().handles.at(0)));
+    run.arguments_done();
+    run.complete({});
+  };
+  at(2).hold(1);
+  const auto promise = calls(1).make_promise(2);
+  ASSERT_TRUE(settles(calls(1), start(1, 3, takes, Returns::small, {promise})));
+  auto there = arrived.get_future().get();
+  at(2).lose(1);
+  at(3).lose(1);
+  ASSERT_TRUE(settles(calls(3), there));
+  EXPECT_THROW(there->throw_failure(), Error);
+  there.reset();
+  EXPECT_TRUE(eventually([&] { return calls(2).values_owned() == 0 && calls(3).values_owned() == 0; }));
+}
+
 // -- hostile messages -------------------------------------------------------------------------------------------------
 
 TEST_F(CallsTest, MessagesThatMakeNoSenseCloseTheirPeer) {
