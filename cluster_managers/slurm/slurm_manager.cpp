@@ -238,7 +238,8 @@ std::vector<std::string> SlurmManager::jobs() const { return jobs_->own(); }
 void SlurmManager::launch(LaunchContext& context) {
   const Plan plan = plan_of(ntasks_, options_, context.options());
   InviteOptions invite{.bind_address = options_.bind_address, .port = options_.port, .addresses = {}, .asked = {}};
-  invite.leaves_on_sigterm = false;  // SLURM sends it at a time limit, to what it preempts and cancels: deaths with a cause
+  // SLURM sends it at a time limit, to what it preempts and cancels: deaths, with a cause.
+  invite.leaves_on_sigterm = false;
   invite.asked = {"SLURM_PROCID", "SLURMD_NODENAME", "SLURM_JOB_ID"};
   if (options_.bind_address.empty()) invite.addresses = address_towards_nodes(plan, options_);
 

@@ -16,8 +16,8 @@ struct ElasticOptions {
   int port = 0;                             ///< there; 0: any free one. A fixed one can be let through a firewall
   std::vector<std::string> addresses = {};  ///< of this host, in numbers: tried first, where it has several
   std::string secret_file = {};             ///< what a worker reads; empty: a new one in the user's cache directory
-  int at_least = 0;                         ///< workers that addprocs waits for; without them it fails, and nobody can join
-  bool announce = true;                     ///< addprocs logs the join command
+  int at_least = 0;      ///< workers that addprocs waits for; without them it fails, and nobody can join
+  bool announce = true;  ///< addprocs logs the join command
 };
 
 /// Lets workers join that somebody starts, on any machine, at any time while the session lives:

@@ -156,8 +156,8 @@ TEST(Elastic, WithTheManagerTheDoorCloses) {
     secret = elastic->secret_file();
     EXPECT_EQ(secret, ::testing::TempDir() + "elastic-secret");
   }
-  const auto elsewhere = std::make_shared<ElasticManager>(
-      ElasticOptions{.secret_file = "/no/such/directory/secret", .announce = false});
+  const auto elsewhere =
+      std::make_shared<ElasticManager>(ElasticOptions{.secret_file = "/no/such/directory/secret", .announce = false});
   const auto error = thrown<LaunchError>([&] { (void)addprocs(elsewhere); });
   ASSERT_TRUE(error);
   EXPECT_THAT(error->what(), AllOf(HasSubstr("/no/such/directory/secret"), HasSubstr("No such file or directory")));

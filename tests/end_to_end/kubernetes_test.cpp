@@ -113,9 +113,10 @@ TEST(Kubernetes, PodsAreCreatedTheirWorkersJoinAndTheyAreDeleted) {
   rmprocs(pids[0]);
   EXPECT_EQ(cluster.text("calls").find("delete"), std::string::npos);
   rmprocs(pids[1]);
-  EXPECT_TRUE(eventually(
-      [&] { return cluster.text("calls").find("--namespace science delete pods,secrets -l muster-run=muster-") !=
-                   std::string::npos; }));
+  EXPECT_TRUE(eventually([&] {
+    return cluster.text("calls").find("--namespace science delete pods,secrets -l muster-run=muster-") !=
+           std::string::npos;
+  }));
 }
 
 TEST(Kubernetes, APodThatCantStartSaysWhyAndIsDeleted) {

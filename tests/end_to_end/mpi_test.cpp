@@ -25,9 +25,9 @@ struct Launcher {
 class Mpi : public ::testing::TestWithParam<Launcher> {
  protected:
   static std::vector<Pid> add(int n, const AddprocsOptions& options = {}) {
-    return addprocs(std::make_shared<MpiManager>(
-                        n, MpiOptions{.launcher = GetParam().command, .flags = GetParam().flags}),
-                    options);
+    return addprocs(
+        std::make_shared<MpiManager>(n, MpiOptions{.launcher = GetParam().command, .flags = GetParam().flags}),
+        options);
   }
 };
 
@@ -115,8 +115,8 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& which) { return std::string(which.param.name); });
 
 TEST(MpiLauncher, OneRankThatDiesIsOneWorkerLess) {
-  const std::vector<Pid> pids = addprocs(std::make_shared<MpiManager>(
-      3, MpiOptions{.launcher = "mpirun.openmpi", .flags = {"--oversubscribe"}}));
+  const std::vector<Pid> pids =
+      addprocs(std::make_shared<MpiManager>(3, MpiOptions{.launcher = "mpirun.openmpi", .flags = {"--oversubscribe"}}));
   kill_worker(pids[1]);
   EXPECT_TRUE(eventually([&] { return other_procs() == std::vector<Pid>{pids[0], pids[2]}; }));
   EXPECT_EQ(remotecall_fetch(&myid, pids[0]), pids[0]);

@@ -75,8 +75,8 @@ TEST(Script, AnArrayIsSubmittedOnceAndCancelledWithItsLastWorker) {
   const PlayedSystem batch;
   ScriptOptions options = batch.options("submit {n} {script}");
   options.directives = {"#PBS -l walltime=1:00:00"};
-  const std::vector<Pid> pids = addprocs(std::make_shared<ScriptManager>(3, options),
-                                         {.dir = "/usr", .env = {{"OF_ITS_OWN", "it's a value"}}});
+  const std::vector<Pid> pids =
+      addprocs(std::make_shared<ScriptManager>(3, options), {.dir = "/usr", .env = {{"OF_ITS_OWN", "it's a value"}}});
   ASSERT_EQ(pids.size(), 3U);
   EXPECT_EQ(batch.text("submitted"), "3\n");
   EXPECT_THAT(batch.text("scripts"), HasSubstr("#!/bin/sh\n#PBS -l walltime=1:00:00\n"));
@@ -117,8 +117,8 @@ TEST(Script, WhatTheBatchSystemRefusesIsTold) {
       [&] { (void)addprocs(std::make_shared<ScriptManager>(2, batch.options("refuse {n} {script}"))); });
   ASSERT_TRUE(refused);
   EXPECT_THAT(refused->what(), AllOf(HasSubstr("failed with status 3"), HasSubstr("qsub: unknown queue")));
-  const auto silent = thrown<LaunchError>(
-      [&] { (void)addprocs(std::make_shared<ScriptManager>(2, batch.options("swallow"))); });
+  const auto silent =
+      thrown<LaunchError>([&] { (void)addprocs(std::make_shared<ScriptManager>(2, batch.options("swallow"))); });
   ASSERT_TRUE(silent);
   EXPECT_THAT(silent->what(), HasSubstr("printed no job id"));
   EXPECT_EQ(batch.left(), 0);
