@@ -202,12 +202,17 @@ std::vector<ProgramFile> files_of_program(const std::string& program) {
   return files;
 }
 
-// A line for each file: its beginning in hexadecimal, nothing where it is not there.
+// A line for each file: its beginning in hexadecimal, nothing where it is not there. Of the system's own, of which there
+// are many, only whether they are there: that is said by the shell itself, without starting a program for each.
 std::string ship_question(const std::vector<ProgramFile>& files) {
   std::string script = script_prologue() + "echo; echo muster_files=; ";
   for (const ProgramFile& file : files) {
-    script += "head -c " + std::to_string(beginning_size) + " " + quoted(file.path) +
-              " 2>/dev/null | od -An -v -tx1 | tr -d ' \\n'; echo; ";
+    if (file.of_system) {
+      script += "[ -s " + quoted(file.path) + " ] && echo yes || echo; ";
+    } else {
+      script += "head -c " + std::to_string(beginning_size) + " " + quoted(file.path) +
+                " 2>/dev/null | od -An -v -tx1 | tr -d ' \\n'; echo; ";
+    }
   }
   return script + R"(echo "cache=${XDG_CACHE_HOME:-$HOME/.cache}")";
 }
