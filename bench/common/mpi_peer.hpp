@@ -1,14 +1,13 @@
 /// @file
-/// What the Open MPI peers share: messages between rank 0 (the master) and its workers, and the one line of JSON each
-/// result is.
+/// What the Open MPI peers share: messages between rank 0 (the master) and its workers.
 #pragma once
+
+#include "emit.hpp"
 
 #include <mpi.h>
 
 #include <algorithm>
 #include <cstddef>
-#include <cstdio>
-#include <string>
 #include <vector>
 
 namespace bench {
@@ -74,13 +73,6 @@ void mpi_map(const std::vector<T>& items, std::vector<T>& results, MPI_Datatype 
     received += static_cast<std::size_t>(count);
     send_next(status.MPI_SOURCE);
   }
-}
-
-/// One result; `more` is further JSON members.
-inline void emit(const std::string& name, double median, const std::string& unit, const std::string& more = "") {
-  std::printf("{\"name\": \"%s\", \"median\": %.9g, \"unit\": \"%s\"%s}\n", name.c_str(), median, unit.c_str(),
-              more.c_str());
-  std::fflush(stdout);
 }
 
 }  // namespace bench
