@@ -4,7 +4,7 @@
 /// Another C++ prompt may include it too, with `libmuster` loaded; then `everywhere(source)` is that prompt's business.
 #pragma once
 
-#include <muster/detail/show.hpp>
+#include <muster/display.hpp>
 #include <muster/muster.hpp>
 
 #include <algorithm>
@@ -74,8 +74,8 @@ void run_main(Main main) {
   }
 }
 
-/// Prints what an expression at the prompt was worth.
-void print_value(const std::string& text);
+/// Shows what an expression at the prompt was worth.
+void show_result(const MimeBundle& bundle);
 
 /// Stands behind a value that is to be printed: `(value), Shown{}`. An expression of type void meets the built-in
 /// comma.
@@ -84,7 +84,7 @@ struct Shown {};
 /// Prints the value.
 template <class T>
 void operator,(T&& value, Shown /*shown*/) {
-  if constexpr (!std::is_base_of_v<std::ios_base, std::remove_cvref_t<T>>) print_value(detail::show(value));
+  if constexpr (!std::is_base_of_v<std::ios_base, std::remove_cvref_t<T>>) show_result(detail::bundle_of(value));
 }
 
 }  // namespace prompt

@@ -12,4 +12,7 @@ namespace muster::repl {
 /// @returns full words, sorted
 std::vector<std::string> completions(const std::vector<std::string>& flags, const std::string& code);
 
+/// What the last word of `code` is, each meaning of it with its signature and what its comment says.
+std::vector<std::string> explanations(const std::vector<std::string>& flags, const std::string& code);
+
 }  // namespace muster::repl

@@ -44,6 +44,18 @@ std::string preamble() {
   return "#include <muster/prompt.hpp>\nusing namespace muster;\nusing namespace std::chrono_literals;\n";
 }
 
+/// An input that breaks off, as the end of a translation unit: statements in a function, what else it has outside.
+std::string cut_off_unit(const std::string& text) {
+  const auto items = items_of(text, false);
+  std::string outside, inside;
+  for (std::size_t i = 0; i + 1 < items.size(); ++i)
+    (items[i].kind == Item::Kind::statement ? inside : outside) += items[i].text + "\n";
+  const std::string last = items.empty() ? text : text.substr(items.back().offset);
+  const bool in_declaration = !items.empty() && items.back().kind != Item::Kind::statement;
+  const std::string head = "inline namespace prompt {\n" + outside;
+  return head + (in_declaration ? last : "void muster_completed() {\n" + inside + last);
+}
+
 }  // namespace
 
 Server::Server(int socket, const FrontEndOptions& options) : socket_(socket), options_(options), parser_(options) {
@@ -69,8 +81,8 @@ void Server::serve() {
     if (frame[0] == "compile" && frame.size() == 6) {
       compile(
           {frame[5], std::stoi(frame[1]), frame[2] == "show", frame[3], static_cast<unsigned>(std::stoul(frame[4]))});
-    } else if (frame[0] == "complete" && frame.size() == 2) {
-      complete(frame[1]);
+    } else if ((frame[0] == "complete" || frame[0] == "explain") && frame.size() == 2) {
+      say_what_ends(frame[1], frame[0] == "explain");
     } else if (frame[0] == "forget") {
       if (!before_.empty()) ::_exit(taken_back);  // whoever sleeps behind answers
       answer({"error", "nothing is left to take back"});
@@ -194,7 +206,8 @@ void Server::sleep_behind(pid_t child) {
   if (*busy_) answer({"error", describe(status)});
 }
 
-void Server::complete(const std::string& text) {
+/// Completes or explains the word that ends the text.
+void Server::say_what_ends(const std::string& text, bool explain) {
   std::string how_it_ended;
   auto found = in_child(
       [&] {
@@ -202,7 +215,8 @@ void Server::complete(const std::string& text) {
         for (const std::string& source : sources_) code += source + "\n";
         std::vector<std::string> flags = options_.flags;  // and what the interpreter adds by itself
         flags.insert(flags.end(), {"-Xclang", "-fincremental-extensions"});
-        return completions(flags, code + "\ninline namespace prompt { void muster_completed() {\n" + text);
+        code += cut_off_unit(text);
+        return explain ? explanations(flags, code) : completions(flags, code);
       },
       how_it_ended);
   Frame frame{"ok"};

@@ -32,7 +32,7 @@ class Server {
   void compile(const Input& input);
   void become(const Input& input, const std::vector<Piece>& pieces);
   void sleep_behind(pid_t child);
-  void complete(const std::string& text);
+  void say_what_ends(const std::string& text, bool explain);
   void answer(const std::vector<std::string>& frame) const;
   std::optional<std::vector<std::string>> in_child(const std::function<std::vector<std::string>()>& work,
                                                    std::string& how_it_ended) const;

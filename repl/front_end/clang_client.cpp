@@ -43,6 +43,11 @@ class ClangClient : public FrontEnd {
     return {frame.begin() + 1, frame.end()};
   }
 
+  std::vector<std::string> explain(const std::string& text) override {
+    const Frame frame = ask({"explain", text});
+    return {frame.begin() + 1, frame.end()};
+  }
+
   std::string describe() const override { return version_; }
 
  private:

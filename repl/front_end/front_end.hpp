@@ -60,6 +60,8 @@ class FrontEnd {
   virtual void forget() = 0;
   /// What may stand in place of the word that ends this text, which is the line up to the cursor.
   virtual std::vector<std::string> complete(const std::string& text) = 0;
+  /// What the name is that ends this text: for each meaning its signature, and what its comment says.
+  virtual std::vector<std::string> explain(const std::string& /*text*/) { return {}; }
   /// Which compiler this is, for people.
   virtual std::string describe() const = 0;
 };

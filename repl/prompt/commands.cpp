@@ -1,5 +1,7 @@
 #include "repl/prompt/commands.hpp"
 
+#include "repl/text/tokens.hpp"
+
 #include <muster/cluster.hpp>
 #include <muster/module.hpp>
 
@@ -10,7 +12,9 @@
 #include <exception>
 #include <filesystem>
 #include <iostream>
+#include <sstream>
 #include <stdexcept>
+#include <utility>
 
 namespace muster::repl {
 
@@ -83,6 +87,29 @@ std::vector<std::string> Commands::completions(const std::string& text) {
   return found;
 }
 
+std::vector<Part> Commands::parts_of(const std::string& text) {
+  std::vector<Part> parts;
+  Part part;
+  const auto finish = [&] {
+    if (part.text.find_first_not_of(" \t\r\n;") != std::string::npos) parts.push_back(std::move(part));
+    part = {};
+  };
+  std::istringstream stream(text);
+  unsigned number = 0;
+  for (std::string line; std::getline(stream, line);) {
+    ++number;
+    const bool open = is_incomplete(part.text);
+    if (!open && (part.command || is_command(line))) finish();
+    if (part.text.empty()) {
+      part.line = number;
+      part.command = is_command(line);
+    }
+    part.text += line + "\n";
+  }
+  finish();
+  return parts;
+}
+
 Commands::Result Commands::run(const std::string& text) {
   const std::string line = trimmed(text);
   const auto end = std::min(line.find_first_of(" \t\n{"), line.size());
@@ -92,7 +119,7 @@ Commands::Result Commands::run(const std::string& text) {
   try {
     return dispatch(name, trimmed(line.substr(end)));
   } catch (const std::exception& error) {
-    std::fprintf(stderr, "%s: %s\n", name.c_str(), error.what());
+    evaluator_.display().failure(Failure::said(name + ": " + error.what()));
     return Result::failed;
   }
 }

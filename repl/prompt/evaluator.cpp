@@ -45,35 +45,31 @@ std::string type_of_current_exception() {
   return text;
 }
 
-/// The exception that is being handled, for people.
-std::string describe_current_exception() {
+/// The exception that is being handled.
+Failure current_failure() {
   try {
     throw;
   } catch (const InterruptedError&) {
-    return "interrupted";
+    return {"muster::InterruptedError", "interrupted", "interrupted"};
   } catch (const RemoteException& error) {
-    return error.what();
+    return {error.type_name(), error.message(), error.what()};
+  } catch (const CompileError& error) {
+    return {"CompileError", error.what(), error.what()};
   } catch (const std::exception& error) {
-    return type_of_current_exception() + ": " + error.what();
+    const std::string type = type_of_current_exception();
+    return {type, error.what(), type + ": " + error.what()};
   } catch (const char* text) {
-    return std::string("const char*: ") + text;
+    return {"const char*", text, std::string("const char*: ") + text};
   } catch (...) {
-    return type_of_current_exception();
+    const std::string type = type_of_current_exception();
+    return {type, "", type};
   }
-}
-
-void write_error(std::string text) {
-  std::cout << std::flush;
-  (void)std::fflush(stdout);
-  if (!text.ends_with('\n')) text += '\n';
-  (void)std::fputs(text.c_str(), stderr);
-  (void)std::fflush(stderr);
 }
 
 }  // namespace
 
-Evaluator::Evaluator(std::unique_ptr<FrontEnd> front_end, Interrupts& interrupts)
-    : front_end_(std::move(front_end)), interrupts_(interrupts) {}
+Evaluator::Evaluator(std::unique_ptr<FrontEnd> front_end, Interrupts& interrupts, Display& display)
+    : front_end_(std::move(front_end)), interrupts_(interrupts), display_(display) {}
 
 void Evaluator::run_or_throw(const std::string& text, const How& how) {
   Input input{text, ++inputs_, how.show, how.file, how.line};
@@ -83,8 +79,8 @@ void Evaluator::run_or_throw(const std::string& text, const How& how) {
   last_compilation_ = std::chrono::steady_clock::now() - begin;
   const std::size_t before = accepted_.size();
   accepted_.push_back(compiled.declares);
-  if (verbose_) write_error(compiled.source);
-  if (!compiled.warnings.empty()) write_error(compiled.warnings);
+  if (verbose_) display_.message(compiled.source);
+  if (!compiled.warnings.empty()) display_.message(compiled.warnings);
   try {
     start(compiled, how.everywhere);
   } catch (...) {
@@ -123,11 +119,10 @@ bool Evaluator::run(const std::string& text, const How& how) {
     std::cout << std::flush;
     (void)std::fflush(stdout);
     return true;
-  } catch (const CompileError& error) {
-    write_error(error.what());
   } catch (...) {
-    const std::string place = how.file.empty() ? "" : how.file + ":" + std::to_string(how.line) + ": ";
-    write_error(place + describe_current_exception());
+    Failure failure = current_failure();
+    if (!how.file.empty()) failure.place = how.file + ":" + std::to_string(how.line);
+    display_.failure(failure);
   }
   return false;
 }
@@ -135,13 +130,13 @@ bool Evaluator::run(const std::string& text, const How& how) {
 bool Evaluator::run_file(const std::string& path) {
   std::ifstream file(path);
   if (!file) {
-    write_error("muster: can't read " + path);
+    display_.failure(Failure::said("muster: can't read " + path));
     return false;
   }
   std::string text(std::istreambuf_iterator<char>(file), {});
   if (text.starts_with("#!")) text.insert(0, "//");  // a script that names its interpreter
   if (is_incomplete(text)) {
-    write_error(path + ": error: a bracket, comment or raw string is open at the end of the file");
+    display_.failure(Failure::said(path + ": error: a bracket, comment or raw string is open at the end of the file"));
     return false;
   }
   const auto items = items_of(text, false);
@@ -161,6 +156,22 @@ bool Evaluator::run_file(const std::string& path) {
     i = end;
   }
   return !has_main || run("muster::prompt::run_main(main);", {});
+}
+
+std::vector<std::string> Evaluator::complete(const std::string& before) {
+  try {
+    return front_end_->complete(before);
+  } catch (const CompileError&) {
+    return {};
+  }
+}
+
+std::vector<std::string> Evaluator::explain(const std::string& name) {
+  try {
+    return front_end_->explain(name);
+  } catch (const CompileError&) {
+    return {};
+  }
 }
 
 void Evaluator::undo() {

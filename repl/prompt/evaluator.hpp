@@ -3,6 +3,7 @@
 #pragma once
 
 #include "repl/front_end/front_end.hpp"
+#include "repl/prompt/display.hpp"
 #include "repl/prompt/interrupts.hpp"
 
 #include <chrono>
@@ -23,9 +24,9 @@ struct How {
 /// One session of the prompt. Of the main thread, as the code that it runs.
 class Evaluator {
  public:
-  Evaluator(std::unique_ptr<FrontEnd> front_end, Interrupts& interrupts);
+  Evaluator(std::unique_ptr<FrontEnd> front_end, Interrupts& interrupts, Display& display);
 
-  /// Runs an input. What goes wrong is printed to stderr. @returns whether nothing did
+  /// Runs an input. What goes wrong is shown as a failure. @returns whether nothing did
   bool run(const std::string& text, const How& how);
   /// The same for code that runs at the prompt: what goes wrong is thrown. @throws CompileError, what the code throws
   void run_or_throw(const std::string& text, const How& how);
@@ -37,6 +38,11 @@ class Evaluator {
   /// How long the compiler took for the last input.
   std::chrono::duration<double> last_compilation() const { return last_compilation_; }
   FrontEnd& front_end() { return *front_end_; }
+  Display& display() { return display_; }
+  /// What may stand in place of the word that ends this text; nothing where the compiler can't say.
+  std::vector<std::string> complete(const std::string& before);
+  /// What the name is that ends this text: one signature and comment for each meaning.
+  std::vector<std::string> explain(const std::string& name);
   /// Prints what the compiler is given, from here on.
   void set_verbose(bool verbose) { verbose_ = verbose; }
 
@@ -45,6 +51,7 @@ class Evaluator {
 
   std::unique_ptr<FrontEnd> front_end_;
   Interrupts& interrupts_;
+  Display& display_;
   int inputs_ = 0;
   bool verbose_ = false;
   std::chrono::duration<double> last_compilation_{};

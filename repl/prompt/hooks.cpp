@@ -1,9 +1,8 @@
 #include "repl/prompt/hooks.hpp"
 
+#include <muster/display.hpp>
 #include <muster/errors.hpp>
 
-#include <cstdio>
-#include <iostream>
 #include <stdexcept>
 
 // Only declared here: the header brings in all of muster.
@@ -13,7 +12,7 @@ void everywhere(std::string source);
 namespace prompt {
 const std::vector<std::string>& arguments();
 void end_script(int status);
-void print_value(const std::string& text);
+void show_result(const MimeBundle& bundle);
 }  // namespace prompt
 }  // namespace muster
 
@@ -68,8 +67,15 @@ const std::vector<std::string>& arguments() { return repl::shared().arguments; }
 
 void end_script(int status) { repl::shared().status = status; }
 
-void print_value(const std::string& text) { std::cout << text << '\n' << std::flush; }
+void show_result(const MimeBundle& bundle) {
+  if (repl::Evaluator* evaluator = repl::shared().evaluator) evaluator->display().result(bundle);
+}
 
 }  // namespace prompt
+
+void display(const MimeBundle& bundle) {
+  repl::Evaluator* evaluator = repl::shared().evaluator;
+  evaluator != nullptr ? evaluator->display().show(bundle) : repl::TerminalDisplay().show(bundle);
+}
 
 }  // namespace muster

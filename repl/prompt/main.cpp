@@ -1,8 +1,9 @@
 /// @file
 /// `muster`: C++ at a prompt. It holds no compiler; as a worker it is this same program.
-#include "repl/front_end/front_end.hpp"
 #include "repl/prompt/commands.hpp"
+#include "repl/prompt/display.hpp"
 #include "repl/prompt/evaluator.hpp"
+#include "repl/prompt/front_ends.hpp"
 #include "repl/prompt/hooks.hpp"
 #include "repl/prompt/interrupts.hpp"
 #include "repl/prompt/line_editor.hpp"
@@ -15,7 +16,6 @@
 
 #include <cstdio>
 #include <cstdlib>
-#include <filesystem>
 #include <iostream>
 #include <optional>
 #include <stdexcept>
@@ -23,51 +23,6 @@
 namespace muster::repl {
 
 namespace {
-
-namespace fs = std::filesystem;
-
-/// A folder for the session's cells, gone with it.
-class CellFolder {
- public:
-  CellFolder() {
-    std::string pattern = (fs::temp_directory_path() / "muster-prompt-XXXXXX").string();
-    if (::mkdtemp(pattern.data()) == nullptr)
-      throw std::runtime_error("can't make a folder in " + fs::temp_directory_path().string());
-    path_ = pattern;
-  }
-  ~CellFolder() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  CellFolder(const CellFolder&) = delete;
-  CellFolder& operator=(const CellFolder&) = delete;
-
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
-
-/// Where this program is installed: its bin folder's parent.
-fs::path prefix() { return fs::read_symlink("/proc/self/exe").parent_path().parent_path(); }
-
-std::unique_ptr<FrontEnd> make_front_end(const Options& options, const std::string& folder) {
-  FrontEndOptions settings;
-  settings.folder = folder;
-  settings.flags = options.flags;
-  settings.flags.push_back("-I" + (prefix() / "include").string());
-  const std::string clang = (prefix() / "libexec" / "muster" / "muster-clang").string();
-  const bool has_clang = ::access(clang.c_str(), X_OK) == 0;
-  if (options.front_end == "clang" || (options.front_end.empty() && has_clang)) {
-    if (!has_clang)
-      throw std::runtime_error("this muster was built without clang 22 (" + clang +
-                               " is not there); use --front-end g++");
-    return make_clang_front_end(clang, settings);
-  }
-  if (!options.front_end.empty() && options.front_end != "g++")
-    throw std::invalid_argument("--front-end is clang or g++, not " + options.front_end);
-  return make_gxx_front_end("g++", settings);
-}
 
 /// Asks for lines until they make an input, and runs it.
 class Reader {
@@ -127,11 +82,7 @@ class Reader {
 
   std::vector<std::string> complete(const std::string& before) {
     if (Commands::is_command(before) && before.find(' ') == std::string::npos) return Commands::completions(before);
-    try {
-      return evaluator_.front_end().complete(before);
-    } catch (const CompileError&) {
-      return {};
-    }
+    return evaluator_.complete(before);
   }
 
   Evaluator& evaluator_;
@@ -175,7 +126,8 @@ int run(int argc, char** argv) {
   std::unique_ptr<FrontEnd> front_end = make_front_end(options, folder.path());  // starts while the workers do
   const Session session(count, values);
   Interrupts interrupts;
-  Evaluator evaluator(std::move(front_end), interrupts);
+  TerminalDisplay display;
+  Evaluator evaluator(std::move(front_end), interrupts, display);
   const Hooks hooks(evaluator, options.arguments);
   return run(options, evaluator, interrupts);
 }

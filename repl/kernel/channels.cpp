@@ -1,0 +1,104 @@
+#include "repl/kernel/channels.hpp"
+
+#include <zmq_addon.hpp>
+
+#include <iterator>
+#include <utility>
+
+namespace muster::repl {
+
+namespace {
+
+/// How long an answer that was given last may take to leave at the end, in milliseconds.
+constexpr int last_words = 1000;
+
+zmq::socket_t listening(zmq::context_t& context, zmq::socket_type type, const std::string& endpoint) {
+  zmq::socket_t socket(context, type);
+  socket.set(zmq::sockopt::linger, last_words);
+  if (type == zmq::socket_type::router) socket.set(zmq::sockopt::router_handover, true);  // a client that reconnects
+  // A client that is slow must not miss that a cell is done: it would wait for ever.
+  if (type == zmq::socket_type::pub) socket.set(zmq::sockopt::sndhwm, 0);
+  try {
+    socket.bind(endpoint);
+  } catch (const zmq::error_t& error) {
+    throw std::runtime_error("can't listen at " + endpoint + ": " + error.what());
+  }
+  return socket;
+}
+
+}  // namespace
+
+Channels::Channels(const Connection& connection, std::function<void(const std::string&)> log)
+    : log_(std::move(log)),
+      signer_(connection.key),
+      shell_(listening(context_, zmq::socket_type::router, connection.endpoint(connection.shell))),
+      control_(listening(context_, zmq::socket_type::router, connection.endpoint(connection.control))),
+      standard_input_(listening(context_, zmq::socket_type::router, connection.endpoint(connection.standard_input))),
+      heartbeat_(listening(context_, zmq::socket_type::rep, connection.endpoint(connection.heartbeat))),
+      iopub_(listening(context_, zmq::socket_type::pub, connection.endpoint(connection.iopub))) {}
+
+void Channels::echo_heartbeat() {
+  std::vector<zmq::message_t> frames;
+  if (zmq::recv_multipart(heartbeat_, std::back_inserter(frames), zmq::recv_flags::dontwait))
+    (void)zmq::send_multipart(heartbeat_, frames, zmq::send_flags::dontwait);
+}
+
+std::optional<Message> Channels::receive(zmq::socket_t& socket, const char* name) {
+  std::vector<zmq::message_t> received;
+  if (!zmq::recv_multipart(socket, std::back_inserter(received), zmq::recv_flags::dontwait)) return std::nullopt;
+  std::vector<std::string> frames;
+  frames.reserve(received.size());
+  for (const zmq::message_t& frame : received) frames.push_back(frame.to_string());
+  try {
+    return decode(frames, signer_);
+  } catch (const MessageError& error) {
+    log_(std::string("refused a message on the ") + name + " channel: " + error.what());
+    return std::nullopt;
+  }
+}
+
+void Channels::send(zmq::socket_t& socket, const std::vector<std::string>& frames) {
+  std::vector<zmq::const_buffer> buffers;
+  buffers.reserve(frames.size());
+  for (const std::string& frame : frames) buffers.push_back(zmq::buffer(frame));
+  (void)zmq::send_multipart(socket, buffers, zmq::send_flags::dontwait);
+}
+
+Message Channels::fresh(const Json& parent_header, const std::string& type, Json content) const {
+  Message message;
+  message.header = {{"msg_id", random_id()}, {"session", session_}, {"username", "kernel"},
+                    {"date", timestamp()},   {"msg_type", type},    {"version", protocol_version}};
+  message.parent_header = parent_header;
+  message.content = std::move(content);
+  return message;
+}
+
+void Channels::reply(zmq::socket_t& socket, const Message& request, const std::string& type, Json content) {
+  Message message = fresh(request.header, type, std::move(content));
+  message.identities = request.identities;
+  send(socket, encode(message, signer_));
+}
+
+void Channels::publish(const Json& parent_header, const std::string& type, Json content) {
+  Message message = fresh(parent_header, type, std::move(content));
+  message.identities = {"kernel." + session_ + "." + type};
+  const std::vector<std::string> frames = encode(message, signer_);
+  const std::lock_guard lock(mutex_);
+  send(iopub_, frames);
+}
+
+void Channels::publish(const std::string& type, Json content) {
+  Json parent;
+  {
+    const std::lock_guard lock(mutex_);
+    parent = parent_;
+  }
+  publish(parent, type, std::move(content));
+}
+
+void Channels::set_parent(const Json& header) {
+  const std::lock_guard lock(mutex_);
+  parent_ = header;
+}
+
+}  // namespace muster::repl
