@@ -46,7 +46,7 @@ def wait_for_server(url):
 
 def photograph(url, target):
     options = Options()
-    for word in ("--headless=new", "--no-sandbox", "--window-size=1060,1400", "--hide-scrollbars"):
+    for word in ("--headless=new", "--no-sandbox", "--window-size=1060,1900", "--hide-scrollbars"):
         options.add_argument(word)
     browser = webdriver.Chrome(service=Service(shutil.which("chromedriver")), options=options)
     try:
@@ -54,7 +54,7 @@ def photograph(url, target):
         wait = WebDriverWait(browser, PATIENCE)
         wait.until(lambda b: b.execute_script(
             "return window.Jupyter && Jupyter.notebook && Jupyter.notebook.kernel && Jupyter.notebook.kernel.is_connected()"))
-        browser.execute_script("Jupyter.notebook.clear_all_output(); Jupyter.CodeCell.options_default = {};"
+        browser.execute_script("Jupyter.notebook.clear_all_output();"
                                "Jupyter.notebook.get_cells().forEach(cell => { if (cell.cell_type == 'code') cell.execute(false); });")
         wait.until(lambda b: b.execute_script(
             "return Jupyter.notebook.get_cells().every(cell => cell.cell_type != 'code' ||"

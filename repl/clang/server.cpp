@@ -6,14 +6,17 @@
 
 #include <clang/Basic/Version.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <csignal>
 #include <cstring>
 #include <optional>
 #include <stdexcept>
+#include <utility>
 
 namespace muster::repl {
 
@@ -42,6 +45,20 @@ int wait_for(pid_t child) {
 
 std::string preamble() {
   return "#include <muster/prompt.hpp>\nusing namespace muster;\nusing namespace std::chrono_literals;\n";
+}
+
+/// What most sessions do first. It is compiled, and never called.
+std::string warm_up_source() {
+  return "void muster_warm_up() {\n"
+         "  using muster::prompt::Shown;\n"
+         "  const int n = 1;\n"
+         "  (muster::fetch(muster::spawn([n] { return n; })), Shown{});\n"
+         "  (muster::fetch(muster::spawnat(2, [](double x) { return x; }, 1.0)), Shown{});\n"
+         "  (muster::fetchfrom(2, [](int x) { return x; }, 1), Shown{});\n"
+         "  (muster::pmap([n](int x) { return n * x; }, std::vector<int>{}), Shown{});\n"
+         "  (muster::spawn([n] { return n; }), Shown{});\n"
+         "  (std::string(), Shown{});\n"
+         "}\n";
 }
 
 /// An input that breaks off, as the end of a translation unit: statements in a function, what else it has outside.
@@ -83,6 +100,9 @@ void Server::serve() {
           {frame[5], std::stoi(frame[1]), frame[2] == "show", frame[3], static_cast<unsigned>(std::stoul(frame[4]))});
     } else if ((frame[0] == "complete" || frame[0] == "explain") && frame.size() == 2) {
       say_what_ends(frame[1], frame[0] == "explain");
+    } else if (frame[0] == "warm up") {
+      *busy_ = false;
+      warm_up();
     } else if (frame[0] == "forget") {
       if (!before_.empty()) ::_exit(taken_back);  // whoever sleeps behind answers
       answer({"error", "nothing is left to take back"});
@@ -172,11 +192,48 @@ void Server::compile(const Input& input) {
     frame[2] += piece.source + "\n";
   }
   frame.push_back(last_warnings_);
-  for (const Cell& cell : parser_.emitter().cells()) {
-    frame.push_back(cell.path);
-    frame.push_back(cell.start);
+  const std::vector<Cell> earlier = std::exchange(warm_, {});
+  for (const std::vector<Cell>& cells : {earlier, parser_.emitter().cells()}) {
+    for (const Cell& cell : cells) {
+      frame.push_back(cell.path);
+      frame.push_back(cell.start);
+    }
   }
   answer(frame);
+}
+
+/// The first call of a session needs a lot of code that later ones share. A forked process compiles it, and goes on as
+/// the server, unless somebody asks for something before it is done.
+void Server::warm_up() {
+  enum State : int { working, finished, abandoned };
+  void* shared = ::mmap(nullptr, sizeof(std::atomic<int>), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  int ends[2];
+  if (shared == MAP_FAILED || ::pipe2(ends, O_CLOEXEC) != 0) return;
+  auto* state = new (shared) std::atomic<int>(working);
+  int expected = working;
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::close(ends[0]);
+    parser_.emitter().begin(0);
+    try {
+      (void)parser_.compile(warm_up_source());
+    } catch (const std::exception&) {
+      ::_exit(refused);
+    }
+    warm_ = parser_.emitter().cells();
+    if (!state->compare_exchange_strong(expected, finished)) ::_exit(refused);
+    ::close(ends[1]);
+    return;
+  }
+  ::close(ends[1]);
+  pollfd events[2] = {{socket_, POLLIN, 0}, {ends[0], POLLIN, 0}};
+  while (child > 0 && ::poll(events, 2, -1) < 0 && errno == EINTR) {
+  }
+  ::close(ends[0]);
+  if (child < 0) return;
+  if (!state->compare_exchange_strong(expected, abandoned)) return sleep_behind(child);
+  ::kill(child, SIGKILL);
+  (void)wait_for(child);
 }
 
 /// Makes this process the state after the input.

@@ -32,6 +32,7 @@ class Server {
   void compile(const Input& input);
   void become(const Input& input, const std::vector<Piece>& pieces);
   void sleep_behind(pid_t child);
+  void warm_up();
   void say_what_ends(const std::string& text, bool explain);
   void answer(const std::vector<std::string>& frame) const;
   std::optional<std::vector<std::string>> in_child(const std::function<std::vector<std::string>()>& work,
@@ -44,6 +45,7 @@ class Server {
   std::vector<std::string> sources_;  ///< what was accepted
   std::vector<pid_t> before_;         ///< processes that are earlier states, the oldest first
   std::string last_warnings_;
+  std::vector<Cell> warm_;  ///< made while nobody asked for anything; the next input's cells need them
   bool* busy_;  ///< shared by the row: a request is being worked on
 };
 

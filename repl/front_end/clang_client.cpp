@@ -76,6 +76,7 @@ class ClangClient : public FrontEnd {
       ::close(socket_);
       throw std::runtime_error("can't start " + program_ + ": " + std::strerror(error));
     }
+    if (options_.warm) (void)send_frame(socket_, {"warm up"});  // has no answer
   }
 
   void stop() {

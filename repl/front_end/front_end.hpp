@@ -43,6 +43,7 @@ class CompileError : public std::runtime_error {
 struct FrontEndOptions {
   std::string folder = {};              ///< where cells go; private to the session
   std::vector<std::string> flags = {};  ///< for the compiler: -I, -D, -O and the like
+  bool warm = false;                    ///< inputs come from a person: get ready for the first while it is typed
 };
 
 /// The interface. One thread at a time.

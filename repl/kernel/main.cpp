@@ -82,7 +82,7 @@ void serve(const std::string& connection_file, const Options& options, Arguments
     channels.publish("stream", {{"name", stream}, {"text", std::move(text)}});
   });
   const CellFolder folder;
-  std::unique_ptr<FrontEnd> front_end = make_front_end(options, folder.path());  // starts while the workers do
+  std::unique_ptr<FrontEnd> front_end = make_front_end(options, folder.path(), true);  // starts while the workers do
   const Session session(arguments.count(), arguments.values());
   Interrupts interrupts;
   NotebookDisplay display(channels, capture);

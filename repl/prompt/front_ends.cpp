@@ -29,9 +29,10 @@ CellFolder::~CellFolder() {
   fs::remove_all(path_, ignored);
 }
 
-std::unique_ptr<FrontEnd> make_front_end(const Options& options, const std::string& folder) {
+std::unique_ptr<FrontEnd> make_front_end(const Options& options, const std::string& folder, bool warm) {
   FrontEndOptions settings;
   settings.folder = folder;
+  settings.warm = warm;
   settings.flags = options.flags;
   settings.flags.push_back("-I" + (prefix() / "include").string());
   const std::string clang = (prefix() / "libexec" / "muster" / "muster-clang").string();

@@ -25,7 +25,8 @@ class CellFolder {
 };
 
 /// The front end that the command line asks for; otherwise clang where it is installed, else g++.
+/// @param warm see FrontEndOptions
 /// @throws std::runtime_error, std::invalid_argument where there is none of that name
-std::unique_ptr<FrontEnd> make_front_end(const Options& options, const std::string& folder);
+std::unique_ptr<FrontEnd> make_front_end(const Options& options, const std::string& folder, bool warm);
 
 }  // namespace muster::repl

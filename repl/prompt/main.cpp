@@ -123,7 +123,9 @@ int run(int argc, char** argv) {
   char** values = arguments.data();
   if (worker) const Session session(count, values);  // does not return
   const CellFolder folder;
-  std::unique_ptr<FrontEnd> front_end = make_front_end(options, folder.path());  // starts while the workers do
+  const bool waits_for_input = options.script.empty() && options.expressions.empty() && ::isatty(STDIN_FILENO) != 0;
+  std::unique_ptr<FrontEnd> front_end =
+      make_front_end(options, folder.path(), waits_for_input);  // starts while the workers do
   const Session session(count, values);
   Interrupts interrupts;
   TerminalDisplay display;

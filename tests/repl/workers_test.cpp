@@ -89,6 +89,20 @@ TEST(Workers, FailuresLeaveTheSession) {
   EXPECT_EQ(prompt.ask("fetch(spawn([] { return myid(); }))"), "3");
 }
 
+TEST(Workers, ShareALibrary) {
+  const muster::testing::TextFile source("extern \"C\" int tripled(int x) { return 3 * x; }\n");
+  const muster::testing::TextFile library("", ".so");
+  ASSERT_EQ(std::system(("g++ -shared -fPIC -o " + library.path() + " " + source.path()).c_str()), 0);
+  Terminal prompt({"-p", "2"});
+  EXPECT_EQ(prompt.ask("%lib " + library.path()), "");
+  EXPECT_EQ(prompt.ask("extern \"C\" int tripled(int);"), "");
+  EXPECT_EQ(prompt.ask("tripled(4)"), "12");
+  EXPECT_EQ(prompt.ask("fetchfrom(2, tripled, 5)"), "15");
+  EXPECT_EQ(prompt.ask("fetchfrom(3, [](int x) { return tripled(x) + 1; }, 5)"), "16");
+  EXPECT_THAT(prompt.ask("%lib /nowhere/libnone.so"), HasSubstr("libnone.so"));
+  EXPECT_EQ(prompt.ask("tripled(2)"), "6");
+}
+
 TEST(Workers, HoldNoCompiler) {
   Terminal prompt({"-p", "1"});
   const std::string pid = prompt.ask("fetchfrom(2, [] { return int(getpid()); })");
