@@ -283,6 +283,7 @@ void Calls::pursue(const CorePointer& core, bool needs_value) {
 
 void Calls::fulfil(const CorePointer& core, Payload&& value) {
   const auto already = [] { throw std::future_error(std::future_errc::promise_already_satisfied); };
+  if (!core->task && core->state() == FutureCore::State::failed) core->throw_failure();  // its owner is gone
   if (core->task || core->settled(false)) already();
   Payload own = value;
   own.own();

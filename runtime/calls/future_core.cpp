@@ -169,8 +169,17 @@ void FutureCore::throw_failure() const { std::rethrow_exception(failure()); }
 
 // -- free functions of future_core.hpp --------------------------------------------------------------------------------
 
+namespace {
+/// Whether there is nothing to wait for. @throws NoSession where the value was left behind with its owner
+bool needs_no_wait(const CorePointer& core, bool needs_value) {
+  if (!core->settled(needs_value)) return false;
+  if (core->state() == FutureCore::State::remote) (void)core->anchor().get();
+  return true;
+}
+}  // namespace
+
 void wait_settled(const CorePointer& core, bool needs_value, Timeout timeout) {
-  if (core->settled(needs_value)) return;
+  if (needs_no_wait(core, needs_value)) return;
   runtime::Calls& calls = core->anchor().get();
   const auto deadline = deadline_of(timeout);
   calls.pursue(core, needs_value);
@@ -185,7 +194,7 @@ void require_value(const CorePointer& core, Timeout timeout) {
 }
 
 bool wait_settled_for(const CorePointer& core, std::chrono::nanoseconds timeout) {
-  if (core->settled(false)) return true;
+  if (needs_no_wait(core, false)) return true;
   runtime::Calls& calls = core->anchor().get();
   const auto own = runtime::deadline_after(timeout);
   const auto scope = runtime::current_deadline();
@@ -196,7 +205,11 @@ bool wait_settled_for(const CorePointer& core, std::chrono::nanoseconds timeout)
   return false;
 }
 
-bool is_ready(const CorePointer& core) { return core->settled(false) || core->anchor().get().is_ready(core); }
+bool is_ready(const CorePointer& core) {
+  // A future made by hand fails when its owner is gone: it is not ready then, as a task that failed is.
+  if (!core->task && core->state() == FutureCore::State::failed) core->throw_failure();
+  return needs_no_wait(core, false) || core->anchor().get().is_ready(core);
+}
 
 void fulfil(const CorePointer& core, Payload&& value) { core->anchor().get().fulfil(core, std::move(value)); }
 

@@ -180,6 +180,7 @@ void call_everywhere_always(Thunk thunk, Payload&& arguments) {
 }
 
 Payload call_here(Thunk thunk, Payload&& arguments) {
+  this_task::check();           // as a call to another process, it does not outlast its deadline
   const OutsideSync elsewhere;  // what it starts is its own, as on any other process
   return current_process().calls().call_here(thunk, std::move(arguments));
 }

@@ -63,13 +63,14 @@ int count_of(const std::string& text) {
   int count = -1;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), count);
   if (error != std::errc{} || end != text.data() + text.size() || count < 0)
-    throw std::invalid_argument(R"(--muster-procs takes a number of workers or "auto", not ")" + text + "\"");
+    throw std::invalid_argument(R"(--muster-procs (or MUSTER_PROCS) takes a number of workers or "auto", not ")" +
+                                text + "\"");
   return count;
 }
 
 std::vector<Machine> machines_in(const std::string& path) {
   std::ifstream file(path);
-  if (!file) throw std::invalid_argument("--muster-machine-file: can't read " + path);
+  if (!file) throw std::invalid_argument("--muster-machine-file (or MUSTER_MACHINE_FILE): can't read " + path);
   std::vector<Machine> machines;
   for (std::string line; std::getline(file, line);) {
     const auto first = line.find_first_not_of(" \t");

@@ -176,8 +176,11 @@ bool PoolState::isready() {
 std::vector<Pid> PoolState::workers() {
   const std::lock_guard lock(mutex_);
   refresh();
-  if (members_.empty() && is_default_) return {1};
-  return members_;
+  if (!is_default_) return members_;
+  if (members_.empty()) return {1};
+  auto all = members_;  // in the order they came in
+  std::sort(all.begin(), all.end());
+  return all;
 }
 
 void PoolState::members_changed() {

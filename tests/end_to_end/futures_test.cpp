@@ -352,6 +352,8 @@ TEST_F(Futures, OwnersThatDieFailTheirFutures) {
   rmprocs(owner[0]);
   here.join();
   EXPECT_THROW((void)unset.fetch(), ProcessExitedException);
+  EXPECT_THROW((void)unset.isready(), ProcessExitedException);
+  EXPECT_THROW(unset.put(1), ProcessExitedException);
   EXPECT_THROW((void)stays.fetch(), ProcessExitedException);
   const Future<int> too_late(owner[0]);
   EXPECT_THROW(too_late.put(1), ProcessExitedException);

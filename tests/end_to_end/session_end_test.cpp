@@ -37,6 +37,9 @@ TEST(SessionEnd, FuturesOutliveTheirSession) {
   EXPECT_EQ(fetched.where(), 2);
   EXPECT_EQ(fetched, fetched);
   EXPECT_THROW((void)not_fetched.fetch(), NoSession);
+  EXPECT_THROW((void)not_fetched.isready(), NoSession);
+  EXPECT_THROW(not_fetched.wait(), NoSession);
+  EXPECT_THROW((void)not_fetched.wait_for(patience), NoSession);
   EXPECT_THROW((void)unset.fetch(), NoSession);
   EXPECT_THROW((void)unset.isready(), NoSession);
   EXPECT_THROW(own.put(1), NoSession);

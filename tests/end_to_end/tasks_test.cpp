@@ -359,6 +359,7 @@ TEST_F(Tasks, DeadlineScopesBoundEveryCallAndNest) {
       EXPECT_THROW(this_task::check(), TimeoutError);
       EXPECT_THROW(remotecall_fetch([] { this_task::sleep_for(1h); }, 2), TimeoutError);
       EXPECT_THROW(remotecall_fetch([] { this_task::sleep_for(1h); }, 1), TimeoutError);
+      EXPECT_THROW((void)remotecall_fetch(&myid, 1), TimeoutError) << "in this thread, which would not wait";
     }
     EXPECT_EQ(this_task::deadline(), outer_deadline);
     EXPECT_EQ(fetchfrom(2, &myid), 2);
