@@ -57,7 +57,9 @@ void HostLane::send_soon(LinkId link, const Header& header, const detail::Payloa
   if (!is_local(link) || !local_.try_send(link, header, payload, Urgency::soon)) send(link, header, payload);
 }
 
-std::shared_ptr<LanePort> HostLane::port(LinkId link) const { return is_local(link) ? local_.port(link) : nullptr; }
+std::shared_ptr<LanePort> HostLane::way_out(LinkId link) const {
+  return is_local(link) ? local_.way_out(link) : nullptr;
+}
 
 void HostLane::close(LinkId link) {
   if (!is_local(link)) return network_->close(link);

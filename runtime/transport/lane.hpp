@@ -85,7 +85,7 @@ class Lane {
     send(link, header, payload);
   }
   /// What sends over that link; null: only send does. Not to be used any more once the lane is gone.
-  virtual std::shared_ptr<LanePort> port(LinkId /*link*/) const { return nullptr; }
+  virtual std::shared_ptr<LanePort> way_out(LinkId /*link*/) const { return nullptr; }
   /// Takes one event, without waiting.
   /// @returns false when there is none.
   virtual bool receive(LaneEvent& event) = 0;

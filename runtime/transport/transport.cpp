@@ -88,7 +88,7 @@ std::shared_ptr<Link> Transport::dial(const std::string& endpoint) {
   const std::string resolved = lane_->resolve(endpoint);
   const std::unique_lock lock(mutex_);  // held over dial, so that the link is known before its first event is
   const LinkId id = lane_->dial(resolved);
-  auto link = std::make_shared<Link>(id, true, lane_->port(id));
+  auto link = std::make_shared<Link>(id, true, lane_->way_out(id));
   link->last_heard = now();
   links_[link->id] = link;
   return link;
@@ -274,7 +274,7 @@ const std::shared_ptr<Link>* Transport::known_link(LinkId id) {
 
 const std::shared_ptr<Link>& Transport::link_of(LinkId id) {
   if (const auto* known = known_link(id)) return *known;
-  auto made = std::make_shared<Link>(id, false, lane_->port(id));
+  auto made = std::make_shared<Link>(id, false, lane_->way_out(id));
   made->last_heard = now();
   const std::unique_lock lock(mutex_);
   recent_ = links_.try_emplace(id, std::move(made)).first->second;

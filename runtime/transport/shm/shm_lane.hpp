@@ -40,7 +40,7 @@ class ShmLane final : public Lane {
   void send_soon(LinkId link, const Header& header, const detail::Payload& payload) override {
     (void)try_send(link, header, payload, Urgency::soon);
   }
-  std::shared_ptr<LanePort> port(LinkId link) const override { return find(link); }
+  std::shared_ptr<LanePort> way_out(LinkId link) const override { return find(link); }
   bool receive(LaneEvent& event) override;
   void wait(Clock::time_point until) override;
   void kick() override;
