@@ -2,6 +2,9 @@
 /// Memory of objects that come and go with every call, used again: malloc and free of two threads cost more.
 #pragma once
 
+#include <sched.h>
+
+#include <atomic>
 #include <cstddef>
 #include <memory>
 #include <mutex>
@@ -11,49 +14,82 @@
 
 namespace muster::runtime {
 
-/// Keeps blocks of one size, that of the first asked for. Any thread.
+/// Keeps blocks of one size, that of the first asked for. Any thread. The blocks may outlive its owner.
 class RecycledMemory {
  public:
-  RecycledMemory() = default;
+  /// Ends it: once all blocks came back, its memory goes.
+  struct Retire {
+    void operator()(RecycledMemory* memory) const noexcept { memory->retire(); }
+  };
+  using Owner = std::unique_ptr<RecycledMemory, Retire>;
+  static Owner make() { return Owner(new RecycledMemory); }
+
   RecycledMemory(const RecycledMemory&) = delete;
   RecycledMemory& operator=(const RecycledMemory&) = delete;
-  ~RecycledMemory() {
-    while (free_ != nullptr) ::operator delete(take_free());
-  }
 
   void* take(std::size_t size) {
     {
-      const std::lock_guard lock(mutex_);
+      const std::lock_guard lock(latch_);
+      ++lent_;
       if (size_ == 0 && size >= sizeof(Free)) size_ = size;
       if (size == size_ && free_ != nullptr) return take_free();
     }
     return ::operator new(size);
   }
   void give_back(void* memory, std::size_t size) noexcept {
+    bool last = false;
     {
-      const std::lock_guard lock(mutex_);
-      if (size == size_ && count_ < most_kept) {
+      const std::lock_guard lock(latch_);
+      --lent_;
+      last = retired_ && lent_ == 0;
+      if (size == size_ && count_ < most_kept && !retired_) {
         free_ = new (memory) Free{free_};
         ++count_;
         return;
       }
     }
     ::operator delete(memory);
+    if (last) delete this;
   }
 
  private:
   struct Free {
     Free* next;
   };
+  /// For a few instructions, and never a system call: who finds it taken lets the other thread run.
+  class Latch {
+   public:
+    void lock() noexcept {
+      while (taken_.exchange(true, std::memory_order_acquire)) sched_yield();
+    }
+    void unlock() noexcept { taken_.store(false, std::memory_order_release); }
+
+   private:
+    std::atomic<bool> taken_{false};
+  };
   static constexpr std::size_t most_kept = std::size_t{1} << 14;
 
+  RecycledMemory() = default;
+  ~RecycledMemory() {
+    while (free_ != nullptr) ::operator delete(take_free());
+  }
+  void retire() noexcept {
+    bool last = false;
+    {
+      const std::lock_guard lock(latch_);
+      retired_ = true;
+      last = lent_ == 0;
+    }
+    if (last) delete this;
+  }
   void* take_free() {
     --count_;
     return std::exchange(free_, free_->next);
   }
 
-  std::mutex mutex_;  ///< guards everything
-  std::size_t size_ = 0, count_ = 0;
+  Latch latch_;  ///< guards everything
+  bool retired_ = false;
+  std::size_t size_ = 0, count_ = 0, lent_ = 0;
   Free* free_ = nullptr;
 };
 
@@ -65,8 +101,8 @@ class RecyclingAllocator {
   using propagate_on_container_swap = std::true_type;
   using propagate_on_container_move_assignment = std::true_type;
 
-  RecyclingAllocator() : memory_(std::make_shared<RecycledMemory>()) {}
-  explicit RecyclingAllocator(std::shared_ptr<RecycledMemory> memory) : memory_(std::move(memory)) {}
+  /// The memory's owner may go before the objects, but not before the last is made.
+  explicit RecyclingAllocator(const RecycledMemory::Owner& memory) : memory_(memory.get()) {}
   template <class U>
   RecyclingAllocator(const RecyclingAllocator<U>& other)  // NOLINT(google-explicit-constructor): as allocators must
       : memory_(other.memory()) {}
@@ -81,14 +117,14 @@ class RecyclingAllocator {
     else
       ::operator delete(place);
   }
-  const std::shared_ptr<RecycledMemory>& memory() const { return memory_; }
+  RecycledMemory* memory() const { return memory_; }
   template <class U>
   bool operator==(const RecyclingAllocator<U>& other) const {
     return memory_ == other.memory();
   }
 
  private:
-  std::shared_ptr<RecycledMemory> memory_;  ///< whose objects may outlive who made it
+  RecycledMemory* memory_;
 };
 
 }  // namespace muster::runtime

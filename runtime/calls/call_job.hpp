@@ -53,4 +53,6 @@ class CallJob final : public Job, public detail::TaskRun, public TaskState {
   std::atomic<bool> ended_{false};
 };
 
+inline RemoteRefId Calls::TaskKeys::of(const CallJob& job) { return job.reference(); }
+
 }  // namespace muster::runtime

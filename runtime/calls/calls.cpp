@@ -63,7 +63,7 @@ CorePointer Calls::start(Pid pid, detail::Thunk thunk, Payload&& arguments, Retu
       core = make_core(pid, FutureCore::State::pending);
       core->task = true;
       if (returns != Returns::nothing) {
-        pending_.emplace(core->id().number, PendingCall{core, pid, false});
+        pending_.insert(core);
         placement_.sent(pid);
       }
     }
@@ -212,15 +212,15 @@ void Calls::unsent(Pid pid, const Header& header, const Payload& payload) {
   if (header.kind == MessageKind::retain) on_retained({self_, header.number}, pid, true);  // as far as it can be
   if (header.kind == MessageKind::module_request) modules_.unsent(header.number, pid, "it can't be reached");
   if (header.kind != MessageKind::reference_request) return;
-  const auto call = take_pending(header.number);
-  if (!call) return;
+  const auto core = take_pending(header.number);
+  if (!core) return;
   std::exception_ptr failure = std::make_exception_ptr(Error("Process " + std::to_string(pid) + " can't be reached"));
   try {
     (void)router_.link_to(pid);  // says why
   } catch (...) {
     failure = std::current_exception();
   }
-  call->core->set_failure(encode_failure(failure, self_), failure);
+  core->set_failure(encode_failure(failure, self_), failure);
 }
 
 void Calls::send_control(Pid pid, const Header& header, Payload&& payload) {
@@ -236,6 +236,8 @@ void Calls::send_control(Pid pid, const Header& header, Payload&& payload) {
 std::uint32_t Calls::code_on(Link& link, detail::Thunk thunk) {
   auto& codes = link.companion<LinkCodes>();
   const void* const address = std::bit_cast<const void*>(thunk);
+  if (const auto* recent = codes.recent.load(std::memory_order_acquire); recent != nullptr && recent->first == address)
+    return recent->second;
   const std::lock_guard lock(codes.mutex);  // held over the send: nobody may use the number before it is defined there
   const auto [found, is_new] = codes.sent.try_emplace(address, static_cast<std::uint32_t>(codes.sent.size()));
   if (is_new) {
@@ -246,60 +248,65 @@ std::uint32_t Calls::code_on(Link& link, detail::Thunk thunk) {
     out.u64(reference.offset);
     transport_.send(link, Header{.kind = MessageKind::define_code, .code = found->second}, std::move(payload));
   }
+  codes.recent.store(&*found, std::memory_order_release);
   return found->second;
 }
 
 // -- answers ----------------------------------------------------------------------------------------------------------
 
-std::optional<Calls::PendingCall> Calls::take_pending(std::uint64_t number) {
-  const std::lock_guard lock(pending_mutex_);
-  const auto found = pending_.find(number);
-  if (found == pending_.end()) return std::nullopt;
-  std::optional<PendingCall> call(std::move(found->second));
-  pending_.erase(found);
-  if (!call->reference) placement_.finished(call->target);
-  return call;
+/// With pending_mutex_.
+void Calls::no_longer_pending(const FutureCore& core) {
+  if (core.task) placement_.finished(core.owner());
 }
 
-std::optional<Calls::PendingCall> Calls::take_answered(std::uint64_t number, Pid from) {
-  {
-    const std::lock_guard lock(pending_mutex_);
-    const auto found = pending_.find(number);
-    if (found != pending_.end() && found->second.target != from)
-      throw SerializationError("It answers a call that was made to process " + std::to_string(found->second.target));
+CorePointer Calls::take_pending(std::uint64_t number) {
+  const std::lock_guard lock(pending_mutex_);
+  auto core = pending_.take(number);
+  if (core) no_longer_pending(*core);
+  return core;
+}
+
+CorePointer Calls::take_answered(std::uint64_t number, Pid from) {
+  const std::lock_guard lock(pending_mutex_);
+  auto core = pending_.take(number);
+  if (!core) return nullptr;
+  if (const Pid asked = core->owner(); asked != from) {
+    pending_.insert(std::move(core));
+    throw SerializationError("It answers a call that was made to process " + std::to_string(asked));
   }
-  return take_pending(number);
+  no_longer_pending(*core);
+  return core;
 }
 
 void Calls::on_value(std::uint64_t number, Pid from, Payload&& value) {
-  if (const auto call = take_answered(number, from)) {
-    call->core->set_value(std::move(value));
-    let_go(*call->core);
+  if (const auto core = take_answered(number, from)) {
+    core->set_value(std::move(value));
+    let_go(*core);
   } else {
     cancelled_ended(number, from, false);
   }
 }
 
 void Calls::on_stored(std::uint64_t number, Pid from) {
-  const auto call = take_answered(number, from);
-  if (!call) {
+  const auto core = take_answered(number, from);
+  if (!core) {
     cancelled_ended(number, from, true);
     return;
   }
-  if (!call->reference) touch(*call->core);
-  call->core->set_remote();
-  if (call->core->value_wanted) pursue(call->core, true);
+  if (core->task) touch(*core);
+  core->set_remote();
+  if (core->value_wanted) pursue(core, true);
 }
 
 void Calls::on_failure(std::uint64_t number, Pid from, std::vector<std::byte> encoded) {
   auto failure = decode_failure(encoded);
-  const auto call = take_answered(number, from);
-  if (!call) {
+  const auto core = take_answered(number, from);
+  if (!core) {
     cancelled_ended(number, from, false);
     return;
   }
-  call->core->set_failure(std::move(encoded), std::move(failure));
-  let_go(*call->core);
+  core->set_failure(std::move(encoded), std::move(failure));
+  let_go(*core);
 }
 
 void Calls::cancelled_ended(std::uint64_t number, Pid from, bool stored) {
@@ -332,11 +339,11 @@ bool Calls::cancel(const CorePointer& core) {
     remembered = cancelled_.try_emplace(number, core).second;
     if (remembered) ++core->questions;
   }
-  if (const auto call = take_pending(number)) {
-    if (call->target == self_)
+  if (take_pending(number)) {
+    if (core->owner() == self_)
       (void)on_cancel(self_, number);
     else
-      send_control(call->target, Header{.kind = MessageKind::cancel, .number = number}, {});
+      send_control(core->owner(), Header{.kind = MessageKind::cancel, .number = number}, {});
   } else if (remembered) {
     cancelled_ended(number, core->owner(), false);  // it has just ended by itself
   }
@@ -358,7 +365,7 @@ bool Calls::block_until_settled(const CorePointer& core, bool needs_value, std::
   FutureCore::Waiter waiter{&wakeup, needs_value};
   if (!core->add_waiter(waiter)) return true;
   const auto woken = executor_.block(wakeup, deadline);
-  core->remove_waiter(waiter);
+  if (woken != Executor::Woken::event) core->remove_waiter(waiter);
   if (core->settled(needs_value)) return true;
   if (woken == Executor::Woken::ended) throw NoSession("The session ended while a future was being waited for");
   if (const TaskState* task = current_task()) task->check();
@@ -373,7 +380,7 @@ std::size_t Calls::calls_in_flight() const {
 std::size_t Calls::calls_in_flight(Pid pid) const {
   const std::lock_guard lock(pending_mutex_);
   std::size_t count = 0;
-  for (const auto& [number, call] : pending_) count += call.target == pid ? 1 : 0;
+  pending_.for_each([&](const CorePointer& core) { count += core->owner() == pid ? 1 : 0; });
   return count;
 }
 
@@ -393,15 +400,8 @@ void Calls::fail_pending(Pid pid, const std::exception_ptr& failure) {
   std::vector<CorePointer> waiting;
   {
     const std::lock_guard lock(pending_mutex_);
-    for (auto call = pending_.begin(); call != pending_.end();) {
-      if (call->second.target == pid) {
-        if (!call->second.reference) placement_.finished(pid);
-        waiting.push_back(std::move(call->second.core));
-        call = pending_.erase(call);
-      } else {
-        ++call;
-      }
-    }
+    waiting = pending_.take_if([pid](const FutureCore& core) { return core.owner() == pid; });
+    for (const auto& core : waiting) no_longer_pending(*core);
   }
   const auto encoded = encode_failure(failure, self_);
   for (const auto& core : waiting) core->set_failure(encoded, failure);
@@ -468,10 +468,10 @@ void Calls::fail_everything(const std::exception_ptr& failure) {
   PendingTable pending;
   {
     const std::lock_guard lock(pending_mutex_);
-    pending.swap(pending_);
+    std::swap(pending, pending_);
   }
   const auto encoded = encode_failure(failure, self_);
-  for (const auto& [number, call] : pending) call.core->set_failure(encoded, failure);
+  pending.for_each([&](const CorePointer& core) { core->set_failure(encoded, failure); });
 }
 
 }  // namespace muster::runtime

@@ -5,6 +5,7 @@
 
 #include "runtime/base/recycled_memory.hpp"
 #include "runtime/base/serial_thread.hpp"
+#include "runtime/base/shared_table.hpp"
 #include "runtime/calls/module_exchange.hpp"
 #include "runtime/calls/placement.hpp"
 #include "runtime/calls/router.hpp"
@@ -115,7 +116,7 @@ class Calls : private ModuleSource {
 
   // -- what happens ---------------------------------------------------------------------------------------------------
   /// A message of a kind from define_code on arrived. Receiving thread; does not block.
-  void on_message(Incoming message);
+  void on_message(Incoming&& message);
   void worker_joined(Pid pid);
   /// Of those workers, the one for the next call. 0 where calls may be given to none of them.
   Pid choose_among(std::span<const Pid> workers);
@@ -134,23 +135,20 @@ class Calls : private ModuleSource {
  private:
   friend class CallJob;
 
-  struct PendingCall {
-    detail::CorePointer core;
-    Pid target = 0;
-    bool reference = false;  ///< a question about a value: no load
+  /// By the number that the answer names.
+  struct PendingKeys {
+    using Key = std::uint64_t;
+    static Key of(const detail::FutureCore& core) { return core.id().number; }
+    static std::uint64_t hash(Key number) { return number; }
   };
-  template <class Key, class Value, class Hash>
-  using RecyclingMap =
-      std::unordered_map<Key, Value, Hash, std::equal_to<>, RecyclingAllocator<std::pair<const Key, Value>>>;
-  using PendingTable = RecyclingMap<std::uint64_t, PendingCall, std::hash<std::uint64_t>>;
-  struct TaskName {
-    Pid caller;
-    std::uint64_t number;
-    bool operator==(const TaskName&) const = default;
-  };
-  struct TaskNameHash {
-    std::size_t operator()(const TaskName& name) const noexcept {
-      return std::hash<RemoteRefId>{}(RemoteRefId{name.caller, name.number});
+  /// Questions about values as well as tasks, which differ in `task`.
+  using PendingTable = SharedTable<detail::FutureCore, PendingKeys>;
+  /// By the name of the task's result.
+  struct TaskKeys {
+    using Key = RemoteRefId;
+    static Key of(const CallJob& job);
+    static std::uint64_t hash(const Key& name) {
+      return name.number + (static_cast<std::uint64_t>(static_cast<std::uint32_t>(name.creator)) << 32);
     }
   };
 
@@ -183,9 +181,11 @@ class Calls : private ModuleSource {
   void fail_pending(Pid pid, const std::exception_ptr& failure);
 
   // answers to calls of this process
-  std::optional<PendingCall> take_pending(std::uint64_t number);
+  /// The call that waits for that answer; null: none does any more.
+  detail::CorePointer take_pending(std::uint64_t number);
   /// @throws SerializationError when the answer is not from whom was asked.
-  std::optional<PendingCall> take_answered(std::uint64_t number, Pid from);
+  detail::CorePointer take_answered(std::uint64_t number, Pid from);
+  void no_longer_pending(const detail::FutureCore& core);
   void on_value(std::uint64_t number, Pid from, detail::Payload&& value);
   void on_stored(std::uint64_t number, Pid from);
   void on_failure(std::uint64_t number, Pid from, std::vector<std::byte> encoded);
@@ -269,8 +269,9 @@ class Calls : private ModuleSource {
   Router& router_;
   std::shared_ptr<detail::Anchor> anchor_;
   std::atomic<std::uint64_t> last_number_{0};
-  const RecyclingAllocator<detail::FutureCore> core_memory_;
-  const RecyclingAllocator<CallJob> job_memory_;
+  const RecycledMemory::Owner core_blocks_ = RecycledMemory::make(), job_blocks_ = RecycledMemory::make();
+  const RecyclingAllocator<detail::FutureCore> core_memory_{core_blocks_};
+  const RecyclingAllocator<CallJob> job_memory_{job_blocks_};
 
   std::vector<detail::Thunk> quick_;
   mutable std::mutex pending_mutex_;  ///< guards pending_ and placement_
@@ -278,7 +279,7 @@ class Calls : private ModuleSource {
   Placement placement_;
 
   mutable std::mutex tasks_mutex_;  ///< guards tasks_
-  RecyclingMap<TaskName, std::shared_ptr<CallJob>, TaskNameHash> tasks_;
+  SharedTable<CallJob, TaskKeys> tasks_;
 
   std::mutex held_mutex_;  ///< guards holding_ and what their LinkCodes hold; taken before modules_' own
   std::vector<std::shared_ptr<Link>> holding_;  ///< links with calls that wait for code

@@ -155,7 +155,7 @@ CorePointer Calls::expect_answer(std::uint64_t number, Pid owner) {
   auto answer = std::allocate_shared<FutureCore>(core_memory_, anchor_, RemoteRefId{self_, number}, owner,
                                                  FutureCore::State::pending);
   const std::lock_guard lock(pending_mutex_);
-  pending_.emplace(number, PendingCall{answer, owner, true});
+  pending_.insert(answer);
   return answer;
 }
 

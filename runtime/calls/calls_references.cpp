@@ -56,6 +56,7 @@ void Calls::drop_count(FutureCore& core) {
 }
 
 void Calls::let_go(FutureCore& core) {
+  if (!core.counted) return;  // most never are
   const std::lock_guard lock(references_mutex_);
   drop_count(core);
 }
@@ -123,6 +124,7 @@ void Calls::announce_handles(const Payload& payload, Pid receiver) {
     {
       const std::lock_guard lock(references_mutex_);
       handles_[core->id()] = core;
+      core->known = true;
       if (core->task && core->id().creator == self_ && !core->counted) {
         retain = true;  // the owner does not know yet that its result will be wanted there
         retaining_[core->id()] = core;
@@ -176,6 +178,7 @@ std::shared_ptr<Handle> Calls::handle_of(const HandleRecord& record) {
     return channel;
   }
   auto core = std::make_shared<FutureCore>(anchor_, record.id, record.owner, FutureCore::State::elsewhere);
+  core->known = true;
   known = core;
   return core;
 }
@@ -211,7 +214,7 @@ CorePointer Calls::request(const FutureCore& core, ReferenceOperation operation,
   const auto number = answer->id().number;
   {
     const std::lock_guard lock(pending_mutex_);
-    pending_.emplace(number, PendingCall{answer, owner, true});
+    pending_.insert(answer);
   }
   try {
     if (owner == self_) {
@@ -227,7 +230,7 @@ CorePointer Calls::request(const FutureCore& core, ReferenceOperation operation,
                operation == ReferenceOperation::put ? Waits::heedful : Waits::no);
     }
   } catch (...) {
-    if (const auto call = take_pending(number))
+    if (take_pending(number))
       answer->set_failure(encode_failure(std::current_exception(), self_), std::current_exception());
   }
   return answer;
@@ -397,13 +400,12 @@ bool Calls::retain_here(RemoteRefId ref, Pid receiver, Pid sender) {
   // In one step: should the creator die meanwhile, the receiver's count is there or its message was not heard.
   const std::lock_guard tasks(tasks_mutex_);
   const std::lock_guard references(references_mutex_);
-  const auto found = tasks_.find({ref.creator, ref.number});
-  const bool running = found != tasks_.end();
-  if (running) {
-    found->second->keep = true;
+  CallJob* const running = tasks_.find(ref);
+  if (running != nullptr) {
+    running->keep = true;
     store_.expect(ref);
   }
-  const bool kept = store_.retain(ref) || running;
+  const bool kept = store_.retain(ref) || running != nullptr;
   store_.apply({.kind = RefNote::Kind::add, .ref = ref, .holder = receiver, .count = 1, .sender = sender});
   return kept;
 }

@@ -46,7 +46,7 @@ void define_code(const Incoming& message, const std::vector<detail::Thunk>& quic
 
 }  // namespace
 
-void Calls::on_message(Incoming message) {
+void Calls::on_message(Incoming&& message) {
   const Pid peer = message.link->peer;
   receive_handles(message, peer);
   const auto number = message.header.number;
@@ -110,7 +110,7 @@ void Calls::on_call(Incoming& message, Pid caller) {
 
 void Calls::know_task(const std::shared_ptr<CallJob>& job) {
   const std::lock_guard lock(tasks_mutex_);
-  tasks_.emplace(TaskName{job->caller(), job->number()}, job);
+  tasks_.insert(job);
 }
 
 void Calls::submit_job(std::shared_ptr<CallJob> job) {
@@ -120,7 +120,7 @@ void Calls::submit_job(std::shared_ptr<CallJob> job) {
 
 bool Calls::forget_task(const CallJob& job) {
   const std::lock_guard lock(tasks_mutex_);
-  tasks_.erase({job.caller(), job.number()});
+  (void)tasks_.take(job.reference());
   return job.keep;
 }
 
@@ -208,9 +208,8 @@ bool Calls::on_cancel(Pid caller, std::uint64_t number) {
   std::shared_ptr<CallJob> job;
   {
     const std::lock_guard lock(tasks_mutex_);
-    const auto found = tasks_.find({caller, number});
-    if (found == tasks_.end()) return false;
-    job = found->second;
+    job = tasks_.share({caller, number});
+    if (!job) return false;
   }
   if (withdraw_job(*job)) {
     job->fail(std::make_exception_ptr(CancelledError("The task was cancelled before it started")));
@@ -229,18 +228,16 @@ std::shared_ptr<CallJob> Calls::take_unstarted(Pid caller, std::uint64_t number)
   std::shared_ptr<CallJob> job;
   {
     const std::lock_guard lock(tasks_mutex_);
-    const auto found = tasks_.find({caller, number});
-    if (found == tasks_.end()) return nullptr;
-    job = found->second;
+    job = tasks_.share({caller, number});
   }
-  return withdraw_job(*job) ? job : nullptr;
+  return job && withdraw_job(*job) ? job : nullptr;
 }
 
 void Calls::interrupt_here() {
   std::vector<std::shared_ptr<CallJob>> jobs;
   {
     const std::lock_guard lock(tasks_mutex_);
-    for (const auto& [name, job] : tasks_) jobs.push_back(job);
+    tasks_.for_each([&](const auto& job) { jobs.push_back(job); });
   }
   for (const auto& job : jobs) {
     if (withdraw_job(*job))

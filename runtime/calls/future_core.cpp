@@ -28,33 +28,45 @@ std::string name_of(const FutureCore& core) {
 }  // namespace
 
 runtime::Calls& Anchor::get() const {
-  const std::shared_lock lock(mutex_);
-  if (calls_ == nullptr) {
-    throw NoSession(
-        "The session that this handle belongs to has ended: only values that were fetched before can be read. Keep the "
-        "muster::Session alive as long as its futures are used.");
-  }
-  return *calls_;
+  if (runtime::Calls* const calls = calls_) return *calls;
+  throw NoSession(
+      "The session that this handle belongs to has ended: only values that were fetched before can be read. Keep the "
+      "muster::Session alive as long as its futures are used.");
 }
 
 FutureCore::~FutureCore() {
+  while (continuations_) continuations_ = std::move(continuations_->next);  // however many there are
+  if (!counted && !known) return;                                           // most never leave this process
   anchor_->with([this](runtime::Calls& calls) { calls.release(*this); });
 }
 
 // -- how it gets its value --------------------------------------------------------------------------------------------
 
-void FutureCore::settle(State state, std::unique_lock<std::mutex>& lock) {
+void FutureCore::settle(State state, std::unique_lock<SmallMutex>& lock) {
   state_.store(state);  // in one order with value_wanted, see Calls::pursue
-  for (const Waiter* waiter = waiters_; waiter != nullptr; waiter = waiter->next)
-    if (settled(waiter->needs_value)) waiter->wakeup->wake();
-  if (continuations_.empty()) return;
-  std::vector<Continuation> now;
-  const auto later = std::partition(continuations_.begin(), continuations_.end(),
-                                    [this](const Continuation& one) { return !settled(one.needs_value); });
-  now.assign(std::make_move_iterator(later), std::make_move_iterator(continuations_.end()));
-  continuations_.erase(later, continuations_.end());
+  for (Waiter** place = &waiters_; *place != nullptr;) {
+    Waiter& waiter = **place;
+    if (settled(waiter.needs_value)) {
+      *place = waiter.next;  // its thread owns it, and goes on as soon as it is awake
+      waiter.wakeup->wake();
+    } else {
+      place = &waiter.next;
+    }
+  }
+  if (!continuations_) return;
+  std::unique_ptr<Continuation> now;  // the oldest first
+  for (auto* place = &continuations_; *place;) {
+    if (settled((*place)->needs_value)) {
+      auto one = std::move(*place);
+      *place = std::move(one->next);
+      one->next = std::move(now);
+      now = std::move(one);
+    } else {
+      place = &(*place)->next;
+    }
+  }
   lock.unlock();
-  for (const Continuation& one : now) one.run();
+  for (; now; now = std::move(now->next)) now->run();
 }
 
 bool FutureCore::set_value(Payload&& value) {
@@ -75,8 +87,7 @@ bool FutureCore::set_remote() {
 bool FutureCore::set_failure(std::vector<std::byte> encoded, std::exception_ptr failure) {
   std::unique_lock lock(mutex_);
   if (settled(true)) return false;
-  encoded_failure_ = std::move(encoded);
-  failure_ = std::move(failure);
+  failure_ = std::make_unique<const Failure>(std::move(failure), std::move(encoded));
   settle(State::failed, lock);
   return true;
 }
@@ -93,15 +104,15 @@ bool FutureCore::add_waiter(Waiter& waiter) {
 void FutureCore::remove_waiter(const Waiter& waiter) {
   const std::lock_guard lock(mutex_);
   Waiter** place = &waiters_;
-  while (*place != &waiter) place = &(*place)->next;
-  *place = waiter.next;
+  while (*place != nullptr && *place != &waiter) place = &(*place)->next;
+  if (*place != nullptr) *place = waiter.next;
 }
 
 void FutureCore::when_settled(bool needs_value, std::function<void()> f) {
   {
     const std::lock_guard lock(mutex_);
     if (!settled(needs_value)) {
-      continuations_.push_back({std::move(f), needs_value});
+      continuations_ = std::make_unique<Continuation>(std::move(f), needs_value, std::move(continuations_));
       return;
     }
   }

@@ -10,6 +10,7 @@
 #include <memory>
 #include <mutex>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 namespace muster::runtime {
@@ -27,6 +28,8 @@ struct HeldCall {
 struct LinkCodes {
   std::mutex mutex;                                     ///< guards sent
   std::unordered_map<const void*, std::uint32_t> sent;  ///< numbers we gave
+  /// The entry of `sent` that was needed last, defined at the peer: programs call the same function many times.
+  std::atomic<const std::pair<const void* const, std::uint32_t>*> recent{nullptr};
   struct Received {
     const void* address = nullptr;  ///< null: it was not here when last looked for
     CodeReference reference;

@@ -10,6 +10,20 @@ namespace {
 constexpr double batch_nanoseconds = 200e3;  // long against the cost of a message, short against a window
 constexpr std::size_t largest_batch = 1024;
 
+/// Puts a key in the place of another, either of which may be missing, without an allocation where neither is.
+template <class Key>
+void exchange_key(std::set<Key>& keys, bool had, const Key& before, bool has, const Key& after) {
+  if (!had) {
+    if (has) keys.insert(after);
+  } else if (!has) {
+    keys.erase(before);
+  } else if (before != after) {
+    auto node = keys.extract(before);
+    node.value() = after;
+    keys.insert(std::move(node));
+  }
+}
+
 }  // namespace
 
 // Units that have not started and are not being called back. As many as there are threads run, and those known to have
@@ -405,18 +419,20 @@ void MapSchedule::unindex(Worker& worker) {
 }
 
 void MapSchedule::index(Worker& worker) {
-  unindex(worker);
   const std::size_t size = worker.window.size();
-  worker.room = worker.alone ? 0 : size - std::min(size, worker.units.size());
-  room_ += worker.room;
-  worker.open = worker.room > 0;
-  worker.open_key = {worker.units.size(), worker.turn, worker.pid};
-  if (worker.open) open_.insert(worker.open_key);
-  worker.loaded = worker.waiting() > 0;
-  worker.loaded_key = worker.since;
-  if (worker.loaded) loaded_.emplace(worker.loaded_key, worker.pid);
-  worker.idle = worker.spare();
-  if (worker.idle) idle_.insert(worker.pid);
+  const std::size_t room = worker.alone ? 0 : size - std::min(size, worker.units.size());
+  room_ += room - std::exchange(worker.room, room);
+
+  const OpenKey open_key{worker.units.size(), worker.turn, worker.pid};
+  const bool was_open = std::exchange(worker.open, room > 0);
+  exchange_key(open_, was_open, std::exchange(worker.open_key, open_key), worker.open, open_key);
+
+  const bool was_loaded = std::exchange(worker.loaded, worker.waiting() > 0);
+  const Time loaded_before = std::exchange(worker.loaded_key, worker.since);
+  exchange_key(loaded_, was_loaded, {loaded_before, worker.pid}, worker.loaded, {worker.since, worker.pid});
+
+  const bool was_idle = std::exchange(worker.idle, worker.spare());
+  exchange_key(idle_, was_idle, worker.pid, worker.idle, worker.pid);
 }
 
 }  // namespace muster::runtime

@@ -129,6 +129,11 @@ class MapSchedule {
 
   /// What is to be done, in order, since the last call. To be asked after each event.
   std::vector<MapAction> take_actions() { return std::exchange(actions_, {}); }
+  /// The same, in place of what is there, whose memory is used again.
+  void take_actions(std::vector<MapAction>& actions) {
+    actions.clear();
+    actions.swap(actions_);
+  }
 
   /// Ends the map early: nothing is sent any more, every later event is refused. Returns what is to be cancelled.
   std::vector<MapWithdraw> stop();

@@ -24,7 +24,7 @@ std::string hexadecimal_number(std::uint64_t number) {
   return {digits.data(), end};
 }
 
-/// The program itself, which is never unloaded.
+/// The program itself, which is never unloaded: for its own code, nearly all of what is called, nobody asks the loader.
 const Module& program() {
   static const Module module = loaded_modules().at(0);
   return module;
@@ -65,6 +65,8 @@ std::atomic<ModuleSource*> module_source{nullptr};
 void set_module_source(ModuleSource* source) { module_source.store(source, std::memory_order_release); }
 
 NamedCode name_code(const void* address) {
+  const auto number = reinterpret_cast<std::uintptr_t>(address);
+  if (const Module& own = program(); own.holds(number)) return {{own.id, number - own.base}, own.came_with_program};
   const auto place = modules().locate(reinterpret_cast<std::uintptr_t>(address));
   if (!place) {
     throw Error(
@@ -76,6 +78,7 @@ NamedCode name_code(const void* address) {
 }
 
 const void* find_code(CodeReference reference) {
+  if (reference.module == program().id) return find_code_here(reference);
   if (!modules().has(reference.module)) {
     if (ModuleSource* const source = module_source.load(std::memory_order_acquire)) source->require(reference.module);
   }
@@ -83,6 +86,9 @@ const void* find_code(CodeReference reference) {
 }
 
 const void* find_code_here(CodeReference reference) {
+  const Module& own = program();
+  if (reference.module == own.id && own.holds(own.base + reference.offset))
+    return reinterpret_cast<const void*>(own.base + reference.offset);
   if (const auto address = modules().address_of({reference.module, reference.offset})) {
     return reinterpret_cast<const void*>(*address);
   }

@@ -109,13 +109,8 @@ auto ModuleTable::look(Look look) {
 
 std::optional<ModuleOffset> ModuleTable::locate(std::uintptr_t address) {
   return look([&](const std::vector<Module>& modules) -> std::optional<ModuleOffset> {
-    for (const Module& module : modules) {
-      for (const Module::Range& range : module.code) {
-        if (range.contains(address)) {
-          return ModuleOffset{module.id, address - module.base, module.came_with_program};
-        }
-      }
-    }
+    for (const Module& module : modules)
+      if (module.holds(address)) return ModuleOffset{module.id, address - module.base, module.came_with_program};
     return std::nullopt;
   });
 }
@@ -147,9 +142,7 @@ std::optional<std::uintptr_t> ModuleTable::address_of(ModuleOffset place) {
     for (const Module& module : modules) {
       if (module.id != place.module) continue;
       const std::uintptr_t address = module.base + place.offset;  // may wrap around: then it is in no range
-      for (const Module::Range& range : module.code) {
-        if (range.contains(address)) return address;
-      }
+      if (module.holds(address)) return address;
     }
     return std::nullopt;
   });

@@ -23,6 +23,12 @@ struct Module {
   };
   std::vector<Range> code;         ///< its executable segments
   bool came_with_program = false;  ///< it was there when muster was loaded, so every process has its own
+  /// Whether that address is executable code of it.
+  bool holds(std::uintptr_t address) const {
+    for (const Range& range : code)
+      if (range.contains(address)) return true;
+    return false;
+  }
 };
 
 /// Reads the modules that are loaded now, the program first.

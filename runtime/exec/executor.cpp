@@ -27,9 +27,9 @@ struct ThreadState {
   const Executor* leads_for = nullptr;  ///< this pool thread leads, and looks for jobs itself afterwards
   const Wakeup* leads_until = nullptr;  ///< this blocked thread leads, and looks at that itself
   bool receiving = false;
+  std::optional<Clock::time_point> scope_deadline;
 };
 thread_local ThreadState this_thread;
-thread_local std::optional<Clock::time_point> scope_deadline;
 
 }  // namespace
 
@@ -41,11 +41,12 @@ std::optional<Clock::time_point> earlier(std::optional<Clock::time_point> a, std
 }
 
 std::optional<Clock::time_point> current_deadline() {
-  return earlier(scope_deadline, this_thread.task != nullptr ? this_thread.task->deadline() : std::nullopt);
+  const ThreadState& here = this_thread;
+  return here.task == nullptr ? here.scope_deadline : earlier(here.scope_deadline, here.task->deadline());
 }
 
 std::optional<Clock::time_point> exchange_scope_deadline(std::optional<Clock::time_point> deadline) {
-  return std::exchange(scope_deadline, deadline);
+  return std::exchange(this_thread.scope_deadline, deadline);
 }
 
 void Wakeup::wake() { executor_.wake(*this); }
@@ -61,15 +62,18 @@ bool Executor::drain(int most) {
   return source_->drain(most);
 }
 
-TaskScope::TaskScope(TaskState* task, bool holds_slot)
-    : before_(std::exchange(this_thread.task, task)),
-      held_slot_before_(std::exchange(this_thread.holds_slot, holds_slot)),
-      scope_deadline_before_(exchange_scope_deadline(std::nullopt)) {}
+TaskScope::TaskScope(TaskState* task, bool holds_slot) {
+  ThreadState& here = this_thread;
+  before_ = std::exchange(here.task, task);
+  held_slot_before_ = std::exchange(here.holds_slot, holds_slot);
+  scope_deadline_before_ = std::exchange(here.scope_deadline, std::nullopt);
+}
 
 TaskScope::~TaskScope() {
-  this_thread.task = before_;
-  this_thread.holds_slot = held_slot_before_;
-  scope_deadline = scope_deadline_before_;
+  ThreadState& here = this_thread;
+  here.task = before_;
+  here.holds_slot = held_slot_before_;
+  here.scope_deadline = scope_deadline_before_;
 }
 
 Executor::Executor(int slots, std::chrono::nanoseconds spin)
@@ -94,9 +98,7 @@ void Executor::start(MessageSource& source) {
 bool Executor::run_one() {
   Lock lock(mutex_);
   if (stopping_ || !runnable()) return false;
-  auto job = std::move(queue_.front());
-  queue_.pop_front();
-  run(lock, std::move(job));
+  run(lock, next_job());
   return true;
 }
 
@@ -106,12 +108,13 @@ void Executor::stop() {
     const Lock lock(mutex_);
     if (stopping_.exchange(true)) return;
     dropped.swap(queue_);
+    queued_.store(0, std::memory_order_relaxed);
     for (PoolThread* thread : idle_) {
       ++coming_;
       thread->poked = true;
       thread->poked_condition.notify_one();
     }
-    for (Wakeup* follower : followers_) follower->condition_.notify_one();
+    for (Wakeup* follower : followers_) follower->condition_->notify_one();
     for (Resuming* resuming : resuming_) resuming->condition.notify_one();
     set_timer(std::chrono::nanoseconds(1));  // the watchdog sees that it is over
   }
@@ -134,6 +137,7 @@ void Executor::submit(std::shared_ptr<Job> job) {
   const Lock lock(mutex_);
   if (stopping_) return;
   queue_.push_back(std::move(job));
+  queued_.store(queue_.size(), std::memory_order_relaxed);
   if (this_thread.leads_for != this && runnable()) ensure_runner();
 }
 
@@ -145,12 +149,8 @@ bool Executor::withdraw(const Job* job) {
   if (found == queue_.end()) return false;
   dropped = std::move(*found);
   queue_.erase(found);
+  queued_.store(queue_.size(), std::memory_order_relaxed);
   return true;
-}
-
-bool Executor::any_queued() const {
-  const Lock lock(mutex_);
-  return !queue_.empty();
 }
 
 std::size_t Executor::jobs() const {
@@ -159,6 +159,13 @@ std::size_t Executor::jobs() const {
 }
 
 // -- pool threads -----------------------------------------------------------------------------------------------------
+
+std::shared_ptr<Job> Executor::next_job() {
+  auto job = std::move(queue_.front());
+  queue_.pop_front();
+  queued_.store(queue_.size(), std::memory_order_relaxed);
+  return job;
+}
 
 void Executor::create_thread() {
   PoolThread& thread = threads_.emplace_back();
@@ -172,9 +179,7 @@ void Executor::pool_main(PoolThread& self) {
   --coming_;
   while (!stopping_) {
     if (runnable()) {
-      auto job = std::move(queue_.front());
-      queue_.pop_front();
-      run(lock, std::move(job));
+      run(lock, next_job());
     } else if (leader_ == Leader::none && !lead_wanted_) {
       lead_as_pool(lock);
     } else {
@@ -286,35 +291,36 @@ void Executor::leave_lead(Lock& /*lock*/) {
   leader_ = Leader::none;
   ++leaderless_;
   if (lead_wanted_ && !followers_.empty()) {
-    followers_.back()->condition_.notify_one();
+    followers_.back()->condition_->notify_one();
     return;
   }
   arm_watchdog();
 }
 
 /// What a leader does where nothing came: it looks again soon, or sleeps.
-/// @param quiet since when nothing came; none: something did just now
-void Executor::rest(std::optional<Clock::time_point>& quiet, Clock::time_point deadline) {
-  const auto now = Clock::now();
-  if (!quiet) quiet = now;
-  if (now - *quiet < spinning_.budget()) {
+void Executor::rest(Quiet& quiet, Clock::time_point deadline) {
+  quiet.until = Clock::now();
+  if (quiet.since == Clock::time_point{}) quiet.since = quiet.until;
+  if (quiet.until - quiet.since < spinning_.budget()) {
     sched_yield();
     return;
   }
   disarm_watchdog();
   source_->wait(deadline);
+  quiet.until = Clock::now();
 }
 
-/// Something came.
-void Executor::end_rest(std::optional<Clock::time_point>& quiet) {
-  if (quiet) spinning_.waited(Clock::now() - *quiet);
-  quiet.reset();
+/// Something came: about when it was looked for last, as whoever waits for it is not to wait for the clock.
+void Executor::end_rest(Quiet& quiet) {
+  if (quiet.since == Clock::time_point{}) return;
+  spinning_.waited(quiet.until - quiet.since);
+  quiet = {};
 }
 
 void Executor::lead_as_pool(Lock& lock) {
   leader_ = Leader::pool;
   this_thread.leads_for = this;
-  std::optional<Clock::time_point> quiet;
+  Quiet quiet;
   while (!stopping_ && !runnable() && !lead_wanted_) {
     lock.unlock();
     if (drain(messages_at_once))
@@ -338,7 +344,7 @@ void Executor::lead_as_blocked(Lock& lock, Wakeup& wakeup, Clock::time_point dea
            (task != nullptr && task->stop_reason() != StopReason::none) ||
            (deadline != Clock::time_point::max() && Clock::now() >= deadline);
   };
-  std::optional<Clock::time_point> quiet;
+  Quiet quiet;
   for (;;) {
     const bool any = drain(1);  // the first may be what it waits for
     if (any) end_rest(quiet);
@@ -351,6 +357,24 @@ void Executor::lead_as_blocked(Lock& lock, Wakeup& wakeup, Clock::time_point dea
   leave_lead(lock);
 }
 
+/// Waits until it happened, or until this thread is to lead.
+void Executor::follow(Lock& lock, Wakeup& wakeup, Clock::time_point deadline) {
+  if (leader_ == Leader::pool && !lead_wanted_) {
+    lead_wanted_ = true;  // its answer then comes to this thread without a hand-over
+    source_->kick();
+  }
+  std::condition_variable condition;
+  wakeup.condition_ = &condition;
+  followers_.push_back(&wakeup);
+  const auto wake_up = [&] { return wakeup.happened() || stopping_ || leader_ == Leader::none; };
+  if (deadline == Clock::time_point::max())
+    condition.wait(lock, wake_up);
+  else
+    condition.wait_until(lock, deadline, wake_up);
+  std::erase(followers_, &wakeup);
+  wakeup.condition_ = nullptr;
+}
+
 Executor::Woken Executor::block(Wakeup& wakeup, std::optional<Clock::time_point> until, Stops stops) {
   TaskState* const task = stops == Stops::heeded ? this_thread.task : nullptr;
   const auto deadline = until.value_or(Clock::time_point::max());
@@ -359,51 +383,43 @@ Executor::Woken Executor::block(Wakeup& wakeup, std::optional<Clock::time_point>
   Lock lock(mutex_);
   ++blocking_;
   const bool had_slot = give_slot_up();
-  const auto stop_requested = [task] { return task != nullptr && task->stop_reason() != StopReason::none; };
-  while (!wakeup.happened() && !stopping_ && Clock::now() < deadline) {
-    if (leader_ == Leader::none) {
+  while (!wakeup.happened() && !stopping_ && (deadline == Clock::time_point::max() || Clock::now() < deadline)) {
+    if (leader_ == Leader::none)
       lead_as_blocked(lock, wakeup, deadline, task);
-      continue;
-    }
-    if (leader_ == Leader::pool && !lead_wanted_) {
-      lead_wanted_ = true;  // its answer then comes to this thread without a hand-over
-      source_->kick();
-    }
-    followers_.push_back(&wakeup);
-    const auto wake_up = [&] { return wakeup.happened() || stopping_ || leader_ == Leader::none; };
-    if (deadline == Clock::time_point::max())
-      wakeup.condition_.wait(lock, wake_up);
     else
-      wakeup.condition_.wait_until(lock, deadline, wake_up);
-    std::erase(followers_, &wakeup);
+      follow(lock, wakeup, deadline);
   }
   if (followers_.empty()) lead_wanted_ = false;
   if (leader_ == Leader::none) {
     if (!followers_.empty())
-      followers_.back()->condition_.notify_one();
+      followers_.back()->condition_->notify_one();
     else
       arm_watchdog();
   }
-  lock.unlock();
-  // A late stop request may still call wake(wakeup): it has to be over before the wakeup goes.
-  if (task != nullptr) task->clear_on_stop(watch);
-  lock.lock();
+  if (task != nullptr) {
+    // A late stop request may still call wake(wakeup): it has to be over before the wakeup goes.
+    lock.unlock();
+    task->clear_on_stop(watch);
+    lock.lock();
+  }
   if (had_slot) take_slot(lock);
   if (--blocking_ == 0 && stopping_) all_left_.notify_all();
-  if (stop_requested()) return Woken::stop;
+  if (task != nullptr && task->stop_reason() != StopReason::none) return Woken::stop;
   if (wakeup.happened()) return Woken::event;
   return stopping_ ? Woken::ended : Woken::deadline;
 }
 
 void Executor::wake(Wakeup& wakeup) {
+  if (this_thread.leads_until == &wakeup) {  // it looks as soon as it has taken in what came
+    wakeup.happened_.store(true, std::memory_order_relaxed);
+    return;
+  }
   bool kick = false;
   {
     const Lock lock(mutex_);
     wakeup.happened_.store(true, std::memory_order_release);
-    if (leading_ == &wakeup)
-      kick = this_thread.leads_until != &wakeup;
-    else
-      wakeup.condition_.notify_one();
+    kick = leading_ == &wakeup;
+    if (wakeup.condition_ != nullptr) wakeup.condition_->notify_one();
   }
   if (kick) source_->kick();
 }
@@ -413,7 +429,9 @@ void Executor::wake(Wakeup& wakeup) {
 /// Every task that starts while nobody leads comes here, most of them for microseconds: a timer that runs already will
 /// do, and to set one wakes nobody.
 void Executor::arm_watchdog() {
-  if (!watchdog_armed_.exchange(true)) set_timer(leaderless_limit);
+  if (watchdog_armed_.load(std::memory_order_relaxed)) return;
+  watchdog_armed_.store(true, std::memory_order_relaxed);
+  set_timer(leaderless_limit);
 }
 
 /// Somebody leads, and is about to sleep: the watchdog would wake for nothing.
@@ -432,7 +450,7 @@ void Executor::set_timer(std::chrono::nanoseconds time) {
 
 void Executor::ensure_leader() {
   if (!followers_.empty())
-    followers_.back()->condition_.notify_one();
+    followers_.back()->condition_->notify_one();
   else
     poke_or_create();
 }

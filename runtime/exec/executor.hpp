@@ -61,7 +61,7 @@ class Wakeup {
   friend class Executor;
   Executor& executor_;
   std::atomic<bool> happened_{false};
-  std::condition_variable condition_;
+  std::condition_variable* condition_ = nullptr;  ///< while its thread follows; guarded by the executor's mutex
 };
 
 class Executor {
@@ -89,7 +89,7 @@ class Executor {
   /// @returns false when it runs already, or ran.
   bool withdraw(const Job* job);
   /// Whether a job waits for a slot.
-  bool any_queued() const;
+  bool any_queued() const { return queued_.load(std::memory_order_relaxed) != 0; }
   /// Jobs that run now or wait for a slot.
   std::size_t jobs() const;
 
@@ -149,9 +149,15 @@ class Executor {
   void run(Lock& lock, std::shared_ptr<Job> job);
   void lead_as_pool(Lock& lock);
   void lead_as_blocked(Lock& lock, Wakeup& wakeup, Clock::time_point deadline, const TaskState* task);
-  void rest(std::optional<Clock::time_point>& quiet, Clock::time_point deadline);
-  void end_rest(std::optional<Clock::time_point>& quiet);
+  void follow(Lock& lock, Wakeup& wakeup, Clock::time_point deadline);
+  /// A leader's time without messages.
+  struct Quiet {
+    Clock::time_point since{}, until{};  ///< the latter as it looked last; both unset: something came just now
+  };
+  void rest(Quiet& quiet, Clock::time_point deadline);
+  void end_rest(Quiet& quiet);
   void leave_lead(Lock& lock);
+  std::shared_ptr<Job> next_job();
   bool runnable() const { return free_slots_ > 0 && resuming_.empty() && !queue_.empty(); }
   void ensure_runner();
   void ensure_leader();
@@ -175,6 +181,7 @@ class Executor {
   int blocking_ = 0;  ///< threads in block
   std::condition_variable all_left_;
   std::deque<std::shared_ptr<Job>> queue_;
+  std::atomic<std::size_t> queued_{0};  ///< how many, to be looked at without the lock
   struct Resuming {
     bool granted = false;
     std::condition_variable condition;
@@ -188,7 +195,7 @@ class Executor {
   std::vector<Wakeup*> followers_;           ///< blocked threads that do not lead
   bool lead_wanted_ = false;                 ///< a blocked thread asks the pool's leader to step back
   std::uint64_t leaderless_ = 0;             ///< counts the times nobody led
-  std::atomic<bool> watchdog_armed_{false};  ///< its timer runs; also looked at without the lock
+  std::atomic<bool> watchdog_armed_{false};  ///< its timer runs; changed with the lock, also looked at without
   UniqueFd watchdog_timer_;                  ///< which is set without waking it
   std::thread watchdog_;
 };

@@ -274,8 +274,8 @@ void MapDriver::read_input() {
 }
 
 void MapDriver::perform_actions() {
-  for (auto actions = schedule_.take_actions(); !actions.empty(); actions = schedule_.take_actions()) {
-    for (const MapAction& action : actions) {
+  for (schedule_.take_actions(actions_); !actions_.empty(); schedule_.take_actions(actions_)) {
+    for (const MapAction& action : actions_) {
       if (const auto* send_it = std::get_if<MapSend>(&action))
         send(*send_it);
       else if (const auto* withdraw_it = std::get_if<MapWithdraw>(&action))

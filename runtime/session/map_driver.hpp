@@ -117,6 +117,7 @@ class MapDriver {
   const bool first_failure_ends_;  ///< there are neither retries nor replacements
   const std::optional<Clock::time_point> deadline_;
   MapSchedule schedule_;
+  std::vector<MapAction> actions_;  ///< being performed
   std::shared_ptr<MapEvents>
       events_;  ///< shared with the calls that tell it of their end, which may come after the map's
   MapMembers members_;

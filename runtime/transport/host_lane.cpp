@@ -46,7 +46,7 @@ LinkId HostLane::dial(const std::string& endpoint) {
 
 void HostLane::send(LinkId link, const Header& header, const detail::Payload& payload) {
   if (is_local(link)) {
-    if (local_.try_send(link, header, payload, ShmPeer::Wake::now)) return;
+    if (local_.try_send(link, header, payload, Urgency::now)) return;
     link = replacement(link);
     if (link == 0) return;
   }
@@ -54,7 +54,11 @@ void HostLane::send(LinkId link, const Header& header, const detail::Payload& pa
 }
 
 void HostLane::send_soon(LinkId link, const Header& header, const detail::Payload& payload) {
-  if (!is_local(link) || !local_.try_send(link, header, payload, ShmPeer::Wake::later)) send(link, header, payload);
+  if (!is_local(link) || !local_.try_send(link, header, payload, Urgency::soon)) send(link, header, payload);
+}
+
+std::shared_ptr<LanePort> HostLane::way_out(LinkId link) const {
+  return is_local(link) ? local_.way_out(link) : nullptr;
 }
 
 void HostLane::close(LinkId link) {

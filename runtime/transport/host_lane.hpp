@@ -27,6 +27,7 @@ class HostLane final : public Lane {
   LinkId dial(const std::string& endpoint) override;
   void send(LinkId link, const Header& header, const detail::Payload& payload) override;
   void send_soon(LinkId link, const Header& header, const detail::Payload& payload) override;
+  std::shared_ptr<LanePort> way_out(LinkId link) const override;
   bool receive(LaneEvent& event) override;
   void wait(Clock::time_point until) override;
   void kick() override { local_.kick(); }

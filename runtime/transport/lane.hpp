@@ -34,6 +34,21 @@ struct LaneEvent {
   std::string reason;                 ///< lost: why, for people
 };
 
+/// Whether a receiver that sleeps is woken for a message at once: see Lane::send_soon.
+enum class Urgency : bool { soon, now };
+
+/// The way out over one link, for who would not have it looked up for each message. Any thread.
+class LanePort {
+ public:
+  LanePort() = default;
+  LanePort(const LanePort&) = delete;
+  LanePort& operator=(const LanePort&) = delete;
+  virtual ~LanePort() = default;
+  /// As Lane::send, or send_soon.
+  /// @returns false where it leads nowhere any more: the lane may know another way
+  virtual bool send(const Header& header, const detail::Payload& payload, Urgency urgency) = 0;
+};
+
 /// Interface of lanes.
 /// Threads: send, close, dial and kick from any thread; receive and wait from one thread at a time.
 class Lane {
@@ -69,6 +84,8 @@ class Lane {
   virtual void send_soon(LinkId link, const Header& header, const detail::Payload& payload) {
     send(link, header, payload);
   }
+  /// What sends over that link; null: only send does. Not to be used any more once the lane is gone.
+  virtual std::shared_ptr<LanePort> way_out(LinkId /*link*/) const { return nullptr; }
   /// Takes one event, without waiting.
   /// @returns false when there is none.
   virtual bool receive(LaneEvent& event) = 0;

@@ -33,11 +33,13 @@ class Transport;
 
 /// One link. Its members are the transport's.
 struct Link {
-  explicit Link(LinkId link, bool by_us = false) : id(link), dialed(by_us) {}
+  explicit Link(LinkId link, bool by_us = false, std::shared_ptr<LanePort> way_out = nullptr)
+      : id(link), port(std::move(way_out)), dialed(by_us) {}
 
   const LinkId id;
-  const bool dialed;         ///< by us; else by the peer
-  std::atomic<Pid> peer{0};  ///< 0 until admitted
+  const std::shared_ptr<LanePort> port;  ///< null: messages go by the link's number
+  const bool dialed;                     ///< by us; else by the peer
+  std::atomic<Pid> peer{0};              ///< 0 until admitted
   std::atomic<bool> gone{false};
   std::atomic<std::size_t> largest_part{piece_size};  ///< what is larger comes in pieces; settled when admitted
   std::atomic<std::int64_t> outstanding{0};           ///< sent and not yet said to be consumed, in bytes
@@ -52,6 +54,7 @@ struct Link {
   };
   std::mutex mutex;  ///< guards held and waiting
   std::deque<Held> held;
+  std::atomic<bool> any_held{false};           ///< also looked at without the lock
   std::vector<std::function<void()>> waiting;  ///< called when credit came back or the link is gone
 
   struct Assembly {
@@ -65,13 +68,16 @@ struct Link {
   /// What the room above keeps with the link; made when first asked for.
   template <class T>
   T& companion() {
-    std::call_once(companion_made_, [this] { companion_ = std::make_shared<T>(); });
+    if (void* const made = made_companion_.load(std::memory_order_acquire)) return *static_cast<T*>(made);
+    const std::lock_guard lock(mutex);
+    if (!companion_) companion_ = std::make_shared<T>();
+    made_companion_.store(companion_.get(), std::memory_order_release);
     return *static_cast<T*>(companion_.get());
   }
 
  private:
-  std::once_flag companion_made_;
-  std::shared_ptr<void> companion_;
+  std::shared_ptr<void> companion_;  ///< guarded by mutex
+  std::atomic<void*> made_companion_{nullptr};
 };
 
 /// Says at its end that a message's bytes were consumed, which lets its sender go on.
@@ -144,8 +150,7 @@ class Transport {
     std::uint32_t stream = 0;
     bool started = false;
   };
-  /// Whether a receiver that sleeps is to be woken: see Lane::send_soon.
-  enum class Urgency : bool { soon, now };
+  using Urgency = muster::runtime::Urgency;
   /// Sends, or stops where the window is used up.
   /// @returns false: call again with the same progress when credit came back (on_credit).
   /// @throws SerializationError when the message exceeds max_message.
@@ -163,7 +168,10 @@ class Transport {
   /// Receives and hands to the sink what is there, at most that many messages.
   /// @returns whether there was anything.
   bool receive_some(int most);
-  void wait(Clock::time_point until) { lane_->wait(until); }
+  void wait(Clock::time_point until) {
+    if (recent_ && recent_->gone) recent_ = nullptr;
+    lane_->wait(until);
+  }
   void kick() { lane_->kick(); }
 
   /// Sends heartbeats on links that were quiet for `interval`, and gives up those from which nothing came for
@@ -197,8 +205,8 @@ class Transport {
   /// Ends the assembly of that message's pieces. @param arrived bytes of the message without them
   std::vector<detail::Part> take_assembled(Link& link, std::uint32_t stream, std::size_t arrived) const;
   void lost(const std::shared_ptr<Link>& link, const std::string& reason);
-  std::shared_ptr<Link> known_link(LinkId id);
-  std::shared_ptr<Link> link_of(LinkId id);
+  const std::shared_ptr<Link>* known_link(LinkId id);
+  const std::shared_ptr<Link>& link_of(LinkId id);
 
   TransportOptions options_;
   TransportSink& sink_;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <muster/detail/payload.hpp>
+#include <muster/detail/small_mutex.hpp>
 #include <muster/errors.hpp>
 
 #include <atomic>
@@ -34,7 +35,7 @@ class Anchor {
   template <class F>
   void with(F&& f) {
     const std::shared_lock lock(mutex_);
-    if (calls_ != nullptr) f(*calls_);
+    if (runtime::Calls* const calls = calls_) f(*calls);
   }
   /// @throws NoSession after the session's end.
   runtime::Calls& get() const;
@@ -44,13 +45,13 @@ class Anchor {
   }
 
  private:
-  mutable std::shared_mutex mutex_;  ///< guards calls_
-  runtime::Calls* calls_;
+  mutable std::shared_mutex mutex_;  ///< held while calls_ becomes null, and while it may not
+  std::atomic<runtime::Calls*> calls_;
 };
 
 /// One value to come.
 /// Threads: every function from any.
-class FutureCore : public Handle, public std::enable_shared_from_this<FutureCore> {
+class FutureCore : public Handle {
  public:
   enum class State : std::uint8_t {
     pending,    ///< a call of this process; its answer will come here
@@ -85,7 +86,7 @@ class FutureCore : public Handle, public std::enable_shared_from_this<FutureCore
     bool needs_value = false;
     Waiter* next = nullptr;
   };
-  /// Wakes it when settled. It must stay where it is until it was removed.
+  /// Wakes it when settled, and forgets it. It must stay where it is until then, or until it was removed.
   /// @returns false when it is settled already: it is not waited for.
   bool add_waiter(Waiter& waiter);
   /// When this returns, nobody wakes that thread any more for this.
@@ -116,15 +117,17 @@ class FutureCore : public Handle, public std::enable_shared_from_this<FutureCore
   [[noreturn]] void throw_failure() const;
   std::exception_ptr failure() const {
     failure_seen_.store(true, std::memory_order_relaxed);
-    return failure_;
+    return failure_ ? failure_->exception : nullptr;
   }
   /// Whether anybody asked for the failure.
   bool failure_seen() const { return failure_seen_.load(std::memory_order_relaxed); }
-  /// The failure as it came over the wire.
-  const std::vector<std::byte>& encoded_failure() const { return encoded_failure_; }
+  /// The failure as it came over the wire. State must be failed.
+  const std::vector<std::byte>& encoded_failure() const { return failure_->encoded; }
 
   // -- for the calls room ----------------------------------------------------------
-  bool counted = false;                   ///< its owner counts this process as a holder; guarded by the calls room
+  /// Its owner counts this process as a holder. Changed by the calls room with a lock of its own.
+  std::atomic<bool> counted{false};
+  std::atomic<bool> known{false};         ///< the calls room finds it by its name: it was sent, or came
   int questions = 0;                      ///< to its owner, unanswered: until then it stays counted; guarded as counted
   std::atomic<int> stands_encoded{0};     ///< in so much that may be sent again: meanwhile it stays counted
   std::atomic<bool> task{false};          ///< a task's result: nobody can put it
@@ -136,22 +139,27 @@ class FutureCore : public Handle, public std::enable_shared_from_this<FutureCore
   struct Continuation {
     std::function<void()> run;
     bool needs_value;
+    std::unique_ptr<Continuation> next;
   };
-  void settle(State state, std::unique_lock<std::mutex>& lock);
+  struct Failure {
+    std::exception_ptr exception;
+    std::vector<std::byte> encoded;  ///< as it came over the wire
+  };
+  void settle(State state, std::unique_lock<SmallMutex>& lock);
   void decode_once(std::shared_ptr<void> (*decode)(const Payload&));
 
+  // There may be millions: what few of them need is apart, and the order leaves no gaps.
   const std::shared_ptr<Anchor> anchor_;
-  std::mutex mutex_;  ///< guards everything below; state_ changes under it
-  std::atomic<State> state_;
-  Waiter* waiters_ = nullptr;
-  std::vector<Continuation> continuations_;
-  Payload value_;
+  mutable std::atomic<bool> failure_seen_{false};
+  std::atomic<State> state_;  ///< changes with mutex_
   bool keep_encoded_ = false;
   bool taken_ = false;
+  SmallMutex mutex_;  ///< guards everything but anchor_
+  Waiter* waiters_ = nullptr;
+  std::unique_ptr<Continuation> continuations_;  ///< the youngest first
+  std::unique_ptr<const Failure> failure_;       ///< set before state_ becomes failed, never changed after
   std::shared_ptr<void> decoded_;
-  std::exception_ptr failure_;  ///< set before state_ becomes failed, never changed after
-  mutable std::atomic<bool> failure_seen_{false};
-  std::vector<std::byte> encoded_failure_;
+  Payload value_;
 };
 
 using CorePointer = std::shared_ptr<FutureCore>;

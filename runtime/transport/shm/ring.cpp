@@ -52,7 +52,7 @@ void RingWriter::publish(RecordKind kind) {
 }
 
 bool RingWriter::ask_for_room(std::size_t size) {
-  control_->writer_waits.store(1, std::memory_order_relaxed);
+  control_->writer_waits.store(1, std::memory_order_release);  // with what the writer knows of what waits
   // Either the reader sees that, or we see what it has read: see take_writer_waits.
   std::atomic_thread_fence(std::memory_order_seq_cst);
   return room() >= 2 * whole(size);
@@ -92,7 +92,7 @@ void RingReader::pop() {
 bool RingReader::take_writer_waits() {
   std::atomic_thread_fence(std::memory_order_seq_cst);
   return control_->writer_waits.load(std::memory_order_relaxed) != 0 &&
-         control_->writer_waits.exchange(0, std::memory_order_relaxed) != 0;
+         control_->writer_waits.exchange(0, std::memory_order_acquire) != 0;
 }
 
 }  // namespace muster::runtime

@@ -98,7 +98,7 @@ ShmLane::PeerPointer ShmLane::add(UniqueFd socket, const std::string& endpoint) 
   if (!slot) return nullptr;
   const std::unique_lock lock(mutex_);
   const LinkId id = link_bit | (++last_serial_ << slot_bits) | *slot;
-  auto peer = std::make_shared<ShmPeer>(id, door_, *slot, std::move(socket), endpoint);
+  auto peer = std::make_shared<ShmPeer>(id, door_, any_unheard_, *slot, std::move(socket), endpoint);
   if (peers_.size() <= *slot) peers_.resize(*slot + 1);
   peers_[*slot] = peer;
   return peer;
@@ -117,6 +117,12 @@ void ShmLane::remove(const PeerPointer& peer) {
 ShmLane::PeerPointer ShmLane::at(std::uint32_t slot) const {
   const std::shared_lock lock(mutex_);
   return slot < peers_.size() ? peers_[slot] : nullptr;
+}
+
+/// The peer at that slot, or null. The same one is looked at many times in a row.
+const ShmLane::PeerPointer& ShmLane::reading_from(std::uint32_t slot) {
+  if (!current_ || current_->slot() != slot || current_->is_closed()) current_ = at(slot);
+  return current_;
 }
 
 ShmLane::PeerPointer ShmLane::find(LinkId link) const {
@@ -161,11 +167,9 @@ LinkId ShmLane::dial(const std::string& endpoint) {
   return link;
 }
 
-bool ShmLane::try_send(LinkId link, const Header& header, const detail::Payload& payload, ShmPeer::Wake wake) {
+bool ShmLane::try_send(LinkId link, const Header& header, const detail::Payload& payload, Urgency urgency) {
   const PeerPointer peer = find(link);
-  if (!peer || !peer->send(header, payload, wake)) return false;
-  if (wake == ShmPeer::Wake::later) any_unheard_ = true;
-  return true;
+  return peer && peer->send(header, payload, urgency);
 }
 
 void ShmLane::close(LinkId link) {
@@ -204,6 +208,7 @@ void ShmLane::wake_peers() {
 
 void ShmLane::wait(Clock::time_point until) {
   wake_peers();
+  if (current_ && current_->is_closed()) current_ = nullptr;
   door_.begin_sleep();
   if (!kicked_ && next_ready_ == ready_.size() && !door_.anything()) {
     const auto left = std::chrono::duration_cast<std::chrono::nanoseconds>(until - Clock::now()).count();
@@ -286,7 +291,7 @@ bool ShmLane::receive(LaneEvent& event) {
       door_.collect(ready_);
       if (ready_.empty()) return take_lost(event);
     }
-    const PeerPointer peer = at(ready_[next_ready_]);
+    const PeerPointer& peer = reading_from(ready_[next_ready_]);
     if (peer && read(peer, event)) {
       if (++in_a_row_ >= most_in_a_row) pass_turn();
       return true;

@@ -35,11 +35,12 @@ class ShmLane final : public Lane {
   std::string endpoint() const override { return endpoint_; }
   LinkId dial(const std::string& endpoint) override;
   void send(LinkId link, const Header& header, const detail::Payload& payload) override {
-    (void)try_send(link, header, payload, ShmPeer::Wake::now);
+    (void)try_send(link, header, payload, Urgency::now);
   }
   void send_soon(LinkId link, const Header& header, const detail::Payload& payload) override {
-    (void)try_send(link, header, payload, ShmPeer::Wake::later);
+    (void)try_send(link, header, payload, Urgency::soon);
   }
+  std::shared_ptr<LanePort> way_out(LinkId link) const override { return find(link); }
   bool receive(LaneEvent& event) override;
   void wait(Clock::time_point until) override;
   void kick() override;
@@ -50,7 +51,7 @@ class ShmLane final : public Lane {
   /// @param why set where one does, and can't be reached all the same
   LinkId try_dial(const std::string& endpoint, std::string& why);
   /// As send. @returns false when the link was refused, or is gone: the message was not taken
-  bool try_send(LinkId link, const Header& header, const detail::Payload& payload, ShmPeer::Wake wake);
+  bool try_send(LinkId link, const Header& header, const detail::Payload& payload, Urgency urgency);
   /// Links of this lane have this bit.
   static constexpr LinkId link_bit = LinkId{1} << 63;
   /// Whether a watched descriptor was readable, since this was asked last. The receiving thread's.
@@ -67,6 +68,7 @@ class ShmLane final : public Lane {
   void remove(const PeerPointer& peer);
   PeerPointer find(LinkId link) const;
   PeerPointer at(std::uint32_t slot) const;
+  const PeerPointer& reading_from(std::uint32_t slot);
   void wake_peers();
   void pass_turn();
   bool end(const PeerPointer& peer, std::string reason, LaneEvent& event);
@@ -89,6 +91,7 @@ class ShmLane final : public Lane {
   // The receiving thread's.
   std::vector<std::uint32_t> ready_;    ///< slots to be looked at
   std::size_t next_ready_ = 0;          ///< of ready_
+  PeerPointer current_;                 ///< looked at last
   int in_a_row_ = 0;                    ///< messages of one link
   int since_look_ = 0;                  ///< at the sockets, in calls of receive
   std::vector<std::byte> first_frame_;  ///< of the event handed out last

@@ -77,9 +77,11 @@ struct ShmPeer::Lease {
   std::shared_ptr<const void> memory;
 };
 
-ShmPeer::ShmPeer(LinkId id, const Door& own, std::uint32_t slot, UniqueFd socket, std::string endpoint)
+ShmPeer::ShmPeer(LinkId id, const Door& own, std::atomic<bool>& any_unheard, std::uint32_t slot, UniqueFd socket,
+                 std::string endpoint)
     : id_(id),
       own_(own),
+      any_unheard_(any_unheard),
       slot_(slot),
       socket_(std::move(socket)),
       endpoint_(std::move(endpoint)),
@@ -228,6 +230,7 @@ void ShmPeer::put_or_keep(const MessageBody& body) {
 
 /// A message too large for a record goes in fragments: there was no block for it.
 void ShmPeer::write_waiting() {
+  any_waiting_ = !waiting_.empty();
   while (!waiting_.empty()) {
     Waiting& next = waiting_.front();
     const bool fragments = next.bytes.size() > longest_record;
@@ -245,6 +248,7 @@ void ShmPeer::write_waiting() {
     next.done += bytes;
     if (next.done == next.bytes.size()) waiting_.pop_front();
   }
+  any_waiting_ = false;
 }
 
 std::optional<BlockPool::Block> ShmPeer::take_block_for(std::size_t size) {
@@ -262,11 +266,11 @@ std::optional<BlockPool::Block> ShmPeer::take_block_for(std::size_t size) {
   return pool_.take_from(std::move(*made), size);
 }
 
-bool ShmPeer::send(const Header& header, const detail::Payload& payload, Wake wake) {
+bool ShmPeer::send(const Header& header, const detail::Payload& payload, Urgency urgency) {
   const MessageBody body(header, payload);
   const auto block = body.size() > block_from ? take_block_for(body.size()) : std::nullopt;
   if (block) body.write(block->data);
-  return writing(
+  const bool taken = writing(
       [&] {
         if (!open_) {
           UnsentMessage message{header, payload};
@@ -280,7 +284,9 @@ bool ShmPeer::send(const Header& header, const detail::Payload& payload, Wake wa
           put_or_keep(body);
         return true;
       },
-      wake);
+      urgency == Urgency::now ? Wake::now : Wake::later);
+  if (urgency == Urgency::soon) any_unheard_ = true;
+  return taken;
 }
 
 void ShmPeer::wake() {
@@ -288,6 +294,7 @@ void ShmPeer::wake() {
 }
 
 bool ShmPeer::flush() {
+  if (!any_waiting_) return true;
   bool done = true;
   (void)writing([&] {
     if (!open_ || waiting_.empty()) return false;
@@ -324,6 +331,7 @@ void ShmPeer::close() {
   const std::lock_guard lock(mutex_);
   if (closed_.exchange(true)) return;
   waiting_.clear();
+  any_waiting_ = false;
   (void)::shutdown(socket_.get(), SHUT_RDWR);
 }
 

@@ -24,11 +24,13 @@ struct UnsentMessage {
 };
 
 /// Threads: send, release, flush, trim and close from any; the rest is the receiving thread's.
-class ShmPeer : public std::enable_shared_from_this<ShmPeer> {
+class ShmPeer final : public LanePort, public std::enable_shared_from_this<ShmPeer> {
  public:
   /// @param own this process's door, which outlives the lane's use of this
+  /// @param any_unheard set when this peer may be asleep and have something; outlives that use too
   /// @param slot of the link at that door
-  ShmPeer(LinkId id, const Door& own, std::uint32_t slot, UniqueFd socket, std::string endpoint);
+  ShmPeer(LinkId id, const Door& own, std::atomic<bool>& any_unheard, std::uint32_t slot, UniqueFd socket,
+          std::string endpoint);
 
   LinkId id() const { return id_; }
   std::uint32_t slot() const { return slot_; }
@@ -45,10 +47,8 @@ class ShmPeer : public std::enable_shared_from_this<ShmPeer> {
   bool is_open() const;
   Clock::time_point since() const { return since_; }
 
-  /// Whether a peer that sleeps is woken. `later`: by wake(), or where it was left asleep before
-  enum class Wake : std::uint8_t { now, later, never };
   /// @returns false where it is closed: the message was not taken
-  bool send(const Header& header, const detail::Payload& payload, Wake wake);
+  bool send(const Header& header, const detail::Payload& payload, Urgency urgency) override;
   /// Wakes a peer that was left asleep.
   void wake();
   /// Closes a connection that never opened. @returns what was to be sent over it
@@ -73,6 +73,8 @@ class ShmPeer : public std::enable_shared_from_this<ShmPeer> {
     std::size_t done = 0;
   };
   struct Lease;
+  /// Whether a peer that sleeps is woken. `later`: by wake(), or where it was left asleep before
+  enum class Wake : std::uint8_t { now, later, never };
 
   void open_rings(SharedMemory memory, bool dialer);
   void take_packet(Packet& packet);
@@ -93,6 +95,7 @@ class ShmPeer : public std::enable_shared_from_this<ShmPeer> {
 
   const LinkId id_;
   const Door& own_;
+  std::atomic<bool>& any_unheard_;
   const std::uint32_t slot_;
   const UniqueFd socket_;
   const std::string endpoint_;
@@ -114,6 +117,7 @@ class ShmPeer : public std::enable_shared_from_this<ShmPeer> {
   RingWriter writer_;
   BlockPool pool_;
   std::deque<Waiting> waiting_;
+  std::atomic<bool> any_waiting_{false};  ///< also looked at without the lock
   std::deque<UnsentMessage> unsent_;
 };
 

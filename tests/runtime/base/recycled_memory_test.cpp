@@ -17,7 +17,8 @@ struct Object {
 };
 
 TEST(RecycledMemory, BlocksAreUsedAgain) {
-  RecycledMemory memory;
+  const auto owner = RecycledMemory::make();
+  RecycledMemory& memory = *owner;
   std::set<void*> first;
   for (int i = 0; i < 100; ++i) first.insert(memory.take(64));
   EXPECT_EQ(first.size(), 100U);
@@ -27,7 +28,8 @@ TEST(RecycledMemory, BlocksAreUsedAgain) {
 }
 
 TEST(RecycledMemory, OtherSizesComeFromTheHeap) {
-  RecycledMemory memory;
+  const auto owner = RecycledMemory::make();
+  RecycledMemory& memory = *owner;
   memory.give_back(memory.take(64), 64);
   void* const other = memory.take(128);
   std::memset(other, 1, 128);
@@ -37,7 +39,8 @@ TEST(RecycledMemory, OtherSizesComeFromTheHeap) {
 TEST(RecycledMemory, ObjectsMayOutliveTheirMaker) {
   std::shared_ptr<Object> object;
   {
-    const RecyclingAllocator<Object> allocator;
+    const auto memory = RecycledMemory::make();
+    const RecyclingAllocator<Object> allocator(memory);
     object = std::allocate_shared<Object>(allocator);
   }
   object->numbers.fill(7);
@@ -45,7 +48,8 @@ TEST(RecycledMemory, ObjectsMayOutliveTheirMaker) {
 }
 
 TEST(RecycledMemory, MapsOfManyThreads) {
-  const RecyclingAllocator<Object> allocator;
+  const auto memory = RecycledMemory::make();
+  const RecyclingAllocator<Object> allocator(memory);
   using Map = std::unordered_map<int, Object, std::hash<int>, std::equal_to<>,
                                  RecyclingAllocator<std::pair<const int, Object>>>;
   std::vector<std::jthread> threads;

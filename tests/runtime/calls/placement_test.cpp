@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <map>
+#include <random>
 #include <vector>
 
 namespace {
@@ -104,6 +107,54 @@ TEST(Placement, AmongSomeTheLeastLoadedIsChosenAndTiesGoInTurn) {
   placement.left(3);
   EXPECT_EQ(placement.choose_among(first), 0);
   EXPECT_EQ(placement.choose_among({}), 0);
+}
+
+/// What Placement is meant to do, in the slowest way.
+Pid least_loaded(const std::map<Pid, std::size_t>& loads, Pid last) {
+  if (loads.empty()) return 1;
+  const auto less = [](const auto& a, const auto& b) { return a.second < b.second; };
+  const std::size_t least = std::min_element(loads.begin(), loads.end(), less)->second;
+  for (const auto& [pid, load] : loads)
+    if (pid > last && load == least) return pid;
+  for (const auto& [pid, load] : loads)
+    if (load == least) return pid;
+  return 0;
+}
+
+TEST(Placement, DoesAsASearchOfAllWould) {
+  std::mt19937 random(7);
+  Placement placement;
+  std::map<Pid, std::size_t> loads;
+  Pid last = 0;
+  for (int step = 0; step < 20'000; ++step) {
+    const Pid pid = static_cast<Pid>(2 + random() % 40);
+    const auto known = loads.find(pid);
+    switch (random() % 8) {
+      case 0:
+        placement.joined(pid);
+        loads.try_emplace(pid, 0);
+        break;
+      case 1:
+        if (random() % 4 != 0) break;
+        placement.left(pid);
+        loads.erase(pid);
+        break;
+      case 2:
+      case 3:
+        placement.finished(pid);
+        if (known != loads.end() && known->second != 0) --known->second;
+        break;
+      default: {
+        const Pid expected = least_loaded(loads, last);
+        const Pid chosen = placement.choose();
+        ASSERT_EQ(chosen, expected) << "step " << step;
+        if (!loads.empty()) last = chosen;
+        placement.sent(chosen);
+        if (loads.contains(chosen)) ++loads[chosen];
+      }
+    }
+    for (const auto& [each, load] : loads) ASSERT_EQ(placement.outstanding(each), load);
+  }
 }
 
 }  // namespace
