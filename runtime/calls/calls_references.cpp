@@ -284,6 +284,7 @@ void Calls::pursue(const CorePointer& core, bool needs_value) {
 void Calls::fulfil(const CorePointer& core, Payload&& value) {
   const auto already = [] { throw std::future_error(std::future_errc::promise_already_satisfied); };
   if (core->task || core->settled(false)) already();
+  settle_puts(core->owner(), Waits::heedful);
   Payload own = value;
   own.own();
   const auto answer = ask_about(core, ReferenceOperation::put, std::move(value));

@@ -57,6 +57,10 @@ void HostLane::send_soon(LinkId link, const Header& header, const detail::Payloa
   if (!is_local(link) || !local_.try_send(link, header, payload, ShmPeer::Wake::later)) send(link, header, payload);
 }
 
+bool HostLane::handed_over(LinkId link) const { return is_local(link) && local_.handed_over(link); }
+
+bool HostLane::finish(LinkId link) { return is_local(link) && replacement(link) == 0 && local_.finish(link); }
+
 void HostLane::close(LinkId link) {
   if (!is_local(link)) return network_->close(link);
   local_.close(link);
