@@ -1,7 +1,9 @@
 /// @file
 /// `channels`: a put and a take through a RemoteChannel that lives on a local worker, one waiting for the other
-/// (`channels/round_trip`), and items from a producer there to a consumer here (`channels/stream`). Floor: a bare ring
-/// in shared memory, as many ping-pongs as the operation has, or as many messages under way as it holds.
+/// (`channels/round_trip`); items from a producer there to a consumer here, in a channel that lives here
+/// (`channels/stream`), or there (`channels/stream_from_owner`); and a put and a take of one process's own channel
+/// (`channels/local`). Floor: a bare ring in shared memory, as many ping-pongs as the operation has, or as many messages
+/// under way as it holds.
 #include "../common/floor_child.hpp"
 #include "../common/report.hpp"
 #include "../common/workload.hpp"
@@ -21,8 +23,8 @@ void produce(const muster::RemoteChannel<int>& channel, int count) {
   channel.close();
 }
 
-void stream(muster::Pid worker) {
-  const muster::RemoteChannel<int> channel(1000);
+void stream(muster::Pid worker, muster::Pid owner) {
+  const muster::RemoteChannel<int> channel(1000, owner);
   const auto producer = muster::spawnat(worker, &produce, channel, items);
   int expected = 0;
   for (const int item : channel)
@@ -55,11 +57,25 @@ int main(int argc, char** argv) {
     });
     return bench::Round{ours_us, {{"bare_ring", ring_us}}};
   });
-  stream(worker);  // warm up
-  bench::add("channels/stream", "us/item", rounds, [&] {
-    const double ring_us = 1e6 * bench::seconds_of([&] { ring.pipelined(items); }) / items;
-    const double ours_us = 1e6 * bench::seconds_of([&] { stream(worker); }) / items;
-    return bench::Round{ours_us, {{"bare_ring", ring_us}}};
+  const auto add_stream = [&](const char* name, muster::Pid owner) {
+    bench::add(name, "us/item", rounds, [&, owner] {
+      const double ring_us = 1e6 * bench::seconds_of([&] { ring.pipelined(items); }) / items;
+      const double ours_us = 1e6 * bench::seconds_of([&] { stream(worker, owner); }) / items;
+      return bench::Round{ours_us, {{"bare_ring", ring_us}}};
+    });
+  };
+  stream(worker, 1);  // warm up
+  add_stream("channels/stream", 1);
+  add_stream("channels/stream_from_owner", worker);
+  bench::add("channels/local", "us", rounds, [&] {
+    const muster::RemoteChannel<int> own(10);
+    const double ours_us = 1e6 * bench::seconds_of([&] {
+                             for (int i = 0; i < items; ++i) {
+                               own.put(i);
+                               if (own.take() != i) throw std::runtime_error("a channel gave a wrong item");
+                             }
+                           }) / items;
+    return bench::Round{ours_us, {}};
   });
   return bench::run(argc, argv);
 }

@@ -66,6 +66,11 @@ class EncodedStore final : public ItemStore {
 /// Its owner keeps the channel while anybody holds a handle. When the owner dies, every operation that waits and every
 /// later one throws ProcessExitedException. The operations of a handle are requests to the owner, one round trip each
 /// (a take says besides that it has the item); at the owner itself they send nothing.
+///
+/// To a process on its host that puts one small item after the other, the owner gives places in advance, as far as
+/// there is room: a put into such a place returns when the item was sent, and nothing but the owner's end can keep it
+/// from getting there. Whoever hears of that put by way of muster finds the item in the channel; by other ways (a file,
+/// a socket) one may hear of it some microseconds before.
 /// @par Thread safety
 /// Every member from any thread.
 /// @throws NoSession from every member; CancelledError or InterruptedError from every member in a task that must stop;

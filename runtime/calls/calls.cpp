@@ -78,6 +78,7 @@ CorePointer Calls::start(Pid pid, detail::Thunk thunk, Payload&& arguments, Retu
                                                  std::bit_cast<const void*>(thunk), std::move(arguments), Receipt{},
                                                  current_deadline()));
       } else {
+        settle_puts(pid, Waits::heedful);
         transmit(pid, header, thunk, std::move(arguments), Waits::heedful);
       }
       return core;
@@ -411,6 +412,7 @@ void Calls::process_unreachable(Pid pid, const std::string& why) {
   const auto failure = std::make_exception_ptr(Error(why));
   fail_pending(pid, failure);
   modules_.gone(pid, why);
+  places_lost(pid);
   // The result of a task whose answer had left already may have been on its way back to be kept here.
   auto stored = std::make_shared<StoredResult>();
   stored->failed = true;
@@ -423,7 +425,7 @@ void Calls::process_unreachable(Pid pid, const std::string& why) {
   send_answers(answers);
 }
 
-void Calls::process_gone(const WorkerExit& exit) {
+void Calls::process_gone(const WorkerExit& exit, Rest rest) {
   {
     const std::lock_guard lock(pending_mutex_);
     placement_.left(exit.pid);
@@ -461,6 +463,8 @@ void Calls::process_gone(const WorkerExit& exit) {
   send_answers(answers);
   discard(freed);
   tell_of_death(channels, exit.pid);
+  unconfirmed_.forget(exit.pid);
+  if (rest == Rest::none) nothing_more_from(exit.pid);
   ask_questions();
 }
 

@@ -9,6 +9,7 @@
 #include "runtime/calls/module_exchange.hpp"
 #include "runtime/calls/placement.hpp"
 #include "runtime/calls/router.hpp"
+#include "runtime/calls/unconfirmed_puts.hpp"
 #include "runtime/exec/executor.hpp"
 #include "runtime/refs/channel_queue.hpp"
 #include "runtime/refs/value_store.hpp"
@@ -24,6 +25,7 @@
 #include <mutex>
 #include <optional>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 namespace muster::runtime {
@@ -93,6 +95,9 @@ class Calls : private ModuleSource {
   Kept kept() const;
   /// Sends the notes about references that wait. The receiving thread does so after each batch.
   void flush_notes();
+  /// Whether the message received last was an item for a place of its own: others most likely follow. The receiving
+  /// thread's.
+  bool take_item_came() { return std::exchange(item_came_, false); }
   bool notes_waiting() const { return notes_waiting_.load(std::memory_order_relaxed); }
 
   // -- channels -------------------------------------------------------------------------------------------------------
@@ -120,8 +125,13 @@ class Calls : private ModuleSource {
   void worker_joined(Pid pid);
   /// Of those workers, the one for the next call. 0 where calls may be given to none of them.
   Pid choose_among(std::span<const Pid> workers);
+  /// Whether something that a process has left is still to be received.
+  enum class Rest : bool { none, comes };
   /// Fails every call that waits for it, and frees what it held.
-  void process_gone(const WorkerExit& exit);
+  /// @param rest comes: nothing_more_from() will be called
+  void process_gone(const WorkerExit& exit, Rest rest = Rest::none);
+  /// All that the dead process has left was received.
+  void nothing_more_from(Pid pid);
   /// Fails every call that waits for it: nothing can be had from it, though it lives.
   void process_unreachable(Pid pid, const std::string& why);
   /// The session ends: everything still waiting fails with that.
@@ -254,7 +264,23 @@ class Calls : private ModuleSource {
   void tell_of_death(const std::vector<std::shared_ptr<OwnedChannel>>& channels, Pid pid);
   void hear(const std::shared_ptr<OwnedChannel>& channel, ChannelWord word, Asker asker);
   void send_replies(OwnedChannel& channel, ChannelQueue::Replies&& replies);
-  void send_reply(ChannelQueue::Reply&& reply);
+  void send_reply(const RemoteRefId& channel, ChannelQueue::Reply&& reply);
+  void put_in_place(const RemoteRefId& ref, Incoming& message, Pid sender);
+  void on_channel_notice(Incoming& message, Pid sender);
+  bool put_unasked(const detail::ChannelPointer& channel, detail::Payload& item);
+  void places_lost(Pid pid);
+  void give_places_back(Pid owner, const RemoteRefId& channel);
+  std::optional<detail::Payload> operate_here(OwnedChannel& owned, ChannelOperation operation, detail::Payload& item);
+  std::shared_ptr<OwnedChannel> owned_channel(const RemoteRefId& ref);
+  /// Before something leaves that may tell others of the puts of this process: waits until the channels' owners have
+  /// them, but for the receiver, who gets it behind them.
+  /// @param receiver self(): it may be seen by anybody
+  /// @throws heedful: as transmit
+  void settle_puts(Pid receiver, Waits waits) {
+    if (unconfirmed_.elsewhere(receiver)) settle_puts_now(receiver, waits);
+  }
+  void settle_puts_now(Pid receiver, Waits waits);
+  void confirm_puts(const std::vector<UnconfirmedPuts::Mark>& marks, Waits waits);
   /// Users' stores are destroyed on their thread.
   void discard(ValueStore::Freed& freed);
 
@@ -269,6 +295,8 @@ class Calls : private ModuleSource {
   Router& router_;
   std::shared_ptr<detail::Anchor> anchor_;
   std::atomic<std::uint64_t> last_number_{0};
+  UnconfirmedPuts unconfirmed_;
+  bool item_came_ = false;  ///< the receiving thread's
   const RecycledMemory::Owner core_blocks_ = RecycledMemory::make(), job_blocks_ = RecycledMemory::make();
   const RecyclingAllocator<detail::FutureCore> core_memory_{core_blocks_};
   const RecyclingAllocator<CallJob> job_memory_{job_blocks_};

@@ -23,6 +23,10 @@ namespace {
 constexpr auto outcome_grace = std::chrono::milliseconds(250);
 /// In the flags of a request.
 constexpr std::uint8_t at_once_flag = 1;
+/// What is larger is asked for: it may not fit the peer's memory at once. In bytes.
+constexpr std::size_t largest_unasked = 4096;
+/// An owner that gives more at once breaks the rules.
+constexpr std::uint64_t most_places_at_once = std::uint64_t{1} << 20;
 
 bool waits(ChannelOperation operation) {
   return operation >= ChannelOperation::put && operation <= ChannelOperation::wait;
@@ -54,7 +58,7 @@ std::optional<Payload> outcome(Reply&& reply, Pid here) {
   switch (reply.what) {
     case Reply::What::yes: return std::move(reply.item);
     case Reply::What::no: return std::nullopt;
-    case Reply::What::failed: break;
+    default: break;
   }
   if (reply.users_failure) std::rethrow_exception(decode_failure(encode_failure_of(reply, here)));
   std::rethrow_exception(reply.failure);
@@ -79,10 +83,7 @@ void operate(ChannelQueue& queue, Asker asker, ChannelOperation operation, bool 
     case ChannelOperation::is_open:
       replies.push_back({.to = asker, .what = queue.is_open() ? Reply::What::yes : Reply::What::no});
       break;
-    case ChannelOperation::close:
-      queue.close(replies);
-      replies.push_back({.to = asker, .what = Reply::What::yes});
-      break;
+    case ChannelOperation::close: queue.close(asker, replies); break;
   }
 }
 
@@ -92,6 +93,7 @@ void operate(ChannelQueue& queue, Asker asker, ChannelOperation operation, bool 
 
 ChannelPointer Calls::new_channel(Pid owner, std::shared_ptr<OwnedChannel> owned) {
   auto channel = std::make_shared<ChannelCore>(anchor_, RemoteRefId{self_, next_number()}, owner, owned);
+  if (owned) owned->id = channel->id();
   const std::lock_guard lock(references_mutex_);
   if (owned) store_.add_channel(channel->id(), std::move(owned));
   // Counted before its owner hears of it: should the answer not be waited for, the release follows the request on its
@@ -146,10 +148,118 @@ void Calls::discard(ValueStore::Freed& freed) {
 std::optional<Payload> Calls::ask_channel(const ChannelPointer& channel, ChannelOperation operation, bool at_once,
                                           Payload&& item) {
   if (const TaskState* task = current_task()) task->check();
+  const Pid owner = channel->owner();
+  settle_puts(owner, Waits::heedful);
+  if (owner != self_ && operation == ChannelOperation::put && put_unasked(channel, item)) return Payload{};
   const ChannelQuestion question{channel, operation, at_once, next_number()};
-  if (channel->owner() == self_) return ask_channel_here(question, std::move(item));
-  return await_reply(question, ask_channel_there(question, std::move(item)));
+  if (owner == self_) return ask_channel_here(question, std::move(item));
+  const auto before = unconfirmed_.mark(owner);
+  auto answer = await_reply(question, ask_channel_there(question, std::move(item)));
+  unconfirmed_.confirmed(before);  // it heard the question behind all that
+  return answer;
 }
+
+// -- puts without a question ------------------------------------------------------------------------------------------
+
+/// Puts an item into a place that the owner has set aside for this process. It is in when it has left: nothing but the
+/// owner's end can keep it from getting there, not even this process's.
+/// @returns false where there is none, or the item is none for it: nothing was done
+bool Calls::put_unasked(const ChannelPointer& channel, Payload& item) {
+  if (!item.handles.empty() || !item.parts.empty() || item.bytes.size() > largest_unasked) return false;
+  if (Executor::receiving_here() || !channel->places.take()) return false;
+  std::shared_ptr<Link> link;
+  try {
+    link = wait_for_link(channel->owner(), Waits::heedful);
+    if (link->gone) {  // it would swallow the item: who asks hears why
+      if (channel->places.not_sent()) give_places_back(channel->owner(), channel->id());
+      return false;
+    }
+    append_reference(item, channel->id());
+    if (notes_waiting()) flush_notes();
+    transmit_over(*link,
+                  Header{.kind = MessageKind::channel_request,
+                         .flags = put_in_place_flag,
+                         .code = static_cast<std::uint32_t>(ChannelOperation::put)},
+                  item, Waits::heedful, Transport::Urgency::now);
+  } catch (...) {
+    if (channel->places.not_sent()) give_places_back(channel->owner(), channel->id());
+    throw;
+  }
+  unconfirmed_.sent(channel->owner(), channel->id());
+  if (channel->places.sent()) give_places_back(channel->owner(), channel->id());
+  if (!transport_.handed_over(*link)) confirm_puts({unconfirmed_.mark(channel->owner())}, Waits::stubborn);
+  return true;
+}
+
+void Calls::give_places_back(Pid owner, const RemoteRefId& channel) {
+  Payload payload;
+  append_reference(payload, channel);
+  send_control(owner,
+               Header{.kind = MessageKind::channel_word,
+                      .code = static_cast<std::uint32_t>(ChannelWord::places_returned)},
+               std::move(payload));
+}
+
+void Calls::settle_puts_now(Pid receiver, Waits waits) {
+  if (!Executor::receiving_here()) confirm_puts(unconfirmed_.marks_elsewhere(receiver), waits);
+}
+
+/// Any question is answered behind what was sent before it.
+void Calls::confirm_puts(const std::vector<UnconfirmedPuts::Mark>& marks, Waits waits) {
+  std::vector<CorePointer> answers;
+  for (const auto& mark : marks) {
+    const auto number = next_number();
+    answers.push_back(expect_answer(number, mark.owner));
+    Payload payload;
+    append_reference(payload, mark.channel);
+    try {
+      transmit(mark.owner,
+               Header{.kind = MessageKind::channel_request,
+                      .code = static_cast<std::uint32_t>(ChannelOperation::is_open),
+                      .number = number},
+               nullptr, std::move(payload), Waits::no);
+    } catch (const std::exception&) {  // it is gone, and with it what was put there
+      (void)take_pending(number);
+      unconfirmed_.forget(mark.owner);
+      answers.back() = nullptr;
+    }
+  }
+  const bool heedful = waits == Waits::heedful;
+  for (std::size_t i = 0; i < marks.size(); ++i) {
+    if (!answers[i]) continue;
+    const auto woken = wait_for_reply(*answers[i], heedful ? current_deadline() : std::nullopt,
+                                      heedful ? Executor::Stops::heeded : Executor::Stops::ignored);
+    if (woken == Executor::Woken::event)
+      unconfirmed_.confirmed(marks[i]);
+    else if (heedful)
+      check_waited(woken, "process " + std::to_string(marks[i].owner) + " had not confirmed what was put there before");
+    else
+      return;
+  }
+}
+
+void Calls::on_channel_notice(Incoming& message, Pid sender) {
+  const auto ref = strip_reference(message.payload);
+  const auto notice = static_cast<ChannelNotice>(message.header.code);
+  const bool recall = notice == ChannelNotice::recall;
+  if (!recall && (notice != ChannelNotice::places || message.header.number > most_places_at_once))
+    throw SerializationError("An unknown notice about a channel");
+  std::shared_ptr<detail::Handle> handle;
+  {
+    const std::lock_guard lock(references_mutex_);
+    if (const auto found = handles_.find(ref); found != handles_.end()) handle = found->second.lock();
+  }
+  auto* const channel = dynamic_cast<ChannelCore*>(handle.get());
+  if (channel != nullptr && channel->owner() != sender)
+    throw SerializationError("A notice about a channel of another process");
+  if (!recall) {  // without a handle there is nobody to use them: they wait until they are called back
+    if (channel != nullptr) channel->places.add(static_cast<std::uint32_t>(message.header.number));
+  } else if (channel == nullptr || channel->places.give_back()) {
+    give_places_back(sender, ref);
+  }
+}
+
+// -- questions --------------------------------------------------------------------------------------------------------
 
 CorePointer Calls::expect_answer(std::uint64_t number, Pid owner) {
   auto answer = std::allocate_shared<FutureCore>(core_memory_, anchor_, RemoteRefId{self_, number}, owner,
@@ -163,6 +273,7 @@ std::optional<Payload> Calls::ask_channel_here(const ChannelQuestion& question, 
   const auto& owned = question.channel->owned();
   if (!owned) throw gone(self_);
   item.own();
+  if (auto done = operate_here(*owned, question.operation, item)) return done;
   const Asker asker{self_, question.number};
   std::optional<Reply> reply;
   CorePointer answer;
@@ -182,6 +293,17 @@ std::optional<Payload> Calls::ask_channel_here(const ChannelQuestion& question, 
   }
   if (!replies.empty()) send_replies(*owned, std::move(replies));
   return reply ? outcome(std::move(*reply), self_) : await_reply(question, answer);
+}
+
+/// Puts and takes that are over at once. @returns nothing for others
+std::optional<Payload> Calls::operate_here(OwnedChannel& owned, ChannelOperation operation, Payload& item) {
+  if (operation == ChannelOperation::take) {
+    const std::lock_guard lock(owned.mutex);
+    return owned.queue.take_here();
+  }
+  if (operation != ChannelOperation::put) return std::nullopt;
+  const std::lock_guard lock(owned.mutex);
+  return owned.queue.put_here(item) ? std::optional<Payload>(std::in_place) : std::nullopt;
 }
 
 CorePointer Calls::ask_channel_there(const ChannelQuestion& question, Payload&& item) {
@@ -292,53 +414,73 @@ void Calls::on_channel_request(Incoming& message, Pid sender) {
   const auto ref = strip_reference(message.payload);
   const auto operation = static_cast<ChannelOperation>(message.header.code);
   if (operation < ChannelOperation::create || operation > ChannelOperation::close ||
-      message.header.flags > at_once_flag)
+      message.header.flags > put_in_place_flag)
     throw SerializationError("An unknown request about a channel");
+  if (message.header.flags == put_in_place_flag) {
+    if (operation != ChannelOperation::put || message.payload.has_references())
+      throw SerializationError("An item for a place of its own that can't have one");
+    put_in_place(ref, message, sender);
+    return;
+  }
   const Asker asker{sender, message.header.number};
   if (operation == ChannelOperation::create) {
     create_channel(ref, asker, message.payload);
     return;
   }
-  std::shared_ptr<OwnedChannel> channel;
-  {
-    const std::lock_guard lock(references_mutex_);
-    channel = store_.channel(ref);
-  }
+  const auto channel = owned_channel(ref);
   if (!channel) {
-    send_reply({.to = asker, .what = Reply::What::failed, .failure = std::make_exception_ptr(gone(self_))});
+    send_reply(ref, {.to = asker, .what = Reply::What::failed, .failure = std::make_exception_ptr(gone(self_))});
     return;
   }
   message.payload.own();
-  at_channel(channel, [asker, operation, at_once = message.header.flags == at_once_flag,
+  // Where what a process has sent may be lost with it, a put is one only once it is in.
+  const bool may_offer = operation == ChannelOperation::put && transport_.handed_over(*message.link);
+  at_channel(channel, [asker, operation, may_offer, at_once = message.header.flags == at_once_flag,
                        item = std::move(message.payload)](ChannelQueue& queue, ChannelQueue::Replies& replies) mutable {
     operate(queue, asker, operation, at_once, std::move(item), replies);
+    if (may_offer) queue.offer_places(asker.pid, replies);
   });
+}
+
+std::shared_ptr<OwnedChannel> Calls::owned_channel(const RemoteRefId& ref) {
+  const std::lock_guard lock(references_mutex_);
+  return store_.channel(ref);
+}
+
+void Calls::put_in_place(const RemoteRefId& ref, Incoming& message, Pid sender) {
+  const auto channel = owned_channel(ref);
+  if (!channel || channel->users_store) return;  // freed: nobody can take it
+  message.payload.own();
+  ChannelQueue::Replies replies;
+  {
+    const std::lock_guard lock(channel->mutex);
+    channel->queue.put_in_place(sender, std::move(message.payload), replies);
+    channel->queue.offer_places(sender, replies);
+  }
+  send_replies(*channel, std::move(replies));
+  item_came_ = true;
 }
 
 void Calls::create_channel(RemoteRefId ref, Asker creator, const Payload& capacity) {
   if (ref.creator != creator.pid) throw SerializationError("A channel is made under the name of another process");
   FieldReader in(capacity.bytes.bytes());
   auto channel = std::make_shared<OwnedChannel>(in.u64());
+  channel->id = ref;
   in.finish();
   {
     const std::lock_guard lock(references_mutex_);
     if (store_.contains(ref)) throw SerializationError("A channel is made twice");
     store_.add_channel(ref, std::move(channel));
   }
-  send_reply({.to = creator, .what = Reply::What::yes});
+  send_reply(ref, {.to = creator, .what = Reply::What::yes});
 }
 
 void Calls::on_channel_word(Incoming& message, Pid sender) {
   const auto ref = strip_reference(message.payload);
   const auto word = static_cast<ChannelWord>(message.header.code);
-  if (word < ChannelWord::withdraw || word > ChannelWord::returned)
+  if (word < ChannelWord::withdraw || word > ChannelWord::places_returned)
     throw SerializationError("An unknown word about a channel");
-  std::shared_ptr<OwnedChannel> channel;
-  {
-    const std::lock_guard lock(references_mutex_);
-    channel = store_.channel(ref);
-  }
-  hear(channel, word, {sender, message.header.number});
+  hear(owned_channel(ref), word, {sender, message.header.number});
 }
 
 void Calls::hear(const std::shared_ptr<OwnedChannel>& channel, ChannelWord word, Asker asker) {
@@ -348,6 +490,7 @@ void Calls::hear(const std::shared_ptr<OwnedChannel>& channel, ChannelWord word,
       case ChannelWord::withdraw: queue.withdraw(asker, replies); break;
       case ChannelWord::received: queue.received(asker, replies); break;
       case ChannelWord::returned: queue.returned(asker, replies); break;
+      case ChannelWord::places_returned: queue.places_returned(asker.pid, replies); break;
     }
   });
 }
@@ -358,23 +501,48 @@ void Calls::tell_of_death(const std::vector<std::shared_ptr<OwnedChannel>>& chan
                [pid](ChannelQueue& queue, ChannelQueue::Replies& replies) { queue.process_died(pid, replies); });
 }
 
+/// The link to a process is gone, which may live: places on either side went with it.
+void Calls::places_lost(Pid pid) {
+  std::vector<std::shared_ptr<detail::Handle>> handles;  // destroyed without the lock
+  {
+    const std::lock_guard lock(references_mutex_);
+    for (const auto& [ref, known] : handles_) handles.push_back(known.lock());
+  }
+  for (const auto& handle : handles)
+    if (auto* const channel = dynamic_cast<ChannelCore*>(handle.get()); channel != nullptr && channel->owner() == pid)
+      (void)channel->places.give_back();
+  unconfirmed_.forget(pid);
+  nothing_more_from(pid);
+}
+
+void Calls::nothing_more_from(Pid pid) {
+  std::vector<std::shared_ptr<OwnedChannel>> channels;
+  {
+    const std::lock_guard lock(references_mutex_);
+    channels = store_.channels();
+  }
+  for (const auto& channel : channels)
+    at_channel(channel,
+               [pid](ChannelQueue& queue, ChannelQueue::Replies& replies) { queue.places_returned(pid, replies); });
+}
+
 void Calls::send_replies(OwnedChannel& channel, ChannelQueue::Replies&& replies) {
   for (std::size_t i = 0; i < replies.size(); ++i) {
     const Asker to = replies[i].to;
     try {
-      send_reply(std::move(replies[i]));
+      send_reply(channel.id, std::move(replies[i]));
     } catch (const SerializationError&) {  // the item is too large to be sent: it stays, and who wanted it hears why
       {
         const std::lock_guard lock(channel.mutex);
         channel.queue.returned(to, replies);
       }
-      send_reply({.to = to, .what = Reply::What::failed, .failure = std::current_exception()});
+      send_reply(channel.id, {.to = to, .what = Reply::What::failed, .failure = std::current_exception()});
     }
   }
 }
 
 /// @throws SerializationError when its item is too large to be sent
-void Calls::send_reply(Reply&& reply) {
+void Calls::send_reply(const RemoteRefId& channel, Reply&& reply) {
   Header header{.kind = MessageKind::reply_value, .number = reply.to.number};
   const bool here = reply.to.pid == self_;
   switch (reply.what) {
@@ -401,6 +569,14 @@ void Calls::send_reply(Reply&& reply) {
       reply.item = failure_payload(encoded);
       break;
     }
+    case Reply::What::places:
+    case Reply::What::recall:
+      header = {.kind = MessageKind::channel_notice,
+                .code = static_cast<std::uint32_t>(reply.what == Reply::What::places ? ChannelNotice::places
+                                                                                     : ChannelNotice::recall),
+                .number = reply.places};
+      append_reference(reply.item, channel);
+      break;
   }
   send_control(reply.to.pid, header, std::move(reply.item));
 }

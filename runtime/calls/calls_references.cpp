@@ -288,6 +288,7 @@ void Calls::fulfil(const CorePointer& core, Payload&& value) {
   const auto already = [] { throw std::future_error(std::future_errc::promise_already_satisfied); };
   if (!core->task && core->state() == FutureCore::State::failed) core->throw_failure();  // its owner is gone
   if (core->task || core->settled(false)) already();
+  settle_puts(core->owner(), Waits::heedful);
   Payload own = value;
   own.own();
   const auto answer = ask_about(core, ReferenceOperation::put, std::move(value));

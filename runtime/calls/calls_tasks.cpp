@@ -47,6 +47,10 @@ void define_code(const Incoming& message, const std::vector<detail::Thunk>& quic
 }  // namespace
 
 void Calls::on_message(Incoming&& message) {
+  // Of what the dead have left, only items in places of their own count.
+  if (message.link->ending &&
+      (message.header.kind != MessageKind::channel_request || message.header.flags != put_in_place_flag))
+    return;
   const Pid peer = message.link->peer;
   receive_handles(message, peer);
   const auto number = message.header.number;
@@ -76,6 +80,7 @@ void Calls::on_message(Incoming&& message) {
     case MessageKind::fill: on_fill(message, peer); break;
     case MessageKind::channel_request: on_channel_request(message, peer); break;
     case MessageKind::channel_word: on_channel_word(message, peer); break;
+    case MessageKind::channel_notice: on_channel_notice(message, peer); break;
     default:
       throw SerializationError("A message of kind " + std::to_string(static_cast<int>(message.header.kind)) +
                                " is not for processes that joined");
@@ -137,7 +142,9 @@ void Calls::store_result(RemoteRefId ref, std::shared_ptr<const StoredResult> re
 }
 
 void Calls::finish(CallJob& job, Payload&& result) {
+  if (job.caller() != self_) settle_puts(job.caller(), Waits::stubborn);
   const bool keep = forget_task(job);
+  if (keep) settle_puts(self_, Waits::stubborn);
   if (job.returns() == Returns::nothing) return;
   const bool local = job.caller() == self_;
   const std::size_t size = result.total_size();
@@ -173,7 +180,9 @@ void Calls::finish(CallJob& job, Payload&& result) {
 }
 
 void Calls::finish_failed(CallJob& job, const std::exception_ptr& failure) {
+  if (job.caller() != self_) settle_puts(job.caller(), Waits::stubborn);
   const bool keep = forget_task(job);
+  if (keep) settle_puts(self_, Waits::stubborn);
   if (job.returns() == Returns::nothing) {
     log::error("A remote_do of process " + std::to_string(job.caller()) + " failed: " + message_of(failure));
     return;

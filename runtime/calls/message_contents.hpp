@@ -16,6 +16,9 @@ namespace muster::runtime {
 /// Flag of a call, beside what comes back: its answer may come together with the next ones.
 inline constexpr std::uint8_t unhurried_call = 0x40;
 
+/// Flag of a request about a channel: an item for a place that its owner has set aside for the sender. No reply.
+inline constexpr std::uint8_t put_in_place_flag = 2;
+
 /// Bytes of a reference behind the contents of a message.
 inline constexpr std::size_t reference_size = sizeof(std::int32_t) + sizeof(std::uint64_t);
 

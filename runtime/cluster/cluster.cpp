@@ -629,8 +629,9 @@ void Cluster::removed(const WorkerExit& exit) {
     if (auto found = connecting_.extract(exit.pid); !found.empty()) waiting = std::move(found.mapped().waiting);
   }
   for (const auto& tell : waiting) tell(nullptr);
-  if (link) transport_.close(link);
-  calls_->process_gone(exit);
+  // What it had put into channels is in, though it is dead: that comes first, where some of it is still on its way.
+  calls_->process_gone(exit, link ? Calls::Rest::comes : Calls::Rest::none);
+  if (link) transport_.finish(link, [this, pid = exit.pid] { calls_->nothing_more_from(pid); });
   if (events_.changed) events_.changed(exit.pid);
 }
 

@@ -39,7 +39,7 @@ void ChannelQueue::put(Asker asker, Payload&& item, bool at_once, Replies& repli
     replies.push_back(closed_to_putter(asker));
     return;
   }
-  if (!store_ && putters_.empty() && items_.size() < capacity_) {  // the common case: room, and nobody before it
+  if (!store_ && putters_.empty() && has_room()) {  // the common case: room, and nobody before it
     items_.push_back(std::move(item));
     replies.push_back(yes(asker));
     if (!takers_.empty() || !watchers_.empty()) serve(replies);
@@ -47,7 +47,70 @@ void ChannelQueue::put(Asker asker, Payload&& item, bool at_once, Replies& repli
   }
   putters_.push_back({.asker = asker, .item = std::move(item), .at_once = at_once, .order = ++last_order_});
   serve(replies);
+  if (reserved_ > 0 && !putters_.empty()) call_back(replies);
   if (at_once) refuse_hasty(replies);
+}
+
+bool ChannelQueue::put_here(Payload& item) {
+  if (closed_ || store_ || !putters_.empty() || !takers_.empty() || !watchers_.empty() || !has_room()) return false;
+  items_.push_back(std::move(item));
+  return true;
+}
+
+std::optional<Payload> ChannelQueue::take_here() {
+  if (closed_ || store_ || !putters_.empty() || !takers_.empty() || !watchers_.empty() || !returned_.empty() ||
+      items_.empty())
+    return std::nullopt;
+  std::optional<Payload> item(std::move(items_.front()));
+  items_.pop_front();
+  return item;
+}
+
+void ChannelQueue::put_in_place(Pid putter, Payload&& item, Replies& replies) {
+  // Without a place there is none to free: it comes from before its link was lost, and made anew.
+  if (const auto places = places_.find(putter); places != places_.end() && places->second.count > 0) {
+    --places->second.count;
+    --reserved_;
+  }
+  items_.push_back(std::move(item));
+  if (!takers_.empty() || !watchers_.empty()) serve(replies);
+}
+
+void ChannelQueue::offer_places(Pid putter, Replies& replies) {
+  if (closed_ || store_ || !putters_.empty()) return;
+  Places& places = places_[putter];
+  if (places.called_back) return;
+  if (places.count == 0 && places.puts < policy_.puts_before) {
+    ++places.puts;
+    return;
+  }
+  if (places.count > policy_.most / 4) return;
+  const std::size_t used = items_.size() + reserved_;
+  // Half of what is free: others may come, and need not wait then.
+  const std::size_t more = used < capacity_ ? std::min(policy_.most - places.count, (capacity_ - used) / 2) : 0;
+  if (more < policy_.fewest) return;
+  places.count += more;
+  reserved_ += more;
+  // First of all: its next put may follow as soon as it hears of this one.
+  replies.insert(replies.begin(),
+                 {.to = {putter, 0}, .what = What::places, .places = static_cast<std::uint32_t>(more)});
+}
+
+void ChannelQueue::call_back(Replies& replies) {
+  for (auto& [pid, places] : places_) {
+    if (places.count == 0 || std::exchange(places.called_back, true)) continue;
+    replies.push_back({.to = {pid, 0}, .what = What::recall});
+  }
+}
+
+void ChannelQueue::places_returned(Pid putter, Replies& replies) {
+  const auto found = places_.find(putter);
+  if (found == places_.end()) return;
+  reserved_ -= found->second.count;
+  found->second = {.puts = -policy_.puts_before_next};
+  serve(replies);
+  refuse_hasty(replies);
+  end_close(replies);
 }
 
 void ChannelQueue::take(Asker asker, bool at_once, Replies& replies) {
@@ -102,10 +165,19 @@ void ChannelQueue::returned(Asker taker, Replies& replies) {
   refuse_hasty(replies);
 }
 
-void ChannelQueue::close(Replies& replies) {
-  if (std::exchange(closed_, true)) return;
-  for (const Putter& putter : std::exchange(putters_, {})) replies.push_back(closed_to_putter(putter.asker));
-  serve(replies);
+void ChannelQueue::close(Asker asker, Replies& replies) {
+  closers_.push_back(asker);
+  if (!std::exchange(closed_, true)) {
+    for (const Putter& putter : std::exchange(putters_, {})) replies.push_back(closed_to_putter(putter.asker));
+    serve(replies);
+    call_back(replies);
+  }
+  end_close(replies);
+}
+
+void ChannelQueue::end_close(Replies& replies) {
+  if (!closed_ || reserved_ > 0) return;
+  for (const Asker& closer : std::exchange(closers_, {})) replies.push_back(yes(closer));
 }
 
 void ChannelQueue::process_died(Pid pid, Replies& replies) {
@@ -113,6 +185,7 @@ void ChannelQueue::process_died(Pid pid, Replies& replies) {
   std::erase_if(putters_, is_theirs);
   std::erase_if(watchers_, is_theirs);
   std::erase_if(takers_, [pid](const Asker& taker) { return taker.pid == pid; });
+  std::erase_if(closers_, [pid](const Asker& closer) { return closer.pid == pid; });
   for (auto& [taker, item] : under_way_)
     if (item.putter && item.putter->asker.pid == pid) item.putter->dead = true;
   const auto first = under_way_.lower_bound({pid, 0});
@@ -153,7 +226,7 @@ bool ChannelQueue::admit(Replies& replies) {
       replies.push_back(failed(putter.asker, std::current_exception(), true));
     }
   } else {
-    if (items_.size() >= capacity_) return false;
+    if (!has_room()) return false;
     items_.push_back(std::move(putter.item));
     replies.push_back(yes(putter.asker));
   }
@@ -249,15 +322,16 @@ void ChannelQueue::put_back(UnderWay&& item, Replies& replies) {
 
 /// Replies to the putters that do not wait and whose items are not in.
 void ChannelQueue::refuse_hasty(Replies& replies) {
+  if (reserved_ > 0 && items_.size() < capacity_) return;  // places were called back: there may be room
   std::erase_if(putters_, [&](const Putter& putter) {
     if (putter.at_once) replies.push_back(no(putter.asker));
     return putter.at_once;
   });
 }
 
-/// What is under way may come back; with nothing there, those that wait would wait for ever.
+/// What is under way may come back, and a place be filled; with nothing there, those that wait would wait for ever.
 void ChannelQueue::end_drained(Replies& replies) {
-  if (!under_way_.empty()) return;
+  if (!under_way_.empty() || reserved_ > 0) return;
   for (const Asker& taker : std::exchange(takers_, {})) replies.push_back(drained(taker));
   for (const Watcher& watcher : std::exchange(watchers_, {})) replies.push_back(drained(watcher.asker));
 }

@@ -15,6 +15,12 @@
 /// An item under way leaves its place in the channel free for the next. (What comes back may so exceed the capacity.) A
 /// closed channel is drained when nothing is in it nor under way. With capacity 0 the items are those of the putters
 /// that wait, and a putter's reply is yes when its item was received.
+///
+/// A process of which one put comes after the other gets *places* of a queue: it fills them without a question, and
+/// without a reply, so that its puts do not wait for the way to here and back (credit-based flow control, as in H. T.
+/// Kung, R. Morris: Credit-Based Flow Control for ATM Networks, 1995). Places count as full for everybody else. Who finds
+/// no room because of them has them called back, and waits until those who have them say what they did not use; so does
+/// who closes the channel, as an item in a place of its own is in, whenever it comes.
 #pragma once
 
 #include "runtime/refs/asker.hpp"
@@ -30,6 +36,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <unordered_map>
 #include <vector>
 
 namespace muster::runtime {
@@ -51,6 +58,13 @@ enum class ChannelWord : std::uint32_t {
   withdraw = 1,  ///< who asked does not want to wait any more: reply now
   received = 2,  ///< the taker has the item
   returned = 3,  ///< the taker did not wait for the item: it goes back
+  places_returned = 4,  ///< of places that were called back, those that were not used are free
+};
+
+/// What the owner tells a putter by itself. Numbers are part of the protocol.
+enum class ChannelNotice : std::uint32_t {
+  places = 1,  ///< so many more are its own
+  recall = 2,  ///< the owner wants back those that are not used
 };
 
 /// Not thread-safe.
@@ -62,24 +76,48 @@ class ChannelQueue {
       yes,  ///< done; to take and fetch: the item
       no,   ///< not done: not at once, or withdrawn
       failed,
+      places,  ///< to a process, about no question: so many more are its own
+      recall,  ///< likewise: it is to give back what it did not use
     };
     Asker to;
     What what{};
     detail::Payload item = {};
     std::exception_ptr failure = {};
     bool users_failure = false;  ///< of the user's store, not of the channel
+    std::uint32_t places = 0;
   };
   using Replies = std::vector<Reply>;
 
+  /// When a process gets places.
+  struct PlacesPolicy {
+    std::size_t most = 128;    ///< of a process: enough for what is put while word of more is on its way
+    std::size_t fewest = 2;    ///< that are worth a message
+    int puts_before = 3;       ///< that it asks for before it gets any
+    int puts_before_next = 64;  ///< when they were called back: others put too, or it had stopped
+  };
+
   /// A queue of at most so many items; 0: unbuffered.
-  explicit ChannelQueue(std::size_t capacity) : capacity_(capacity) {}
+  explicit ChannelQueue(std::size_t capacity) : ChannelQueue(capacity, PlacesPolicy()) {}
+  ChannelQueue(std::size_t capacity, const PlacesPolicy& policy) : capacity_(capacity), policy_(policy) {}
   /// A channel over a user's store. What that throws is the reply to whoever's question it was about.
-  explicit ChannelQueue(std::unique_ptr<detail::ItemStore> store) : store_(std::move(store)) {}
+  explicit ChannelQueue(std::unique_ptr<detail::ItemStore> store) : policy_(), store_(std::move(store)) {}
 
   // Replies, to whomever, are added to the last parameter.
 
   /// @param at_once reply no instead of waiting
   void put(Asker asker, detail::Payload&& item, bool at_once, Replies& replies);
+  // Within the owner, where nobody waits, all is over at once: nothing is on its way, and nobody has to be told.
+  /// @returns false where somebody waits, or there is no room: nothing was done
+  bool put_here(detail::Payload& item);
+  /// @returns nothing where somebody waits, or there is nothing
+  std::optional<detail::Payload> take_here();
+
+  /// Fills a place of that process.
+  void put_in_place(Pid putter, detail::Payload&& item, Replies& replies);
+  /// To be asked after a put of another process: gives it places where that pays, and there are some.
+  void offer_places(Pid putter, Replies& replies);
+  /// That process has said what it did not use, or nothing more can come from it.
+  void places_returned(Pid putter, Replies& replies);
   /// @param at_once as for put
   void take(Asker asker, bool at_once, Replies& replies);
   void fetch(Asker asker, Replies& replies) { watch({asker, true}, replies); }
@@ -89,8 +127,9 @@ class ChannelQueue {
   void withdraw(Asker asker, Replies& replies);
   void received(Asker taker, Replies& replies);
   void returned(Asker taker, Replies& replies);
-  void close(Replies& replies);
-  /// What it asked is forgotten. What its link had still to deliver has been told before.
+  /// The reply is yes when no item can come any more.
+  void close(Asker asker, Replies& replies);
+  /// What it asked is forgotten. Its places stay, until places_returned: items for them may still be under way.
   void process_died(Pid pid, Replies& replies);
 
   bool is_open() const { return !closed_; }
@@ -118,6 +157,12 @@ class ChannelQueue {
     std::optional<Putter> putter;  ///< unbuffered, without its item
   };
   using UnderWayTable = std::map<Asker, UnderWay>;
+  /// Of one process that puts.
+  struct Places {
+    std::size_t count = 0;  ///< not filled yet
+    int puts = 0;           ///< asked for since it has none: some are to come before it gets any
+    bool called_back = false;
+  };
 
   void watch(Watcher watcher, Replies& replies);
   void serve(Replies& replies);
@@ -129,9 +174,13 @@ class ChannelQueue {
   std::optional<detail::Payload> peek();
   void put_back(UnderWay&& item, Replies& replies);
   void refuse_hasty(Replies& replies);
+  bool has_room() const { return items_.size() + reserved_ < capacity_; }
+  void call_back(Replies& replies);
+  void end_close(Replies& replies);
   void end_drained(Replies& replies);
 
   const std::size_t capacity_ = 0;
+  const PlacesPolicy policy_;
   const std::unique_ptr<detail::ItemStore> store_;
   bool closed_ = false;
   std::uint64_t last_order_ = 0;
@@ -141,6 +190,9 @@ class ChannelQueue {
   std::deque<Asker> takers_;
   std::deque<Watcher> watchers_;
   UnderWayTable under_way_;
+  std::unordered_map<Pid, Places> places_;
+  std::size_t reserved_ = 0;     ///< their sum
+  std::vector<Asker> closers_;  ///< who wait for items that may still come
 };
 
 /// A channel that lives in this process. Whoever locks the mutex holds none of the calls room's; replies are sent, and
@@ -149,6 +201,8 @@ class OwnedChannel {
  public:
   explicit OwnedChannel(std::size_t capacity) : queue(capacity), users_store(false) {}
   explicit OwnedChannel(std::unique_ptr<detail::ItemStore> store) : queue(std::move(store)), users_store(true) {}
+
+  RemoteRefId id;  ///< set before anybody else knows of it
 
   std::mutex mutex;  ///< guards queue
   ChannelQueue queue;

@@ -12,6 +12,9 @@ namespace muster::runtime {
 
 namespace {
 
+/// Items of a stream that are received in a row, though the first may be what somebody waits for.
+constexpr int most_items_at_once = 16;
+
 std::atomic<Process*> session_process{nullptr};
 
 std::string host_name() {
@@ -139,10 +142,10 @@ void Process::beat(std::chrono::nanoseconds interval, std::chrono::nanoseconds t
 }
 
 void Process::on_message(Incoming message) {
-  if (message.header.kind < MessageKind::heartbeat)
-    cluster_->on_message(std::move(message));
-  else
+  if (message.header.kind >= MessageKind::heartbeat)
     calls_->on_message(std::move(message));
+  else if (!message.link->ending)
+    cluster_->on_message(std::move(message));
 }
 
 void Process::on_behind(Link& link) { cluster_->tell_news(link); }
@@ -151,6 +154,8 @@ void Process::on_lost(const std::shared_ptr<Link>& link, const std::string& reas
 
 bool Process::drain(int most) {
   const bool any = transport_->receive_some(most);
+  // Who waits for an item gets the next ones without waiting, where they are here already.
+  for (int more = 0; more < most_items_at_once && calls_->take_item_came(); ++more) (void)transport_->receive_some(1);
   if (calls_->notes_waiting()) calls_->flush_notes();
   return any;
 }

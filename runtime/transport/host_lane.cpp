@@ -61,6 +61,10 @@ std::shared_ptr<LanePort> HostLane::way_out(LinkId link) const {
   return is_local(link) ? local_.way_out(link) : nullptr;
 }
 
+bool HostLane::handed_over(LinkId link) const { return is_local(link) && local_.handed_over(link); }
+
+bool HostLane::finish(LinkId link) { return is_local(link) && replacement(link) == 0 && local_.finish(link); }
+
 void HostLane::close(LinkId link) {
   if (!is_local(link)) return network_->close(link);
   local_.close(link);

@@ -31,6 +31,8 @@ class HostLane final : public Lane {
   bool receive(LaneEvent& event) override;
   void wait(Clock::time_point until) override;
   void kick() override { local_.kick(); }
+  bool handed_over(LinkId link) const override;
+  bool finish(LinkId link) override;
   void close(LinkId link) override;
   void upkeep(Clock::time_point silent_since) override;
 

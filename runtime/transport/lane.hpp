@@ -93,6 +93,11 @@ class Lane {
   virtual void wait(Clock::time_point until) = 0;
   /// Ends a wait() now or the next one.
   virtual void kick() = 0;
+  /// Whether the peer gets everything that was sent over that link, even if this process is killed now.
+  virtual bool handed_over(LinkId /*link*/) const { return false; }
+  /// Ends a connection whose peer is dead, once what it had handed over was received: then the link is lost.
+  /// @returns false where nothing was done, as nothing more can come
+  virtual bool finish(LinkId /*link*/) { return false; }
   /// Drops a connection at this side and, where the lane can, at the other. receive() hands out nothing more of it, but
   /// what it is handing out just then.
   virtual void close(LinkId link) = 0;

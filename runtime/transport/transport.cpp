@@ -105,6 +105,18 @@ void Transport::close(const std::shared_ptr<Link>& link) {
   lost(link, {});
 }
 
+void Transport::finish(const std::shared_ptr<Link>& link, std::function<void()> f) {
+  link->ending = true;
+  {
+    const std::lock_guard lock(link->mutex);
+    if (!link->gone) link->at_end = std::exchange(f, nullptr);
+  }
+  if (f)
+    f();
+  else if (!lane_->finish(link->id))
+    close(link);
+}
+
 void Transport::check_size(const Link& link, const Header& header, const Payload& payload) const {
   const std::size_t first = frame_size(payload);
   const std::size_t size = payload.total_size() - payload.bytes.size() + first;
@@ -419,17 +431,22 @@ void Transport::lost(const std::shared_ptr<Link>& link, const std::string& reaso
     const std::unique_lock lock(mutex_);
     links_.erase(link->id);
   }
+  std::function<void()> at_end;
   {
     const std::lock_guard lock(link->mutex);
     link->held.clear();
     link->any_held = false;
+    at_end = std::move(link->at_end);
   }
   {
     const std::lock_guard lock(link->assemblies_mutex);
     link->assemblies.clear();
   }
   tell_waiting(*link);
-  if (!reason.empty()) sink_.on_lost(link, reason);
+  if (at_end)
+    at_end();
+  else if (!reason.empty())
+    sink_.on_lost(link, reason);
 }
 
 void Transport::keep_alive(std::chrono::nanoseconds interval, std::chrono::nanoseconds timeout) {

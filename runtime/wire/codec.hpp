@@ -15,7 +15,7 @@
 namespace muster::runtime {
 
 /// First thing said in a handshake; another version is refused.
-inline constexpr std::uint16_t protocol_version = 2;
+inline constexpr std::uint16_t protocol_version = 3;
 
 /// What a message is. Numbers are part of the protocol.
 enum class MessageKind : std::uint8_t {
@@ -53,6 +53,7 @@ enum class MessageKind : std::uint8_t {
   reference_question = 53,
   channel_request = 54,
   channel_word = 55,
+  channel_notice = 56,
 };
 
 /// The fixed start of every message.

@@ -48,6 +48,7 @@ inline const char* name_of(runtime::MessageKind kind) {
     case Kind::reference_question: return "reference_question";
     case Kind::channel_request: return "channel_request";
     case Kind::channel_word: return "channel_word";
+    case Kind::channel_notice: return "channel_notice";
   }
   return "?";
 }

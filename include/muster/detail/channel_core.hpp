@@ -3,6 +3,7 @@
 #pragma once
 
 #include <muster/detail/future_core.hpp>
+#include <muster/detail/put_places.hpp>
 
 #include <chrono>
 #include <cstddef>
@@ -43,6 +44,7 @@ class ChannelCore final : public Handle {
   const std::shared_ptr<runtime::OwnedChannel>& owned() const { return owned_; }
 
   bool counted = false;  ///< its owner counts this process as a holder; guarded by the calls room
+  PutPlaces places;      ///< where it lives elsewhere
 
  private:
   const std::shared_ptr<runtime::OwnedChannel> owned_;

@@ -172,6 +172,39 @@ bool ShmLane::try_send(LinkId link, const Header& header, const detail::Payload&
   return peer && peer->send(header, payload, urgency);
 }
 
+bool ShmLane::handed_over(LinkId link) const {
+  const PeerPointer peer = find(link);
+  return peer && peer->all_written();
+}
+
+bool ShmLane::finish(LinkId link) {
+  if (!find(link)) return false;
+  {
+    const std::unique_lock lock(mutex_);
+    finished_.push_back(link);
+    any_finished_ = true;
+  }
+  kick();
+  return true;
+}
+
+/// Their rings are read to the end, which then is the end of their links.
+void ShmLane::take_finished() {
+  std::vector<LinkId> finished;
+  {
+    const std::unique_lock lock(mutex_);
+    finished.swap(finished_);
+    any_finished_ = false;
+  }
+  for (const LinkId link : finished) {
+    const PeerPointer peer = find(link);
+    if (!peer) continue;
+    (void)::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, peer->socket().get(), nullptr);
+    peer->ended = true;
+    ready_.push_back(peer->slot());
+  }
+}
+
 void ShmLane::close(LinkId link) {
   if (const PeerPointer peer = find(link)) remove(peer);
 }
@@ -283,6 +316,7 @@ bool ShmLane::receive(LaneEvent& event) {
     const timespec at_once{};
     look(&at_once);
   }
+  if (any_finished_.load(std::memory_order_relaxed)) take_finished();
   for (;;) {
     if (next_ready_ == ready_.size()) {
       ready_.clear();

@@ -44,6 +44,8 @@ class ShmLane final : public Lane {
   bool receive(LaneEvent& event) override;
   void wait(Clock::time_point until) override;
   void kick() override;
+  bool handed_over(LinkId link) const override;
+  bool finish(LinkId link) override;
   void close(LinkId link) override;
   void upkeep(Clock::time_point silent_since) override;
 
@@ -73,6 +75,7 @@ class ShmLane final : public Lane {
   void pass_turn();
   bool end(const PeerPointer& peer, std::string reason, LaneEvent& event);
   bool take_lost(LaneEvent& event);
+  void take_finished();
   bool read(const PeerPointer& peer, LaneEvent& event);
 
   const std::string endpoint_;
@@ -87,6 +90,8 @@ class ShmLane final : public Lane {
   LinkId last_serial_ = 0;
   std::vector<LaneEvent> lost_;  ///< links that never were
   std::atomic<bool> any_lost_{false};
+  std::vector<LinkId> finished_;  ///< whose peers are dead
+  std::atomic<bool> any_finished_{false};
 
   // The receiving thread's.
   std::vector<std::uint32_t> ready_;    ///< slots to be looked at

@@ -305,6 +305,11 @@ bool ShmPeer::flush() {
   return done;
 }
 
+bool ShmPeer::all_written() const {
+  const std::lock_guard lock(mutex_);
+  return open_ && waiting_.empty();
+}
+
 void ShmPeer::trim(Clock::time_point since) {
   (void)writing(
       [&] {

@@ -55,6 +55,8 @@ class ShmPeer final : public LanePort, public std::enable_shared_from_this<ShmPe
   std::deque<UnsentMessage> give_up();
   /// Writes what waits for room. @returns whether nothing waits now
   bool flush();
+  /// Whether everything that was sent is in the ring, where it stays should this process end.
+  bool all_written() const;
   /// Frees memory that was not used since.
   void trim(Clock::time_point since);
   /// The next message. @returns false when none is there

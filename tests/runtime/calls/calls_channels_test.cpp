@@ -111,6 +111,91 @@ void keep_handle(detail::TaskRun& run) {
   run.complete({});
 }
 
+/// A channel with room to spare, and a third process.
+class CallsPlaces : public CallsChannels {
+ protected:
+  CallsPlaces() : third(std::make_unique<PieceOfProcess>(hub, 3)) {
+    owner->connect(*third);
+    asker->connect(*third);
+    theirs = asker->calls().make_channel(100, 1);
+    for (int i = 0; i < 4; ++i) put(i);
+    (void)size();  // its answer comes behind word of the places
+  }
+  void put(int value) {
+    ASSERT_TRUE(asker->calls().ask_channel(theirs, Operation::put, false, item(value)).has_value());
+  }
+  /// The owner's handle of it.
+  ChannelPointer kept() {
+    Payload handle;
+    handle.handles.push_back(theirs);
+    const auto sent = asker->calls().start(1, &keep_handle, std::move(handle), detail::Returns::value);
+    EXPECT_TRUE(asker->calls().block_until_settled(sent, true, Clock::now() + patience));
+    return std::exchange(brought, nullptr);
+  }
+  std::unique_ptr<PieceOfProcess> third;
+};
+
+TEST_F(CallsPlaces, APutDoesNotWaitForTheOwner) {
+  asker->hold(1);
+  for (int i = 4; i < 14; ++i) put(i);
+  EXPECT_EQ(asker->calls().calls_in_flight(), 0U) << "nothing was asked";
+  asker->let_in(1);
+  EXPECT_EQ(size(), 14U);
+  for (int i = 0; i < 14; ++i) EXPECT_EQ(take(), i);
+}
+
+void nothing(detail::TaskRun& run) { run.complete({}); }
+
+TEST_F(CallsPlaces, OthersHearNothingBeforeTheOwner) {
+  owner->hold(2);
+  put(4);
+  third->hold(2);
+  auto calling =
+      std::async(std::launch::async, [&] { return asker->calls().start(3, &nothing, {}, detail::Returns::value); });
+  owner->wait_outside(2, 2);  // the item, and a question behind it
+  EXPECT_EQ(third->outside(2), 0U);
+  EXPECT_EQ(asker->calls().calls_in_flight(), 1U) << "the question, not the call";
+  owner->let_in(2);
+  third->wait_outside(2, 1);
+  third->let_in(2);
+  const auto answer = calling.get();
+  ASSERT_TRUE(asker->calls().block_until_settled(answer, true, Clock::now() + patience));
+  EXPECT_EQ(size(), 5U);
+}
+
+TEST_F(CallsPlaces, WhoTellsTheOwnerWaitsForNothing) {
+  owner->hold(2);
+  put(4);
+  const auto answer = asker->calls().start(1, &nothing, {}, detail::Returns::value);
+  owner->wait_outside(2, 2);
+  owner->let_in(2);
+  ASSERT_TRUE(asker->calls().block_until_settled(answer, true, Clock::now() + patience));
+}
+
+TEST_F(CallsPlaces, CloseWaitsForThePlaces) {
+  const auto channel_there = kept();
+  asker->hold(1);
+  auto closing = std::async(
+      std::launch::async, [&] { (void)owner->calls().ask_channel(channel_there, Operation::close); });
+  asker->wait_outside(1, 1);  // the recall
+  put(4);                     // was sent before it was heard
+  EXPECT_EQ(owner->calls().calls_in_flight(), 1U);
+  asker->let_in(1);
+  closing.get();
+  EXPECT_THROW(put(5), ChannelClosed);
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(take(), i);
+  EXPECT_THROW((void)take(), ChannelClosed);
+}
+
+TEST_F(CallsPlaces, OfTheDeadAreFree) {
+  const auto channel_there = kept();
+  owner->lose(2);
+  for (int i = 0; i < 96; ++i)
+    EXPECT_TRUE(owner->calls().ask_channel(channel_there, Operation::put, true, item(i)).has_value()) << i;
+  EXPECT_FALSE(owner->calls().ask_channel(channel_there, Operation::put, true, item(0)).has_value());
+  asker->lose(1);
+}
+
 TEST_F(CallsChannels, AnItemUnderWayToTheDeadComesBack) {
   Payload handle;
   handle.handles.push_back(channel);

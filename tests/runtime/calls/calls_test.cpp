@@ -431,7 +431,10 @@ TEST_F(CallsTest, MessagesThatMakeNoSenseCloseTheirPeer) {
       {"a channel in another's name", {.kind = MessageKind::channel_request, .code = 1}, reference({1, 1})});
   all_nonsense.push_back(
       {"a channel without a capacity", {.kind = MessageKind::channel_request, .code = 1}, reference({8, 1})});
-  all_nonsense.push_back({"an unknown word", {.kind = MessageKind::channel_word, .code = 4}, reference({8, 1})});
+  all_nonsense.push_back({"an unknown word", {.kind = MessageKind::channel_word, .code = 5}, reference({8, 1})});
+  all_nonsense.push_back({"an unknown notice", {.kind = MessageKind::channel_notice, .code = 3}, reference({8, 1})});
+  all_nonsense.push_back(
+      {"too many places", {.kind = MessageKind::channel_notice, .code = 1, .number = 1U << 30U}, reference({8, 1})});
   all_nonsense.push_back({"a word about nothing", {.kind = MessageKind::channel_word, .code = 1}, {}});
   for (auto& one : all_nonsense) {
     SCOPED_TRACE(one.name);

@@ -31,6 +31,8 @@ std::string text_of(const ChannelQueue::Reply& reply) {
   switch (reply.what) {
     case What::yes: return to + (reply.item.bytes.empty() ? "yes" : std::to_string(value_of(reply.item)));
     case What::no: return to + "no";
+    case What::places: return to + "places " + std::to_string(reply.places);
+    case What::recall: return to + "recall";
     case What::failed: break;
   }
   try {
@@ -79,7 +81,22 @@ class ChannelQueueTest : public testing::Test {
     return said();
   }
   std::string close() {
-    queue->close(replies);
+    queue->close({9, 9}, replies);
+    EXPECT_EQ(std::erase_if(replies, [](const auto& reply) { return reply.to == Asker{9, 9}; }), 1U);
+    return said();
+  }
+  /// As a process of another lane: it may be given places.
+  std::string put_from(Asker asker, int value) {
+    queue->put(asker, item(value), false, replies);
+    queue->offer_places(asker.pid, replies);
+    return said();
+  }
+  std::string put_in_place(Pid pid, int value) {
+    queue->put_in_place(pid, item(value), replies);
+    return said();
+  }
+  std::string places_returned(Pid pid) {
+    queue->places_returned(pid, replies);
     return said();
   }
   std::string died(Pid pid) {
@@ -117,6 +134,97 @@ TEST_F(ChannelQueueTest, PuttersWaitForRoom) {
   EXPECT_EQ(take({2, 2}), "2/2 11");
   EXPECT_EQ(take({2, 3}), "2/3 12");
   EXPECT_EQ(take({2, 4}, true), "2/4 no");
+}
+
+/// Process 1 has two places, and a queue of eight four items.
+class PlacesTest : public ChannelQueueTest {
+ protected:
+  PlacesTest() {
+    make(8);
+    for (int i = 1; i <= 3; ++i) EXPECT_EQ(put_from({1, static_cast<std::uint64_t>(i)}, i), "1/" + std::to_string(i) + " yes");
+    EXPECT_EQ(put_from({1, 4}, 4), "1/0 places 2, 1/4 yes") << "half of what is free";
+  }
+};
+
+TEST_F(PlacesTest, AreFullForOthers) {
+  EXPECT_EQ(put({2, 1}, 5), "2/1 yes");
+  EXPECT_EQ(put({2, 2}, 6), "2/2 yes");
+  EXPECT_EQ(put_in_place(1, 7), "");
+  EXPECT_EQ(put_in_place(1, 8), "");
+  EXPECT_EQ(queue->size(), 8U);
+  EXPECT_EQ(put({2, 3}, 9, true), "2/3 no") << "really full: nothing to call back";
+  for (std::uint64_t i = 1; i <= 8; ++i)
+    EXPECT_EQ(take({3, i}), "3/" + std::to_string(i) + ' ' + std::to_string(i)) << "in the order in which they came";
+}
+
+TEST_F(PlacesTest, AreCalledBackForWhoFindsNoRoom) {
+  put({2, 1}, 5);
+  put({2, 2}, 6);
+  EXPECT_EQ(put({2, 3}, 7, true), "1/0 recall") << "there may be room";
+  EXPECT_EQ(put({2, 4}, 8), "") << "once is enough";
+  EXPECT_EQ(put({3, 1}, 9, true), "");
+  EXPECT_EQ(put_in_place(1, 10), "") << "was on its way";
+  EXPECT_EQ(queue->size(), 7U);
+  EXPECT_EQ(places_returned(1), "2/3 yes, 3/1 no") << "and one still waits";
+  EXPECT_EQ(take({4, 1}), "4/1 1, 2/4 yes");
+  EXPECT_EQ(put_from({1, 5}, 11), "");
+}
+
+TEST_F(PlacesTest, AWaitingPutterGetsTheRoomThatATakerMakes) {
+  put({2, 1}, 5);
+  put({2, 2}, 6);
+  EXPECT_EQ(put({2, 3}, 7), "1/0 recall");
+  EXPECT_EQ(take({3, 1}), "3/1 1, 2/3 yes");
+  EXPECT_EQ(places_returned(1), "");
+}
+
+TEST_F(PlacesTest, KeepAClosedChannelFromItsEnd) {
+  for (std::uint64_t i = 1; i <= 4; ++i) take({3, i});
+  for (std::uint64_t i = 1; i <= 4; ++i) received({3, i});
+  take({3, 5});
+  queue->close({2, 1}, replies);
+  EXPECT_EQ(said(), "1/0 recall") << "neither the closer nor the taker is told yet";
+  EXPECT_FALSE(queue->is_open());
+  EXPECT_EQ(put({2, 2}, 6), "2/2 closed");
+  EXPECT_EQ(take({4, 1}), "");
+  EXPECT_EQ(put_in_place(1, 5), "3/5 5");
+  EXPECT_EQ(places_returned(1), "2/1 yes") << "the item is under way: it may come back";
+  EXPECT_EQ(received({3, 5}), "4/1 closed");
+  EXPECT_EQ(put_from({1, 5}, 9), "1/5 closed");
+}
+
+TEST_F(PlacesTest, OfTheDeadStayUntilAllThatItLeftIsHere) {
+  put({2, 1}, 5);
+  put({2, 2}, 6);
+  EXPECT_EQ(died(1), "");
+  EXPECT_EQ(put({2, 3}, 7), "1/0 recall");
+  EXPECT_EQ(put_in_place(1, 8), "");
+  EXPECT_EQ(places_returned(1), "2/3 yes");
+  EXPECT_EQ(queue->size(), 8U);
+}
+
+TEST_F(PlacesTest, AreRenewedInTime) {
+  make(1000);
+  std::uint64_t number = 0;
+  for (int i = 0; i < 3; ++i) put_from({1, ++number}, i);
+  EXPECT_EQ(put_from({1, ++number}, 3), "1/0 places 128, 1/4 yes");
+  for (int i = 0; i < 500; ++i) {
+    queue->put_in_place(1, item(i), replies);
+    queue->offer_places(1, replies);
+    const std::string more = said();
+    EXPECT_EQ(more, i % 96 == 95 ? "1/0 places 96" : "") << i;
+  }
+}
+
+TEST_F(PlacesTest, AreNotForChannelsWithoutRoomToSpare) {
+  for (const std::size_t capacity : {std::size_t{1}, std::size_t{3}}) {
+    make(capacity);
+    for (std::uint64_t i = 0; i < 20; i += 2) {
+      EXPECT_EQ(put_from({1, i}, 1), "1/" + std::to_string(i) + " yes");
+      take({2, i});
+      EXPECT_EQ(said(), "");
+    }
+  }
 }
 
 TEST_F(ChannelQueueTest, ThoseThatLookSeeItBeforeItIsTaken) {

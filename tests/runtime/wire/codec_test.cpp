@@ -222,6 +222,8 @@ std::vector<Sample> samples() {
         out.i32(42);
         out.reference({1, 17});
       }));
+  add("channel_notice", {.kind = channel_notice, .code = 1, .number = 64},
+      with([](FieldWriter& out) { out.reference({1, 17}); }));
   add("channel_word", {.kind = channel_word, .code = 2, .number = 43},
       with([](FieldWriter& out) { out.reference({1, 17}); }));
   return all;
