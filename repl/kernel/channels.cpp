@@ -1,8 +1,6 @@
 #include "repl/kernel/channels.hpp"
 
-#include <zmq_addon.hpp>
-
-#include <iterator>
+#include <cerrno>
 #include <utility>
 
 namespace muster::repl {
@@ -26,6 +24,29 @@ zmq::socket_t listening(zmq::context_t& context, zmq::socket_type type, const st
   return socket;
 }
 
+// A signal may end any call to ZeroMQ, also those that wait for nothing: Ctrl-C must not cost a message.
+
+/// The frames of a message that waits; none where there is none.
+std::vector<std::string> take(zmq::socket_t& socket) {
+  std::vector<std::string> frames;
+  for (bool more = true; more;) {
+    zmq::message_t part;
+    while (::zmq_msg_recv(part.handle(), socket.handle(), ZMQ_DONTWAIT) < 0)
+      if (errno != EINTR) return {};
+    frames.push_back(part.to_string());
+    more = part.more();
+  }
+  return frames;
+}
+
+void send(zmq::socket_t& socket, const std::vector<std::string>& frames) {
+  for (std::size_t i = 0; i < frames.size(); ++i) {
+    const int flags = ZMQ_DONTWAIT | (i + 1 < frames.size() ? ZMQ_SNDMORE : 0);
+    while (::zmq_send(socket.handle(), frames[i].data(), frames[i].size(), flags) < 0)
+      if (errno != EINTR) return;  // whom it was for is gone
+  }
+}
+
 }  // namespace
 
 Channels::Channels(const Connection& connection, std::function<void(const std::string&)> log)
@@ -37,31 +58,17 @@ Channels::Channels(const Connection& connection, std::function<void(const std::s
       heartbeat_(listening(context_, zmq::socket_type::rep, connection.endpoint(connection.heartbeat))),
       iopub_(listening(context_, zmq::socket_type::pub, connection.endpoint(connection.iopub))) {}
 
-void Channels::echo_heartbeat() {
-  std::vector<zmq::message_t> frames;
-  if (zmq::recv_multipart(heartbeat_, std::back_inserter(frames), zmq::recv_flags::dontwait))
-    (void)zmq::send_multipart(heartbeat_, frames, zmq::send_flags::dontwait);
-}
+void Channels::echo_heartbeat() { send(heartbeat_, take(heartbeat_)); }
 
 std::optional<Message> Channels::receive(zmq::socket_t& socket, const char* name) {
-  std::vector<zmq::message_t> received;
-  if (!zmq::recv_multipart(socket, std::back_inserter(received), zmq::recv_flags::dontwait)) return std::nullopt;
-  std::vector<std::string> frames;
-  frames.reserve(received.size());
-  for (const zmq::message_t& frame : received) frames.push_back(frame.to_string());
+  const std::vector<std::string> frames = take(socket);
+  if (frames.empty()) return std::nullopt;
   try {
     return decode(frames, signer_);
   } catch (const MessageError& error) {
     log_(std::string("refused a message on the ") + name + " channel: " + error.what());
     return std::nullopt;
   }
-}
-
-void Channels::send(zmq::socket_t& socket, const std::vector<std::string>& frames) {
-  std::vector<zmq::const_buffer> buffers;
-  buffers.reserve(frames.size());
-  for (const std::string& frame : frames) buffers.push_back(zmq::buffer(frame));
-  (void)zmq::send_multipart(socket, buffers, zmq::send_flags::dontwait);
 }
 
 Message Channels::fresh(const Json& parent_header, const std::string& type, Json content) const {

@@ -41,7 +41,6 @@ class Channels {
 
  private:
   Message fresh(const Json& parent_header, const std::string& type, Json content) const;
-  static void send(zmq::socket_t& socket, const std::vector<std::string>& frames);
 
   std::function<void(const std::string&)> log_;
   Signer signer_;

@@ -390,6 +390,10 @@ class Display(WithNotebook):
         outcome = self.good("fetchfrom(2, [] { return RgbImage{2, 1, {255, 0, 0, 0, 255, 0}}; })")
         self.assertIn("image/png", outcome.of_type("execute_result")[0]["data"])
 
+    def test_display_on_a_worker_is_printed(self):
+        request = self.notebook.send("fetchfrom(2, [] { display(RgbImage{1, 1}); return 1; })")
+        self.notebook.wait_for_text(request, "From worker 2:\tRgbImage of 1 x 1 pixels\n")
+
     def test_pixels_that_are_missing(self):
         self.assertEqual(self.notebook.run("RgbImage{5, 4, {1, 2, 3}}").reply["ename"], "std::invalid_argument")
 
