@@ -2,8 +2,8 @@
 /// `channels`: a put and a take through a RemoteChannel that lives on a local worker, one waiting for the other
 /// (`channels/round_trip`); items from a producer there to a consumer here, in a channel that lives here
 /// (`channels/stream`), or there (`channels/stream_from_owner`); and a put and a take of one process's own channel
-/// (`channels/local`). Floor: a bare ring in shared memory, as many ping-pongs as the operation has, or as many messages
-/// under way as it holds.
+/// (`channels/local`). Floor: a bare ring in shared memory, as many ping-pongs as the operation has, or as many
+/// messages under way as it holds.
 #include "../common/floor_child.hpp"
 #include "../common/report.hpp"
 #include "../common/workload.hpp"
@@ -74,7 +74,8 @@ int main(int argc, char** argv) {
                                own.put(i);
                                if (own.take() != i) throw std::runtime_error("a channel gave a wrong item");
                              }
-                           }) / items;
+                           }) /
+                           items;
     return bench::Round{ours_us, {}};
   });
   return bench::run(argc, argv);

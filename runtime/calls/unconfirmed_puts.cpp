@@ -48,8 +48,7 @@ void UnconfirmedPuts::forget(Pid owner) {
 
 /// With the mutex.
 void UnconfirmedPuts::settle_only() {
-  only_.store(marks_.empty() ? nobody : marks_.size() == 1 ? marks_.front().owner : several,
-              std::memory_order_release);
+  only_.store(marks_.empty() ? nobody : marks_.size() == 1 ? marks_.front().owner : several, std::memory_order_release);
 }
 
 }  // namespace muster::runtime

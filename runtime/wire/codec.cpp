@@ -14,7 +14,7 @@ namespace {
 
 bool known(std::uint8_t kind) {
   return (kind >= 1 && kind <= 9) || (kind >= 16 && kind <= 18) || (kind >= 32 && kind <= 38) ||
-         (kind >= 40 && kind <= 41) || (kind >= 48 && kind <= 55);
+         (kind >= 40 && kind <= 41) || (kind >= 48 && kind <= 56);
 }
 
 template <class T>

@@ -1,8 +1,8 @@
 /// @file
 /// A channel under random delays, timeouts, cancellations and deaths: processes ask its owner over links that deliver
 /// in order each but in any order between them; whoever waits may give up at any moment, and processes die at any step.
-/// Some put into places of their own without asking: such an item is in once it was sent, though its putter dies at once.
-/// Thousands of seeds; MUSTER_SEED=n replays one with a trace.
+/// Some put into places of their own without asking: such an item is in once it was sent, though its putter dies at
+/// once. Thousands of seeds; MUSTER_SEED=n replays one with a trace.
 #include "runtime/refs/channel_queue.hpp"
 #include "tests/simulation/seeded_run.hpp"
 

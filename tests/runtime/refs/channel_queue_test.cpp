@@ -141,7 +141,8 @@ class PlacesTest : public ChannelQueueTest {
  protected:
   PlacesTest() {
     make(8);
-    for (int i = 1; i <= 3; ++i) EXPECT_EQ(put_from({1, static_cast<std::uint64_t>(i)}, i), "1/" + std::to_string(i) + " yes");
+    for (int i = 1; i <= 3; ++i)
+      EXPECT_EQ(put_from({1, static_cast<std::uint64_t>(i)}, i), "1/" + std::to_string(i) + " yes");
     EXPECT_EQ(put_from({1, 4}, 4), "1/0 places 2, 1/4 yes") << "half of what is free";
   }
 };
