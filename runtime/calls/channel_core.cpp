@@ -30,11 +30,17 @@ class LimitedTo {
   std::optional<runtime::Clock::time_point> before_;
 };
 
+/// @throws NoSession; std::logic_error for the pointer of a handle that was moved from
+runtime::Calls& calls_of(const ChannelPointer& channel) {
+  if (!channel) throw std::logic_error("muster: this RemoteChannel was moved from: it names no channel any more");
+  return channel->anchor().get();
+}
+
 /// A question whose reply is yes or a failure.
 Payload ask(const ChannelPointer& channel, ChannelOperation operation, Timeout timeout, Payload&& item = {}) {
   const LimitedTo limit(timeout);
   // NOLINTNEXTLINE(bugprone-unchecked-optional-access): nothing is the reply to what was asked at once only
-  return *channel->anchor().get().ask_channel(channel, operation, false, std::move(item));
+  return *calls_of(channel).ask_channel(channel, operation, false, std::move(item));
 }
 
 }  // namespace
@@ -48,7 +54,7 @@ void channel_put(const ChannelPointer& channel, Payload&& item, Timeout timeout)
 }
 
 bool channel_try_put(const ChannelPointer& channel, Payload&& item) {
-  return channel->anchor().get().ask_channel(channel, ChannelOperation::put, true, std::move(item)).has_value();
+  return calls_of(channel).ask_channel(channel, ChannelOperation::put, true, std::move(item)).has_value();
 }
 
 Payload channel_take(const ChannelPointer& channel, Timeout timeout) {
@@ -56,7 +62,7 @@ Payload channel_take(const ChannelPointer& channel, Timeout timeout) {
 }
 
 std::optional<Payload> channel_try_take(const ChannelPointer& channel) {
-  return channel->anchor().get().ask_channel(channel, ChannelOperation::take, true);
+  return calls_of(channel).ask_channel(channel, ChannelOperation::take, true);
 }
 
 Payload channel_fetch(const ChannelPointer& channel, Timeout timeout) {
@@ -74,7 +80,7 @@ std::size_t channel_size(const ChannelPointer& channel) {
 }
 
 bool channel_is_open(const ChannelPointer& channel) {
-  return channel->anchor().get().ask_channel(channel, ChannelOperation::is_open).has_value();
+  return calls_of(channel).ask_channel(channel, ChannelOperation::is_open).has_value();
 }
 
 void channel_close(const ChannelPointer& channel) { (void)ask(channel, ChannelOperation::close, {}); }

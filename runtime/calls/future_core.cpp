@@ -181,12 +181,20 @@ void FutureCore::throw_failure() const { std::rethrow_exception(failure()); }
 // -- free functions of future_core.hpp --------------------------------------------------------------------------------
 
 namespace {
+
+/// As a std::future does.
+void check_not_moved_from(const CorePointer& core) {
+  if (!core) throw std::future_error(std::future_errc::no_state);
+}
+
 /// Whether there is nothing to wait for. @throws NoSession where the value was left behind with its owner
 bool needs_no_wait(const CorePointer& core, bool needs_value) {
+  check_not_moved_from(core);
   if (!core->settled(needs_value)) return false;
   if (core->state() == FutureCore::State::remote) (void)core->anchor().get();
   return true;
 }
+
 }  // namespace
 
 void wait_settled(const CorePointer& core, bool needs_value, Timeout timeout) {
@@ -217,16 +225,24 @@ bool wait_settled_for(const CorePointer& core, std::chrono::nanoseconds timeout)
 }
 
 bool is_ready(const CorePointer& core) {
+  check_not_moved_from(core);
   // A future made by hand fails when its owner is gone: it is not ready then, as a task that failed is.
   if (!core->task && core->state() == FutureCore::State::failed) core->throw_failure();
   return needs_no_wait(core, false) || core->anchor().get().is_ready(core);
 }
 
-void fulfil(const CorePointer& core, Payload&& value) { core->anchor().get().fulfil(core, std::move(value)); }
+void fulfil(const CorePointer& core, Payload&& value) {
+  check_not_moved_from(core);
+  core->anchor().get().fulfil(core, std::move(value));
+}
 
-bool cancel(const CorePointer& core) { return !core->settled(false) && core->anchor().get().cancel(core); }
+bool cancel(const CorePointer& core) {
+  check_not_moved_from(core);
+  return !core->settled(false) && core->anchor().get().cancel(core);
+}
 
 void on_settled(const CorePointer& core, bool needs_value, std::function<void()> f) {
+  check_not_moved_from(core);
   if (!core->settled(needs_value)) core->anchor().get().pursue(core, needs_value);
   core->when_settled(needs_value, std::move(f));
 }

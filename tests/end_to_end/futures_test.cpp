@@ -331,6 +331,24 @@ TEST_F(Futures, ChainedFuturesTravelToo) {
   EXPECT_EQ(error->pid(), 2);
 }
 
+TEST_F(Futures, AFutureThatWasMovedFromSaysSo) {
+  auto from = spawnat(2, [] { return 1; });
+  const auto to = std::move(from);
+  EXPECT_EQ(to.fetch(), 1);
+  // NOLINTBEGIN(bugprone-use-after-move): what is tested
+  EXPECT_THROW((void)from.fetch(), std::future_error);
+  EXPECT_THROW(from.wait(), std::future_error);
+  EXPECT_THROW((void)from.isready(), std::future_error);
+  EXPECT_THROW(from.put(1), std::future_error);
+  EXPECT_THROW((void)from.cancel(), std::future_error);
+  EXPECT_THROW((void)from.then([](int) {}), std::future_error);
+  RemoteChannel<int> channel;
+  const auto kept = std::move(channel);
+  EXPECT_THROW(channel.put(1), std::logic_error);
+  EXPECT_THROW((void)channel.isopen(), std::logic_error);
+  // NOLINTEND(bugprone-use-after-move)
+}
+
 // catalogue: 124, 127
 TEST_F(Futures, ThirdProcessesFetchWhatIsCachedHereWithoutTheOwner) {
   const OwnWorkers owner(1);
