@@ -18,9 +18,9 @@
 ///
 /// A process of which one put comes after the other gets *places* of a queue: it fills them without a question, and
 /// without a reply, so that its puts do not wait for the way to here and back (credit-based flow control, as in H. T.
-/// Kung, R. Morris: Credit-Based Flow Control for ATM Networks, 1995). Places count as full for everybody else. Who finds
-/// no room because of them has them called back, and waits until those who have them say what they did not use; so does
-/// who closes the channel, as an item in a place of its own is in, whenever it comes.
+/// Kung, R. Morris: Credit-Based Flow Control for ATM Networks, 1995). Places count as full for everybody else. Who
+/// finds no room because of them has them called back, and waits until those who have them say what they did not use;
+/// so does who closes the channel, as an item in a place of its own is in, whenever it comes.
 #pragma once
 
 #include "runtime/refs/asker.hpp"
@@ -55,9 +55,9 @@ enum class ChannelOperation : std::uint32_t {
 
 /// What is told about a question that was asked before. Numbers are part of the protocol.
 enum class ChannelWord : std::uint32_t {
-  withdraw = 1,  ///< who asked does not want to wait any more: reply now
-  received = 2,  ///< the taker has the item
-  returned = 3,  ///< the taker did not wait for the item: it goes back
+  withdraw = 1,         ///< who asked does not want to wait any more: reply now
+  received = 2,         ///< the taker has the item
+  returned = 3,         ///< the taker did not wait for the item: it goes back
   places_returned = 4,  ///< of places that were called back, those that were not used are free
 };
 
@@ -90,9 +90,9 @@ class ChannelQueue {
 
   /// When a process gets places.
   struct PlacesPolicy {
-    std::size_t most = 128;    ///< of a process: enough for what is put while word of more is on its way
-    std::size_t fewest = 2;    ///< that are worth a message
-    int puts_before = 3;       ///< that it asks for before it gets any
+    std::size_t most = 128;     ///< of a process: enough for what is put while word of more is on its way
+    std::size_t fewest = 2;     ///< that are worth a message
+    int puts_before = 3;        ///< that it asks for before it gets any
     int puts_before_next = 64;  ///< when they were called back: others put too, or it had stopped
   };
 
@@ -191,7 +191,7 @@ class ChannelQueue {
   std::deque<Watcher> watchers_;
   UnderWayTable under_way_;
   std::unordered_map<Pid, Places> places_;
-  std::size_t reserved_ = 0;     ///< their sum
+  std::size_t reserved_ = 0;    ///< their sum
   std::vector<Asker> closers_;  ///< who wait for items that may still come
 };
 

@@ -41,7 +41,7 @@ struct Link {
   const bool dialed;                     ///< by us; else by the peer
   std::atomic<Pid> peer{0};              ///< 0 until admitted
   std::atomic<bool> gone{false};
-  std::atomic<bool> ending{false};  ///< its peer is dead, and what comes is what it left
+  std::atomic<bool> ending{false};                    ///< its peer is dead, and what comes is what it left
   std::atomic<std::size_t> largest_part{piece_size};  ///< what is larger comes in pieces; settled when admitted
   std::atomic<std::int64_t> outstanding{0};           ///< sent and not yet said to be consumed, in bytes
   std::atomic<std::int64_t> consumed{0};              ///< by us, not yet told
@@ -145,8 +145,8 @@ class Transport {
   void admit(Link& link, Pid peer);
   /// Drops the connection; nothing more comes from it.
   void close(const std::shared_ptr<Link>& link);
-  /// As close, for a peer that is dead: what it had handed over still comes, with Link::ending set, and then f is called
-  /// (on the receiving thread, or this one).
+  /// As close, for a peer that is dead: what it had handed over still comes, with Link::ending set, and then f is
+  /// called (on the receiving thread, or this one).
   void finish(const std::shared_ptr<Link>& link, std::function<void()> f);
   /// Whether the peer gets everything that was sent over that link, even if this process is killed now.
   bool handed_over(const Link& link) const { return lane_->handed_over(link.id); }

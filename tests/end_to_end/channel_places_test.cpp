@@ -95,11 +95,11 @@ TEST_F(Channels, ClosedWhileManyPut) {
             channel, static_cast<int>(putters.size()) * 10'000'000));
       std::map<int, int> next;
       const auto see = [&](int item) { EXPECT_EQ(next[item / 10'000'000]++, item % 10'000'000); };
-      for (int i = 0; i < 2000; ++i) see(channel.take(patience));
+      for (int i = 0; i < 1000; ++i) see(channel.take(patience));
       channel.close();
       EXPECT_THROW(channel.put(0), ChannelClosed);
-      const auto there = thrown<RemoteException>(
-          [&] { remotecall_fetch([](const RemoteChannel<int>& c) { c.put(0); }, 3, channel); });
+      const auto there =
+          thrown<RemoteException>([&] { remotecall_fetch([](const RemoteChannel<int>& c) { c.put(0); }, 3, channel); });
       ASSERT_TRUE(there);
       EXPECT_TRUE(there->is<ChannelClosed>());
       for (const int item : channel) see(item);
