@@ -15,7 +15,7 @@
 namespace muster::runtime {
 
 /// First thing said in a handshake; another version is refused.
-inline constexpr std::uint16_t protocol_version = 2;
+inline constexpr std::uint16_t protocol_version = 3;
 
 /// What a message is. Numbers are part of the protocol.
 enum class MessageKind : std::uint8_t {
@@ -29,6 +29,8 @@ enum class MessageKind : std::uint8_t {
   exit = 7,
   goodbye = 8,
   knock = 9,
+  program_request = 10,
+  program = 11,
   // link upkeep
   heartbeat = 16,
   credit = 17,
