@@ -278,7 +278,7 @@ void ScriptManager::manage(Pid /*pid*/, WorkerConfig& config, ManageOp op) {
   if (process != nullptr) jobs_->left(static_cast<Run*>(process->handle.get()));
 }
 
-/// It ends by itself when its connection does; the job is cancelled when it was the last.
-void ScriptManager::kill(Pid /*pid*/, const WorkerConfig& /*config*/) {}
+/// Elsewhere than on this host it ends by itself when its connection does; the job is cancelled when it was the last.
+void ScriptManager::kill(Pid pid, const WorkerConfig& config) { ClusterManager::kill(pid, config); }
 
 }  // namespace muster

@@ -25,8 +25,11 @@ class ElasticManager::Door {
             .bind_address = options.bind_address, .port = options.port, .addresses = options.addresses, .asked = {}});
     secret_ = std::make_unique<runtime::SecretFile>(options.secret_file, "", gathering->invitation().start_record());
     command_ = runtime::shell_words(context.worker_command()) + " < " + runtime::shell_word(secret_->path());
+    connect_command_ = "muster-worker --connect " + gathering->invitation().endpoints().front() + " --key-file " +
+                       runtime::shell_word(secret_->path());
     gathering_ = std::move(gathering);
-    if (options.announce) runtime::log::info("Workers join by: " + command_);
+    if (options.announce)
+      runtime::log::info("Workers join by: " + command_ + "; where this program is not, by: " + connect_command_);
   }
   void close() {
     std::shared_ptr<runtime::Gathering> over;  // ends without the lock
@@ -45,6 +48,11 @@ class ElasticManager::Door {
     require_open();
     return command_;
   }
+  std::string connect_command() const {
+    const std::lock_guard lock(mutex_);
+    require_open();
+    return connect_command_;
+  }
   std::string secret_file() const {
     const std::lock_guard lock(mutex_);
     require_open();
@@ -57,7 +65,7 @@ class ElasticManager::Door {
   }
   mutable std::mutex mutex_;  ///< guards all
   std::unique_ptr<runtime::SecretFile> secret_;
-  std::string command_;
+  std::string command_, connect_command_;
   std::shared_ptr<runtime::Gathering> gathering_;
 };
 
@@ -79,11 +87,15 @@ void ElasticManager::launch(LaunchContext& context) {
   door_->close();
 }
 
-// Nothing is known of their processes, which may be anywhere; they end by themselves when their connection does.
+// Their processes may be anywhere. Those on this host can be killed; others end by themselves when their connection
+// does.
 void ElasticManager::manage(Pid /*pid*/, WorkerConfig& /*config*/, ManageOp /*op*/) {}
-void ElasticManager::kill(Pid /*pid*/, const WorkerConfig& /*config*/) {}
+void ElasticManager::kill(Pid pid, const WorkerConfig& config) { ClusterManager::kill(pid, config); }
+
+void ElasticManager::close() { door_->close(); }
 
 std::string ElasticManager::join_command() const { return door_->command(); }
+std::string ElasticManager::connect_command() const { return door_->connect_command(); }
 std::string ElasticManager::secret_file() const { return door_->secret_file(); }
 std::vector<std::string> ElasticManager::endpoints() const { return door_->gathering()->invitation().endpoints(); }
 

@@ -138,18 +138,13 @@ UniqueFd Job::take_errors(int rank) {
   return rank >= 0 && index < errors_.size() ? std::move(errors_[index]) : UniqueFd();
 }
 
-std::string Job::end() const {
-  const std::lock_guard lock(mutex_);
+std::string Job::end(std::chrono::milliseconds patience) const {
+  std::unique_lock lock(mutex_);
+  (void)ended_.wait_for(lock, patience, [this] { return end_.has_value(); });
   return end_.value_or("");
 }
 
-bool Job::wait(std::chrono::milliseconds patience) const {
-  for (const auto deadline = std::chrono::steady_clock::now() + patience; end().empty();) {
-    if (std::chrono::steady_clock::now() >= deadline) return false;
-    ::poll(nullptr, 0, 5);
-  }
-  return true;
-}
+bool Job::wait(std::chrono::milliseconds patience) const { return !end(patience).empty(); }
 
 void Job::finish(std::chrono::milliseconds patience) {
   if (wait(patience)) return;
@@ -194,6 +189,7 @@ void Job::run() {
   std::string said;
   for (const std::string& line : said_) said += "\n" + line;
   end_ = end_of(status) + (said.empty() ? "" : "; it said:" + said);
+  ended_.notify_all();
 }
 
 void Job::pass_on(Stream& stream, std::string_view line) {

@@ -8,6 +8,8 @@
 
 #include <muster/cluster_manager.hpp>
 
+#include <chrono>
+#include <condition_variable>
 #include <deque>
 #include <map>
 #include <mutex>
@@ -53,7 +55,8 @@ class Job {
   /// As take_output.
   UniqueFd take_errors(int rank);
   /// How the launcher ended, and what it said itself; empty while it runs.
-  std::string end() const;
+  /// @param patience to wait for its end
+  std::string end(std::chrono::milliseconds patience = std::chrono::milliseconds(0)) const;
   /// Lets it end by itself, now that its ranks do, for that long; then ends it.
   void finish(std::chrono::milliseconds patience);
 
@@ -72,6 +75,7 @@ class Job {
   const pid_t os_pid_;
   std::vector<UniqueFd> outputs_, errors_;
   mutable std::mutex mutex_;  ///< guards the following
+  mutable std::condition_variable ended_;
   std::deque<std::string>
       said_;  ///< what is no worker's: the launcher's words, and those of ranks that have not called
   std::vector<bool> has_called_;  ///< by rank

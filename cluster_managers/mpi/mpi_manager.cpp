@@ -22,7 +22,7 @@ using namespace runtime::mpi;
 /// For a launcher to end by itself, once its ranks have left.
 constexpr auto leaving_patience = std::chrono::seconds(2);
 constexpr auto look_interval = std::chrono::milliseconds(100);
-/// For the launcher to say why a rank died.
+/// For the launcher to end, and to say why, where it does so because a rank died.
 constexpr auto cause_patience = std::chrono::milliseconds(300);
 
 /// What either launcher tells its ranks.
@@ -106,8 +106,7 @@ void MpiManager::launch(LaunchContext& context) {
     process.cause_of_end = [job = std::weak_ptr(mine->job), name = options_.launcher] {
       const auto asked = job.lock();
       if (!asked) return std::string();
-      std::this_thread::sleep_for(cause_patience);
-      const std::string end = asked->end();
+      const std::string end = asked->end(cause_patience);
       return end.empty() ? std::string() : name + " " + end;
     };
     config.ident = "rank-" + std::to_string(rank);
@@ -152,7 +151,8 @@ void MpiManager::manage(Pid /*pid*/, WorkerConfig& config, ManageOp op) {
   if (const auto last = jobs_->left(static_cast<Run*>(process->handle.get()))) last->job->finish(leaving_patience);
 }
 
-/// One rank can't be killed through the launcher; it ends by itself when its connection does.
-void MpiManager::kill(Pid /*pid*/, const WorkerConfig& /*config*/) {}
+/// One rank can't be killed through the launcher: only where it runs on this host. Elsewhere it ends by itself when its
+/// connection does.
+void MpiManager::kill(Pid pid, const WorkerConfig& config) { ClusterManager::kill(pid, config); }
 
 }  // namespace muster

@@ -105,7 +105,7 @@ void SlurmJob::start_step(const std::vector<std::string>& command, const std::st
     request.environment = environment_;
     srun_ = spawn_process(request);
   } catch (const std::system_error& error) {
-    throw Error(cannot_start("srun", error.what()));
+    throw Error(cannot_start(std::string("can't run srun: ") + error.what()));
   }
   if (repeat) record_ = record;
   running_ = true;
@@ -125,8 +125,8 @@ void SlurmJob::submit(const std::vector<std::string>& command, const std::string
                       const std::string& record_file) {
   record_file_ = record_file;
   own_ = true;
-  const CommandResult result = run(command, environment_, script);
-  if (result.status != 0) throw Error("sbatch refused the job: " + trimmed(result.error));
+  const CommandOutcome result = run(command, environment_, script);
+  if (result.status != 0) throw Error("sbatch refused the job: " + trimmed(result.errors));
   id_ = result.output.substr(0, result.output.find_first_of(";\n"));
   start_guard();
 }
@@ -171,6 +171,7 @@ void SlurmJob::called(LaunchContext& context, const Caller& caller) {
   context.launched(std::move(config));
   const std::lock_guard lock(mutex_);  // not before: who waits for it returns from launch
   called_.insert(task);
+  nodes_.insert(place->node);
   changed_.notify_all();
 }
 
@@ -239,7 +240,8 @@ void SlurmJob::take_line(bool from_error, std::string_view line) {
 }
 
 void SlurmJob::learn_of(const TaskEnd& end) {
-  for (const int task : end.tasks) ends_[task] = "task " + std::to_string(task) + " on " + end.node + ": " + end.how;
+  for (const int task : end.tasks)
+    ends_[{end.node, task}] = "task " + std::to_string(task) + " on " + end.node + ": " + end.how;
 }
 
 void SlurmJob::wait(const std::stop_token& stop, std::chrono::nanoseconds time) {
@@ -259,8 +261,10 @@ void SlurmJob::repeat_record() {
 
 /// With mutex_: all tasks have called or ended.
 bool SlurmJob::all_heard_of() const {
-  const auto unheard =
-      std::count_if(ends_.begin(), ends_.end(), [&](const auto& end) { return !called_.contains(end.first); });
+  const auto unheard = std::count_if(ends_.begin(), ends_.end(), [&](const auto& end) {
+    const auto& [node, task] = end.first;
+    return components_ > 1 ? !nodes_.contains(node) : !called_.contains(task);
+  });
   return called_.size() + static_cast<std::size_t>(unheard) >= static_cast<std::size_t>(ntasks_);
 }
 
@@ -285,8 +289,17 @@ std::vector<int> SlurmJob::missing() const {
 
 std::string SlurmJob::end_of(int task) const {
   const std::lock_guard lock(mutex_);
-  const auto found = ends_.find(task);
-  return found == ends_.end() ? std::string() : found->second;
+  for (const auto& [which, how] : ends_)
+    if (components_ == 1 && which.second == task) return how;
+  return {};
+}
+
+/// With mutex_: the same of one whose node is known. Of several components srun counts the tasks of each from 0, but no
+/// two have a node in common.
+std::string SlurmJob::end_of(const TaskPlace& place) const {
+  for (const auto& [which, how] : ends_)
+    if (which.first == place.node && (components_ > 1 || which.second == place.task)) return how;
+  return {};
 }
 
 std::string SlurmJob::messages() const {
@@ -312,19 +325,18 @@ std::string SlurmJob::find_own_id() {
     const std::lock_guard lock(mutex_);
     if (!id_.empty() || mark_.empty()) return id_;
   }
-  const CommandResult answer = run({"squeue", "-h", "-u", std::to_string(::getuid()), "-o", "%A|%k"}, environment_);
-  const auto found = answer.output.find("|" + mark_ + "\n");
-  if (found == std::string::npos) return {};
-  const auto line = answer.output.rfind('\n', found) + 1;  // npos + 1 is 0: the first line
+  const CommandOutcome answer = run({"squeue", "-h", "-u", std::to_string(::getuid()), "-o", "%A|%k"}, environment_);
+  const std::string id = job_with_mark(answer.output, mark_);
+  if (id.empty()) return {};
   const std::lock_guard lock(mutex_);
-  if (id_.empty()) id_ = answer.output.substr(line, found - line);
+  if (id_.empty()) id_ = id;
   return id_;
 }
 
 std::optional<JobState> SlurmJob::ask_state() {
   const std::string id = find_own_id();
   if (id.empty()) return std::nullopt;
-  const CommandResult answer = run({"squeue", "-h", "-t", "all", "-j", id, "-o", "%T|%r|%S"}, environment_);
+  const CommandOutcome answer = run({"squeue", "-h", "-t", "all", "-j", id, "-o", "%T|%r|%S"}, environment_);
   return answer.status == 0 ? job_state_in(answer.output) : std::nullopt;
 }
 
@@ -337,10 +349,9 @@ std::string SlurmJob::cause_of_end(const TaskPlace& place) {
     const bool undecided = state && state->state == "COMPLETING";
     {
       const std::lock_guard lock(mutex_);
-      if (const auto found = ends_.find(place.task); found != ends_.end() && !undecided)
-        return "SLURM says of " + found->second;
+      if (const std::string end = end_of(place); !end.empty() && !undecided) return "SLURM says of " + end;
     }
-    const CommandResult node = run({"sinfo", "-h", "-n", place.node, "-o", "%T"}, environment_, {}, 2s);
+    const CommandOutcome node = run({"sinfo", "-h", "-n", place.node, "-o", "%T"}, environment_, {}, 2s);
     const std::string condition = node.output.substr(0, node.output.find('\n'));
     if (condition.ends_with('*') || condition.starts_with("down") || condition.starts_with("fail")) {
       return "SLURM says that its node " + place.node + " is " +
@@ -362,12 +373,12 @@ void SlurmJob::kill(const TaskPlace& place) {
     if (ended_ || place.os_pid <= 1) return;
     id = id_;
   }
-  const CommandResult result =
+  const CommandOutcome result =
       run({"srun", "--jobid=" + id, "--overlap", "--nodes=1", "--ntasks=1", "--nodelist=" + place.node, "--mpi=none",
            "--input=none", "--quiet", "/bin/kill", "-KILL", std::to_string(place.os_pid)},
           environment_, {}, 10s);
   if (result.status != 0)
-    log::debug("Task " + std::to_string(place.task) + " of " + name() + " was not killed: " + trimmed(result.error));
+    log::debug("Task " + std::to_string(place.task) + " of " + name() + " was not killed: " + trimmed(result.errors));
 }
 
 bool SlurmJob::left(int task) {
@@ -384,6 +395,7 @@ bool SlurmJob::launched() {
     record_.clear();
     srun_.standard_input.reset();
   }
+  remove_record_file();
   if (over) end(0ms);
   return over;
 }
@@ -417,9 +429,9 @@ void SlurmJob::cancel() {
   try {
     const std::string id = find_own_id();
     if (id.empty()) return;
-    const CommandResult result = run({"scancel", id}, environment_);
+    const CommandOutcome result = run({"scancel", id}, environment_);
     if (result.status != 0) {
-      log::warning("SLURM job " + id + " could not be cancelled: " + trimmed(result.error) +
+      log::warning("SLURM job " + id + " could not be cancelled: " + trimmed(result.errors) +
                    ". Look with squeue, and "
                    "cancel it by hand (scancel " +
                    id + ").");
@@ -447,6 +459,10 @@ void SlurmJob::end(std::chrono::milliseconds grace) {
     ::waitpid(guard_.os_pid, nullptr, 0);
     guard_ = {};
   }
+  remove_record_file();
+}
+
+void SlurmJob::remove_record_file() const {
   std::error_code ignored;
   if (!record_file_.empty()) std::filesystem::remove(record_file_, ignored);
 }

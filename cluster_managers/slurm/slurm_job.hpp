@@ -14,6 +14,7 @@
 #include <set>
 #include <stop_token>
 #include <thread>
+#include <utility>
 
 namespace muster::runtime::slurm {
 
@@ -30,8 +31,9 @@ struct TaskPlace {
 class SlurmJob : public std::enable_shared_from_this<SlurmJob> {
  public:
   /// @param environment for SLURM's commands  @param added to the workers'
-  SlurmJob(Environment environment, Environment added, int ntasks)
-      : environment_(std::move(environment)), added_(std::move(added)), ntasks_(ntasks) {}
+  /// @param ntasks of all its components
+  SlurmJob(Environment environment, Environment added, int ntasks, int components)
+      : environment_(std::move(environment)), added_(std::move(added)), ntasks_(ntasks), components_(components) {}
   ~SlurmJob();
   SlurmJob(const SlurmJob&) = delete;
   SlurmJob& operator=(const SlurmJob&) = delete;
@@ -46,7 +48,7 @@ class SlurmJob : public std::enable_shared_from_this<SlurmJob> {
   /// Gives the start record once more: see `repeat`.
   void repeat_record();
   /// Submits a batch job.
-  /// @param record_file is removed at the end, where the job has not done so
+  /// @param record_file is removed when all have called, or at the end, where the job has not done so
   /// @throws Error with what sbatch says
   void submit(const std::vector<std::string>& command, const std::string& script, const std::string& record_file);
 
@@ -89,6 +91,8 @@ class SlurmJob : public std::enable_shared_from_this<SlurmJob> {
   void take_line(bool from_error, std::string_view line);
   void learn_of(const TaskEnd& end);
   bool all_heard_of() const;
+  std::string end_of(const TaskPlace& place) const;
+  void remove_record_file() const;
   bool wait_for_srun(std::chrono::milliseconds time);
   bool wait_for_job(std::chrono::milliseconds time);
   void signal_srun(int number);
@@ -96,7 +100,7 @@ class SlurmJob : public std::enable_shared_from_this<SlurmJob> {
   std::string find_own_id();
 
   const Environment environment_, added_;
-  const int ntasks_;
+  const int ntasks_, components_;
   std::string mark_;  ///< of our own job
   std::string record_file_;
   bool own_ = false;  ///< the job is ours
@@ -111,11 +115,12 @@ class SlurmJob : public std::enable_shared_from_this<SlurmJob> {
   bool launching_ = true;
   bool ended_ = false;
   std::set<int> called_, there_;  ///< tasks
+  std::set<std::string> nodes_;   ///< of those that have called
   struct Outlet {
     UniqueFd output, error;
   };
-  std::map<int, Outlet> outlets_;    ///< to write what a task wrote
-  std::map<int, std::string> ends_;  ///< srun's words
+  std::map<int, Outlet> outlets_;                            ///< to write what a task wrote
+  std::map<std::pair<std::string, int>, std::string> ends_;  ///< srun's words, by node and task
   std::string messages_;
   std::mutex ending_;  ///< held while it is ended
 };

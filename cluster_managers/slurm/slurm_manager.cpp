@@ -23,6 +23,7 @@ namespace {
 
 using namespace std::chrono_literals;
 using namespace runtime::slurm;
+using runtime::CommandOutcome;
 using runtime::UniqueFd;
 using Clock = std::chrono::steady_clock;
 namespace log = runtime::log;
@@ -36,10 +37,13 @@ constexpr auto leaving_patience = 2s;
 
 /// What one addprocs asks of SLURM.
 struct Plan {
-  int ntasks = 0;
+  int ntasks = 0;  ///< of the first component, where it is a job of its own
+  int total = 0;
   std::optional<Allocation> allocation = {};  ///< that it is a step of; none: a job of its own
   Environment added = {};                     ///< to the workers'
   Environment environment = {};               ///< of SLURM's commands, and so of the workers
+
+  int components = 1;
 
   bool own() const { return !allocation; }
 };
@@ -49,7 +53,8 @@ struct Plan {
 Plan plan_of(int ntasks, const SlurmOptions& options, const AddprocsOptions& addprocs) {
   Plan plan;
   Environment environment = runtime::current_environment();
-  if (ntasks == 0 || options.submit != SlurmSubmit::Sbatch) plan.allocation = allocation_in(environment);
+  const bool may_be_step = options.submit != SlurmSubmit::Sbatch && options.components.empty();
+  if (ntasks == 0 || may_be_step) plan.allocation = allocation_in(environment);
   plan.ntasks = ntasks;
   if (plan.allocation && ntasks != 0) plan.allocation->components = 1;
   if (plan.allocation && ntasks == 0) plan.ntasks = plan.allocation->ntasks;
@@ -59,6 +64,10 @@ Plan plan_of(int ntasks, const SlurmOptions& options, const AddprocsOptions& add
         "SlurmManager a number of tasks, for which it then submits a job.");
   }
   if (plan.own()) environment = without_outer_job(std::move(environment));
+  plan.total = plan.ntasks;
+  plan.components = plan.allocation ? plan.allocation->components : 1 + static_cast<int>(options.components.size());
+  if (plan.own())
+    for (const SlurmComponent& component : options.components) plan.total += component.ntasks;
   if (plan.allocation && plan.allocation->in_step)  // what bound this process would bind the workers
     std::erase_if(environment, [](const auto& entry) { return entry.first.starts_with("SLURM_CPU_BIND"); });
   plan.added = runtime::added_environment(addprocs);
@@ -73,7 +82,7 @@ std::vector<std::string> address_towards_nodes(const Plan& plan, const SlurmOpti
   std::vector<std::string> command{"sinfo", "-h", "-o", "%o"};
   if (plan.allocation) command.insert(command.end(), {"-n", plan.allocation->nodes});
   if (plan.own() && !options.partition.empty()) command.insert(command.end(), {"-p", options.partition});
-  const CommandResult answer = run(command, plan.environment, {}, 5s);
+  const CommandOutcome answer = run(command, plan.environment, {}, 5s);
   const std::string node = answer.output.substr(0, answer.output.find('\n'));
   if (answer.status != 0 || node.empty()) return {};
   addrinfo hints{};
@@ -114,12 +123,11 @@ void start(SlurmJob& job, const Plan& plan, const SlurmOptions& options, const L
                          .worker = context.worker_command()};
   if (plan.own() && options.submit == SlurmSubmit::Sbatch) {
     const std::string file = write_record_file(options.shared_directory, record);
-    job.submit(sbatch_command(options, step), batch_script(step, file), file);
+    job.submit(sbatch_command(options, step), batch_script(step, file, plan.components), file);
     return;
   }
   const std::string allocation = plan.allocation ? plan.allocation->job : "";
-  const bool several = plan.allocation && plan.allocation->components > 1;
-  job.start_step(srun_command(options, step), record, step.mark, allocation, several);
+  job.start_step(srun_command(options, step), record, step.mark, allocation, plan.components > 1);
 }
 
 /// Says what a job waits for, when that changes and now and then.
@@ -228,6 +236,10 @@ SlurmManager::SlurmManager(SlurmOptions options) : options_(std::move(options)),
 SlurmManager::SlurmManager(int ntasks, SlurmOptions options) : SlurmManager(std::move(options)) {
   if (ntasks < 1)
     throw std::invalid_argument("muster: SlurmManager got " + std::to_string(ntasks) + " tasks; at least 1");
+  for (const SlurmComponent& component : options_.components)
+    if (component.ntasks < 1)
+      throw std::invalid_argument("muster: a SlurmComponent has " + std::to_string(component.ntasks) +
+                                  " tasks; at least 1");
   ntasks_ = ntasks;
 }
 
@@ -243,7 +255,7 @@ void SlurmManager::launch(LaunchContext& context) {
   invite.asked = {"SLURM_PROCID", "SLURMD_NODENAME", "SLURM_JOB_ID"};
   if (options_.bind_address.empty()) invite.addresses = address_towards_nodes(plan, options_);
 
-  const auto job = std::make_shared<SlurmJob>(plan.environment, plan.added, plan.ntasks);
+  const auto job = std::make_shared<SlurmJob>(plan.environment, plan.added, plan.total, plan.components);
   const auto invitation = context.invite(
       std::move(invite), [job](LaunchContext& where, const Caller& caller) { job->called(where, caller); });
   jobs_->add(job);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <span>
 #include <utility>
 
 namespace muster::runtime::slurm {
@@ -66,6 +67,29 @@ void add_common_flags(std::vector<std::string>& command, const SlurmOptions& opt
 
 /// Tasks live and die by themselves: neither the first that ends nor one that fails, nor a dead node ends the others.
 constexpr std::array<const char*, 4> independent = {"--kill-on-bad-exit=0", "--wait=0", "--no-kill", "--mpi=none"};
+
+/// The further components of a new job, each behind a colon.
+/// @param flags that each gets anew
+void add_components(std::vector<std::string>& command, const SlurmOptions& options, const StepRequest& step,
+                    std::span<const char* const> flags) {
+  for (const SlurmComponent& component : options.components) {
+    command.emplace_back(":");
+    add(command, "--partition", component.partition);
+    add(command, "--account", options.account);
+    add(command, "--qos", options.qos);
+    add(command, "--time", options.time);
+    add(command, "--constraint", component.constraint);
+    add(command, "--comment", step.mark);
+    add(command, "--nodes", component.nodes);
+    add(command, "--cpus-per-task", component.cpus_per_task);
+    add(command, "--gres", component.gres);
+    add(command, "--job-name", options.job_name);
+    add(command, "--chdir", step.directory);
+    command.insert(command.end(), flags.begin(), flags.end());
+    add(command, "--ntasks", component.ntasks);
+    command.insert(command.end(), component.extra_flags.begin(), component.extra_flags.end());
+  }
+}
 
 }  // namespace
 
@@ -134,16 +158,20 @@ std::vector<std::string> srun_command(const SlurmOptions& options, const StepReq
   else
     add(command, "--ntasks", step.ntasks);
   command.insert(command.end(), options.extra_flags.begin(), options.extra_flags.end());
+  if (step.allocation == nullptr) add_components(command, options, step, independent);
   command.insert(command.end(), step.worker.begin(), step.worker.end());
   return command;
 }
 
 std::vector<std::string> sbatch_command(const SlurmOptions& options, const StepRequest& step) {
-  std::vector<std::string> command{"sbatch", "--parsable", "--no-requeue", "--no-kill"};
+  constexpr std::array<const char*, 2> of_each = {"--no-requeue", "--no-kill"};
+  std::vector<std::string> command{"sbatch", "--parsable"};
+  command.insert(command.end(), of_each.begin(), of_each.end());
   add_job_flags(command, options, step);
   add_common_flags(command, options, step);
   add(command, "--ntasks", step.ntasks);
   command.insert(command.end(), options.extra_flags.begin(), options.extra_flags.end());
+  add_components(command, options, step, of_each);
   return command;
 }
 
@@ -153,11 +181,16 @@ std::string quoted(const std::string& word) {
   return text + "'";
 }
 
-std::string batch_script(const StepRequest& step, const std::string& record_file) {
-  std::string script =
-      "#!/bin/sh\nexec <" + quoted(record_file) + " || exit 1\nrm -f " + quoted(record_file) + "\nexec srun";
+std::string batch_script(const StepRequest& step, const std::string& record_file, int components) {
+  std::string script = "#!/bin/sh\n";
+  if (components == 1) script += "exec <" + quoted(record_file) + " || exit 1\nrm -f " + quoted(record_file) + "\n";
+  script += "exec srun";
   for (const char* flag : independent) script += std::string(" ") + flag;
-  script += " --ntasks=" + std::to_string(step.ntasks);
+  if (components == 1)
+    script += " --ntasks=" + std::to_string(step.ntasks);
+  else
+    script += " --het-group=0-" + std::to_string(components - 1) + " --input=none /bin/sh -c " +
+              quoted("record=$1; shift; exec \"$@\" <\"$record\"") + " muster " + quoted(record_file);
   for (const std::string& word : step.worker) script += " " + quoted(word);
   return script + "\n";
 }
@@ -171,6 +204,16 @@ std::optional<JobState> job_state_in(std::string_view line) {
   if (found.state.empty()) return std::nullopt;
   if (found.start == "N/A") found.start.clear();
   return found;
+}
+
+std::string job_with_mark(std::string_view lines, std::string_view mark) {
+  std::optional<int> lowest;
+  while (!lines.empty()) {
+    std::string_view line = cut(lines, '\n');
+    const auto job = number_in(cut(line, '|'));
+    if (job && line == mark && (!lowest || *job < *lowest)) lowest = job;
+  }
+  return lowest ? std::to_string(*lowest) : std::string();
 }
 
 bool is_hopeless(const std::string& reason) {

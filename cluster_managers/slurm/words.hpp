@@ -46,8 +46,9 @@ struct StepRequest {
 std::vector<std::string> srun_command(const SlurmOptions& options, const StepRequest& step);
 /// The sbatch that submits a job whose script it reads on standard input.
 std::vector<std::string> sbatch_command(const SlurmOptions& options, const StepRequest& step);
-/// That script: the workers in one step, with the start record from a file, which it removes first.
-std::string batch_script(const StepRequest& step, const std::string& record_file);
+/// That script: the workers in one step, with the start record from a file, which it removes first; or, where there are
+/// several components, which could not all read the one standard input, which each worker reads by itself.
+std::string batch_script(const StepRequest& step, const std::string& record_file, int components);
 
 /// As a POSIX shell reads it as one word.
 std::string quoted(const std::string& word);
@@ -57,6 +58,9 @@ struct JobState {
   std::string state, reason, start;
 };
 std::optional<JobState> job_state_in(std::string_view line);
+/// Of lines of `squeue -o '%A|%k'`: the job with that comment. A heterogeneous one has several numbers, and answers to
+/// the lowest. Empty where there is none.
+std::string job_with_mark(std::string_view lines, std::string_view mark);
 /// Whether a job that waits for this reason would wait for ever.
 bool is_hopeless(const std::string& reason);
 bool is_over(const JobState& state);

@@ -3,74 +3,19 @@
 #include "cluster_managers/ssh/gzip.hpp"
 #include "cluster_managers/ssh/remote_shell.hpp"
 #include "runtime/base/log.hpp"
+#include "runtime/base/progress.hpp"
 #include "runtime/base/random.hpp"
 
 #include <muster/errors.hpp>
 
-#include <link.h>
-#include <sys/utsname.h>
-
 #include <algorithm>
-#include <array>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
-#include <span>
+#include <functional>
 #include <sstream>
 
 namespace muster::runtime::ssh {
 
 namespace {
-
-/// Linkers put the build-id among the first things of a file.
-constexpr std::size_t beginning_size = 4096;
-/// Name of 4 bytes, contents of 20, kind 3, "GNU": how the note of a build-id begins (little-endian).
-constexpr std::string_view note_head{"\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0", 16};
-constexpr std::size_t build_id_size = 20;
-
-/// These must be the host's own, as they go with its kernel and with each other.
-constexpr const char* c_library[] = {"ld-linux", "libc.so", "libm.so",      "libpthread.so", "libdl.so",
-                                     "librt.so", "libnss",  "libresolv.so", "libutil.so",    "linux-vdso"};
-constexpr const char* system_directories[] = {"/lib", "/usr/lib", "/lib64", "/usr/lib64"};
-
-std::string hexadecimal(std::string_view bytes) {
-  static constexpr char digits[] = "0123456789abcdef";
-  std::string text;
-  for (const char byte : bytes) {
-    text += digits[static_cast<unsigned char>(byte) >> 4U];
-    text += digits[static_cast<unsigned char>(byte) & 15U];
-  }
-  return text;
-}
-
-std::string contents_of(const std::string& path, std::size_t most = std::string::npos) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) throw Error("can't read " + path + " here, which is to be copied there");
-  std::string contents;
-  std::array<char, 65536> part{};
-  while (contents.size() < most && (file.read(part.data(), part.size()) || file.gcount() > 0))
-    contents.append(part.data(), std::min(static_cast<std::size_t>(file.gcount()), most - contents.size()));
-  return contents;
-}
-
-std::string name_of_file(const std::string& path) { return std::filesystem::path(path).filename().string(); }
-
-bool is_of_system(const std::string& path) {
-  return std::any_of(std::begin(system_directories), std::end(system_directories),
-                     [&](const char* directory) { return path.starts_with(std::string(directory) + "/"); });
-}
-
-bool is_of_c_library(const std::string& path) {
-  const std::string name = name_of_file(path);
-  return std::any_of(std::begin(c_library), std::end(c_library),
-                     [&](const char* prefix) { return name.starts_with(prefix); });
-}
-
-std::string system_here() {
-  utsname names{};
-  ::uname(&names);
-  return std::string(names.sysname) + " " + names.machine;
-}
 
 struct Answer {
   std::vector<bool> usable;  ///< for each file, whether the host's own one at its path is as good
@@ -86,7 +31,7 @@ Answer read_answer(const std::string& output, const std::vector<ProgramFile>& fi
   Answer said;
   for (const ProgramFile& file : files) {
     std::getline(lines, line);
-    const bool same = !file.build_id.empty() && line.find(hexadecimal(note_head) + file.build_id) != std::string::npos;
+    const bool same = !file.build_id.empty() && line.find(note_of_build_id(file.build_id)) != std::string::npos;
     said.usable.push_back(file.of_system ? !line.empty() : same);
   }
   std::getline(lines, line);
@@ -95,13 +40,10 @@ Answer read_answer(const std::string& output, const std::vector<ProgramFile>& fi
   return said;
 }
 
-/// Named after all that is in it.
-std::string directory_name(const std::vector<ProgramFile>& files) {
-  std::string all;
-  for (const ProgramFile& file : files) all += name_of_file(file.path) + file.build_id + "\n";
-  const auto hash = keyed_hash("muster files", std::as_bytes(std::span(all)));
-  const std::string_view some(reinterpret_cast<const char*>(hash.data()), 8);
-  return files.front().build_id + "-" + hexadecimal(some);
+std::size_t size_of(const std::string& path) {
+  std::error_code unknown;
+  const auto size = std::filesystem::file_size(path, unknown);
+  return unknown ? 0 : static_cast<std::size_t>(size);
 }
 
 /// One copying of files to a host: into a directory beside their place first, so that they are there whole or not at
@@ -121,7 +63,12 @@ class Copying {
       const std::string said = run("umask 077 && mkdir -p " + quoted(unfinished_) +
                                    " && if : | gzip -c 2>/dev/null | gzip -dc >/dev/null 2>&1; then echo gzip; fi");
       compressed_ = said.find("gzip") != std::string::npos;
-      for (const ProgramFile& file : files) copy_file(file);
+      std::size_t total = 0;
+      for (const ProgramFile& file : files) total += size_of(file.source);
+      ProgressReport progress("Copying the program to " + connection_.name(), total, ProgressOutput::standard_error(),
+                              ProgressUnit::bytes);
+      for (const ProgramFile& file : files) copy_file(file, progress);
+      progress.finish();
       run("chmod u+x " + quoted(unfinished_) + "/* && { [ -d " + quoted(target_) + " ] || mv " + quoted(unfinished_) +
           " " + quoted(target_) + "; } && rm -rf " + quoted(unfinished_));
     } catch (const Error&) {
@@ -135,8 +82,9 @@ class Copying {
  private:
   static std::string kibibytes(std::size_t bytes) { return std::to_string(bytes / 1024) + " KiB"; }
 
-  std::string run(const std::string& script, std::string_view input = {}) {
-    const CommandResult result = connection_.run(script_prologue() + script, deadline_, input);
+  std::string run(const std::string& script, std::string_view input = {},
+                  const std::function<void(std::size_t)>& sent = {}) {
+    const CommandResult result = connection_.run(script_prologue() + script, deadline_, input, sent);
     if (result.status == 0) return result.output;
     std::string text = "the program can't be copied to " + target_ +
                        " there: " + (result.errors.empty() ? "no reason given" : result.errors);
@@ -146,13 +94,20 @@ class Copying {
                 "of XDG_CACHE_HOME in the environment there.");
   }
 
-  void copy_file(const ProgramFile& file) {
+  /// Progress is counted in bytes of the file, of which so many compressed ones are a part.
+  void copy_file(const ProgramFile& file, ProgressReport& progress) {
     const std::string contents = contents_of(file.source);
     const std::string small = compressed_ ? gzipped(contents) : std::string();
     const std::string_view sent = compressed_ ? std::string_view(small) : contents;
     run("umask 077 && " + std::string(compressed_ ? "gzip -dc" : "cat") + " > " +
             quoted(unfinished_ + "/" + name_of_file(file.path)),
-        sent);
+        sent, [&, told = std::size_t{0}, taken = std::size_t{0}](std::size_t more) mutable {
+          taken += more;
+          const auto part = static_cast<double>(taken) / static_cast<double>(sent.size());
+          const auto done = static_cast<std::size_t>(part * static_cast<double>(contents.size()));
+          progress.advance(done - told);
+          told = done;
+        });
     bytes_ += contents.size();
     sent_ += sent.size();
     log::debug("Copied " + file.path + " to " + connection_.name());
@@ -176,32 +131,6 @@ class Copying {
 
 }  // namespace
 
-std::string build_id_in(std::string_view beginning) {
-  const auto at = beginning.find(note_head);
-  if (at == std::string_view::npos || at + note_head.size() + build_id_size > beginning.size()) return {};
-  return hexadecimal(beginning.substr(at + note_head.size(), build_id_size));
-}
-
-std::vector<ProgramFile> files_of_program(const std::string& program) {
-  std::vector<std::string> paths{program};
-  dl_iterate_phdr(
-      [](dl_phdr_info* info, std::size_t, void* found) {
-        if (info->dlpi_name != nullptr && info->dlpi_name[0] == '/')
-          static_cast<std::vector<std::string>*>(found)->emplace_back(info->dlpi_name);
-        return 0;
-      },
-      &paths);
-  std::vector<ProgramFile> files;
-  for (const std::string& path : paths) {
-    if (!files.empty() && is_of_c_library(path)) continue;
-    const bool is_program = files.empty();
-    const std::string source = is_program ? "/proc/self/exe" : path;
-    files.push_back(
-        {path, source, build_id_in(contents_of(source, beginning_size)), !is_program && is_of_system(path)});
-  }
-  return files;
-}
-
 // A line for each file: its beginning in hexadecimal, nothing where it is not there. Of the system's own, of which there
 // are many, only whether they are there: that is said by the shell itself, without starting a program for each.
 std::string ship_question(const std::vector<ProgramFile>& files) {
@@ -210,7 +139,7 @@ std::string ship_question(const std::vector<ProgramFile>& files) {
     if (file.of_system) {
       script += "[ -s " + quoted(file.path) + " ] && echo yes || echo; ";
     } else {
-      script += "head -c " + std::to_string(beginning_size) + " " + quoted(file.path) +
+      script += "head -c " + std::to_string(build_id_reach) + " " + quoted(file.path) +
                 " 2>/dev/null | od -An -v -tx1 | tr -d ' \\n'; echo; ";
     }
   }
@@ -219,17 +148,14 @@ std::string ship_question(const std::vector<ProgramFile>& files) {
 
 ShippedProgram ship(SshConnection& connection, const std::vector<ProgramFile>& files, Ship policy,
                     const std::string& system, const std::string& answer, Clock::time_point deadline) {
-  if (system != system_here()) {
-    throw Error("it is a host of another kind (" + system + ") than this program was built for (" + system_here() +
-                "). All processes of a cluster run one build.");
-  }
+  if (system != system_here()) throw Error(other_system(system, system_here()));
   const std::string& program = files.front().path;
   const Answer said = read_answer(answer, files);
   std::vector<ProgramFile> needed{files.front()};
   for (std::size_t i = 1; i < files.size(); ++i)
     if (!said.usable[i] || (policy == Ship::Always && !files[i].of_system)) needed.push_back(files[i]);
   if (policy != Ship::Always && needed.size() == 1 && said.usable.front()) return {program, {}};
-  const std::string target = said.cache + "/muster/" + directory_name(needed);
+  const std::string target = said.cache + "/muster/" + name_of_copy(needed);
   const CommandResult there = connection.run(script_prologue() + "[ -d " + quoted(target) + " ]", deadline);
   if (there.status != 0) Copying(connection, target, deadline).copy(needed);
   return {target + "/" + name_of_file(program), needed.size() == 1 ? "" : target};

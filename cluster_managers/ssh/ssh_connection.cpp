@@ -228,12 +228,21 @@ void SshConnection::write(ssh_channel channel, std::string_view text) const {
   }
 }
 
-CommandResult SshConnection::run(std::string_view script, Clock::time_point deadline, std::string_view input) {
+CommandResult SshConnection::run(std::string_view script, Clock::time_point deadline, std::string_view input,
+                                 const std::function<void(std::size_t)>& sent) {
   set_patience(deadline);
   const Channel channel = open();
   start(channel.get(), script_runner);
   write(channel.get(), std::string(script) + "\n");
-  write(channel.get(), input);
+  // A piece takes as long as the host's window lets it: the deadline is for all of them.
+  constexpr std::size_t piece = std::size_t{1} << 18;
+  while (!input.empty()) {
+    const std::string_view next = input.substr(0, piece);
+    if (Clock::now() >= deadline) throw Error("it did not take what was sent in time");
+    write(channel.get(), next);
+    if (sent) sent(next.size());
+    input.remove_prefix(next.size());
+  }
   ssh_channel_send_eof(channel.get());
   CommandResult result;
   std::array<char, 4096> part{};

@@ -9,6 +9,7 @@
 #include <libssh/libssh.h>
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <stop_token>
@@ -63,8 +64,10 @@ class SshConnection {
   /// Runs the command there; its standard streams are the channel's. @throws Error
   void start(ssh_channel channel, const char* command) const;
   /// Runs a script in a shell there, to its end. @param input its standard input
+  /// @param sent told how many bytes of the input have been taken since it was told last
   /// @throws Error, also at the deadline
-  CommandResult run(std::string_view script, Clock::time_point deadline, std::string_view input = {});
+  CommandResult run(std::string_view script, Clock::time_point deadline, std::string_view input = {},
+                    const std::function<void(std::size_t)>& sent = {});
   /// Writes it to the command's standard input. @throws Error
   void write(ssh_channel channel, std::string_view text) const;
   /// The connection breaks: whatever waits for it fails at once.

@@ -17,6 +17,18 @@ enum class SlurmSubmit {
   Sbatch  ///< by `sbatch`: the job ends by itself even when this whole host is lost; output goes into a file of SLURM's
 };
 
+/// A further part of a heterogeneous job: tasks on other nodes, or with other resources, than the first ones. What is
+/// empty or zero is left to SLURM's own defaults, and not taken from the first part.
+struct SlurmComponent {
+  int ntasks = 1;                             ///< `--ntasks`
+  std::string partition = {};                 ///< `--partition`
+  int nodes = 0;                              ///< `--nodes`
+  int cpus_per_task = 0;                      ///< `--cpus-per-task`
+  std::string gres = {};                      ///< `--gres`
+  std::string constraint = {};                ///< `--constraint`
+  std::vector<std::string> extra_flags = {};  ///< further ones
+};
+
 /// What a job is to have. Empty and zero ones are left to SLURM's own defaults. They are passed on as they are.
 struct SlurmOptions {
   SlurmSubmit submit = SlurmSubmit::Srun;  ///< how, where it is a new job
@@ -39,6 +51,9 @@ struct SlurmOptions {
   /// With Sbatch: a directory that this host and the nodes share, for a file with the start record that only this user
   /// may read, and which is gone once the job has begun. Empty: the working directory.
   std::string shared_directory = {};
+  /// Of a new job: further parts of it, which start together with the `ntasks` tasks that all of the above describes. A
+  /// worker runs for each of their tasks too.
+  std::vector<SlurmComponent> components = {};
 };
 
 /// Starts workers as tasks of one SLURM step, each of which connects to the master by itself: nothing that they print
@@ -52,7 +67,8 @@ class SlurmManager : public ClusterManager {
   /// Inside an allocation (salloc, sbatch): as many workers as it has tasks. What concerns a new job is not used.
   explicit SlurmManager(SlurmOptions options = {});
   /// That many workers: inside an allocation as a step of it, unless `submit` is Sbatch; elsewhere as a new job.
-  /// @throws std::invalid_argument for ntasks below 1
+  /// With `components` as a new job always.
+  /// @throws std::invalid_argument for ntasks below 1, here or in a component
   explicit SlurmManager(int ntasks, SlurmOptions options = {});
   /// Cancels its jobs.
   ~SlurmManager() override;

@@ -50,10 +50,11 @@ std::string CommandOutcome::said() const {
 }
 
 CommandOutcome run_command(const std::vector<std::string>& arguments, const std::string& input,
-                           std::chrono::milliseconds limit) {
+                           std::chrono::milliseconds limit,
+                           const std::optional<std::map<std::string, std::string>>& environment) {
   SpawnRequest request;
   request.arguments = arguments;
-  request.environment = current_environment();
+  request.environment = environment ? *environment : current_environment();
   ChildProcess child;
   try {
     child = spawn_process(request);

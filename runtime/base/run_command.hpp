@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,12 +18,14 @@ struct CommandOutcome {
   std::string said() const;
 };
 
-/// Runs a command, with this process's environment, to its end.
+/// Runs a command to its end.
 /// @param input for its standard input
 /// @param limit after which it is killed
+/// @param environment the whole of its own; none: this process's
 /// @throws Error where it can't be started
 CommandOutcome run_command(const std::vector<std::string>& arguments, const std::string& input,
-                           std::chrono::milliseconds limit);
+                           std::chrono::milliseconds limit,
+                           const std::optional<std::map<std::string, std::string>>& environment = std::nullopt);
 
 /// A text as one word of a POSIX shell's.
 std::string shell_word(const std::string& text);

@@ -52,6 +52,7 @@ void Cluster::on_message(Incoming message) {
     case MessageKind::welcome: on_welcome(message); return;
     case MessageKind::refuse: on_refuse(message); return;
     case MessageKind::knock: on_knock(message); return;
+    case MessageKind::program_request: on_program_request(message); return;
     case MessageKind::dial: on_dial(message); return;
     case MessageKind::goodbye: on_goodbye(message.link); return;
     default: break;
@@ -231,6 +232,18 @@ void Cluster::on_knock(Incoming& message) {
   }
 }
 
+void Cluster::on_program_request(Incoming& message) {
+  try {
+    ProgramRequest request = decode_program_request(message.payload.bytes.bytes());
+    verify(request, settings_.cookie);
+    if (!events_.program_asked) throw HandshakeError("Only the master gives the program away");
+    events_.program_asked(message.link, std::move(request));
+  } catch (const std::exception& error) {
+    log::warning(std::string("The program was not given to who asked for it: ") + error.what());
+    refuse(message.link, error);
+  }
+}
+
 void Cluster::refuse(const std::shared_ptr<Link>& link, const std::exception& error) {
   transport_.send(*link, Header{.kind = MessageKind::refuse}, encode(refusal_of(error)));
   // Closed a little later, so that the refusal arrives.
@@ -349,8 +362,10 @@ void Cluster::connect(Pid pid) {
   }
   if (hidden) {
     give_up(pid, attempt,
-            "each of the two listens on its own host's loopback only, as workers behind tunnels do. They reach the "
-            "master, and workers of their own host");
+            "both are behind SSH tunnels (SshOptions::tunnel) of different hosts, and so listen on their own host's "
+            "loopback only. They reach the master, and workers of their own host: let the master fetch the value and "
+            "pass it on, or add at least one of the two hosts without a tunnel, with its workers' ports open to the "
+            "other");
     return;
   }
   if (ours) {

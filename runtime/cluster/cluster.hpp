@@ -7,6 +7,7 @@
 #include "runtime/calls/calls.hpp"
 #include "runtime/calls/router.hpp"
 #include "runtime/cluster/membership.hpp"
+#include "runtime/cluster/program_messages.hpp"
 
 #include <functional>
 #include <memory>
@@ -41,6 +42,8 @@ class Cluster final : public Router {
     std::function<void(const std::string&)> turned_away;
     /// At the master: a worker connected by itself.
     std::function<void(const std::shared_ptr<Link>&, Knock&&)> knocked;
+    /// At the master: somebody who was invited wants this program.
+    std::function<void(const std::shared_ptr<Link>&, ProgramRequest&&)> program_asked;
     std::function<void(Pid, const std::string&)> worker_lost;  ///< at the master: its link is gone; reason
     /// At a worker: the master's word of other workers.
     std::function<void(Pid)> heard_added;
@@ -128,6 +131,7 @@ class Cluster final : public Router {
   void on_welcome(Incoming& message);
   void on_refuse(Incoming& message);
   void on_knock(Incoming& message);
+  void on_program_request(Incoming& message);
   Dialed take_dialed(LinkId link);
   bool knocked_by(const Link& link) const;
   Member member_here() const;

@@ -1,8 +1,8 @@
 #include "runtime/cluster/handshake.hpp"
 
 #include "runtime/base/random.hpp"
+#include "runtime/cluster/handshake_fields.hpp"
 #include "runtime/code/code.hpp"
-#include "runtime/wire/codec.hpp"
 
 #include <bit>
 #include <limits>
@@ -20,12 +20,6 @@ constexpr std::uint32_t most_facts = 1U << 10;
 void put(FieldWriter& out, const std::vector<std::string>& texts) {
   out.u32(static_cast<std::uint32_t>(texts.size()));
   for (const auto& text : texts) out.text(text);
-}
-
-bool get_bool(FieldReader& in) {
-  const auto byte = in.u8();
-  if (byte > 1) throw SerializationError("A handshake with a truth that is neither");
-  return byte == 1;
 }
 
 std::vector<std::string> get_texts(FieldReader& in) {
@@ -73,18 +67,6 @@ Member get_member(FieldReader& in) {
   return member;
 }
 
-template <std::size_t N>
-void put(Payload& payload, const std::array<std::byte, N>& bytes) {
-  payload.bytes.append(bytes.data(), N);
-}
-
-template <std::size_t N>
-std::array<std::byte, N> get_bytes(FieldReader& in) {
-  std::array<std::byte, N> bytes{};
-  for (auto& byte : bytes) byte = static_cast<std::byte>(in.u8());
-  return bytes;
-}
-
 void put(FieldWriter& out, const ClusterFacts& facts) {
   out.text(facts.ident);
   put(out, facts.connect_idents);
@@ -126,25 +108,13 @@ std::array<std::byte, 32> proof_of(Hello hello, const std::string& cookie) {
 std::array<std::byte, 32> proof_of(Welcome welcome, const Nonce& nonce, const std::string& cookie) {
   welcome.proof = {};
   Payload message = encode(welcome);
-  put(message, nonce);
+  put_bytes(message, nonce);
   return keyed_hash(cookie, message.bytes.bytes());
 }
 
 std::array<std::byte, 32> proof_of(Knock knock, const std::string& cookie) {
   knock.proof = {};
   return keyed_hash(cookie, encode(knock).bytes.bytes());
-}
-
-std::string_view as_text(const std::array<std::byte, 32>& bytes) {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
-
-void check_version(FieldReader& in) {
-  if (const auto version = in.u32(); version != protocol_version) {
-    throw VersionMismatch("This process speaks version " + std::to_string(protocol_version) +
-                          " of muster's protocol, the other " + std::to_string(version) +
-                          ". Build both with the same version of muster.");
-  }
 }
 
 void compare_builds(const std::string& build_id, const std::string& layout) {
@@ -171,6 +141,27 @@ std::optional<int> get_optional(FieldReader& in) {
 }
 
 }  // namespace
+
+void check_version(FieldReader& in) {
+  if (const auto version = in.u32(); version != protocol_version) {
+    throw VersionMismatch("This process speaks version " + std::to_string(protocol_version) +
+                          " of muster's protocol, the other " + std::to_string(version) +
+                          ". Build both with the same version of muster.");
+  }
+}
+
+bool get_bool(FieldReader& in) {
+  const auto byte = in.u8();
+  if (byte > 1) throw SerializationError("A handshake with a truth that is neither");
+  return byte == 1;
+}
+
+bool same_proof(const std::array<std::byte, 32>& a, const std::array<std::byte, 32>& b) {
+  const auto as_text = [](const std::array<std::byte, 32>& bytes) {
+    return std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  };
+  return equal_in_constant_time(as_text(a), as_text(b));
+}
 
 std::string type_layout() {
   return "endian " + std::string(std::endian::native == std::endian::little ? "little" : "big") + ", pointer " +
@@ -199,8 +190,8 @@ Payload encode(const Hello& hello) {
   out.u32(protocol_version);
   out.u8(hello.joins ? 1 : 0);
   out.i32(hello.to);
-  put(payload, hello.nonce);
-  put(payload, hello.proof);
+  put_bytes(payload, hello.nonce);
+  put_bytes(payload, hello.proof);
   out.text(hello.build_id);
   out.text(hello.layout);
   put(out, hello.from);
@@ -229,7 +220,7 @@ Payload encode(const Welcome& welcome) {
   FieldWriter out(payload.bytes);
   out.u32(protocol_version);
   out.i64(welcome.os_pid);
-  put(payload, welcome.proof);
+  put_bytes(payload, welcome.proof);
   out.text(welcome.build_id);
   out.text(welcome.layout);
   put(out, welcome.self);
@@ -253,7 +244,7 @@ Payload encode(const Knock& knock) {
   Payload payload;
   FieldWriter out(payload.bytes);
   out.u32(protocol_version);
-  put(payload, knock.proof);
+  put_bytes(payload, knock.proof);
   out.text(knock.ticket);
   out.text(knock.caller.host);
   out.i64(knock.caller.os_pid);
@@ -335,19 +326,19 @@ std::vector<Member> decode_members(std::span<const std::byte> bytes, std::uint32
 }
 
 void verify(const Hello& hello, const std::string& cookie) {
-  if (!equal_in_constant_time(as_text(hello.proof), as_text(proof_of(hello, cookie))))
+  if (!same_proof(hello.proof, proof_of(hello, cookie)))
     throw AuthError("invalid connection credentials: the peer does not know this cluster's cookie");
   compare_builds(hello.build_id, hello.layout);
 }
 
 void verify(const Welcome& welcome, const Nonce& nonce, const std::string& cookie) {
-  if (!equal_in_constant_time(as_text(welcome.proof), as_text(proof_of(welcome, nonce, cookie))))
+  if (!same_proof(welcome.proof, proof_of(welcome, nonce, cookie)))
     throw AuthError("invalid connection credentials: the worker does not know this cluster's cookie");
   compare_builds(welcome.build_id, welcome.layout);
 }
 
 void verify(const Knock& knock, const std::string& cookie) {
-  if (!equal_in_constant_time(as_text(knock.proof), as_text(proof_of(knock, cookie))))
+  if (!same_proof(knock.proof, proof_of(knock, cookie)))
     throw AuthError("invalid connection credentials: who knocked does not know this cluster's cookie");
 }
 

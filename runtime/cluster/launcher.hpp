@@ -86,6 +86,7 @@ class Launcher {
   void on_handshake(const Incoming& message);
   void on_handshake_lost(const std::shared_ptr<Link>& link, const std::string& reason);
   void on_knock(const std::shared_ptr<Link>& link, Knock&& knock);
+  void on_program_request(const std::shared_ptr<Link>& link, ProgramRequest&& request);
   void on_worker_lost(Pid pid, const std::string& reason);
 
  private:
@@ -115,6 +116,10 @@ class Launcher {
     Called called;
   };
   Invited withdraw(const std::string& ticket);
+  /// @throws HandshakeError where there is none any more
+  Invited invited_by(const std::string& ticket) const;
+  void give_program(Link& link, const ProgramRequest& request, const LaunchContext& context);
+  const std::vector<ListedFile>& program_files();
   void fail(const Record& record, LaunchCause cause, const std::string& message, std::exception_ptr error);
   void initiate(const Record& record);
   void list(const Record& record);
@@ -154,6 +159,9 @@ class Launcher {
     std::function<void()> tell;
   };
   std::vector<Departure> departures_;
+
+  std::mutex program_mutex_;               ///< guards program_files_ until they are there
+  std::vector<ListedFile> program_files_;  ///< of this program; empty until somebody asks for them
 
   /// What managers may call when the launcher is gone.
   struct Door {

@@ -5,6 +5,7 @@
 #include "runtime/base/log.hpp"
 #include "runtime/base/random.hpp"
 #include "runtime/cluster/launcher.hpp"
+#include "runtime/cluster/worker_environment.hpp"
 
 #include <algorithm>
 
@@ -65,19 +66,23 @@ Launcher::Invited Launcher::withdraw(const std::string& ticket) {
   return found.empty() ? Invited{} : std::move(found.mapped());
 }
 
+Launcher::Invited Launcher::invited_by(const std::string& ticket) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = invited_.find(ticket);
+  if (found == invited_.end()) throw HandshakeError("The invitation that this worker came by is over");
+  return found->second;
+}
+
 void Launcher::on_knock(const std::shared_ptr<Link>& link, Knock&& knock) {
-  Invited invited;
+  const Invited invited = invited_by(knock.ticket);
   {
     const std::lock_guard lock(mutex_);
-    const auto found = invited_.find(knock.ticket);
-    if (found == invited_.end()) throw HandshakeError("The invitation that this worker came by is over");
-    invited = found->second;
     callers_[link->id] = link;
   }
   Caller caller = std::move(knock.caller);
   caller.id = link->id;
   log::debug("A worker on host " + caller.host + " has called");
-  steward_.post([this, link, invited = std::move(invited), caller = std::move(caller)]() mutable {
+  steward_.post([this, link, invited, caller = std::move(caller)]() mutable {
     try {
       invited.called(*invited.context, std::move(caller));
     } catch (const std::exception& error) {
@@ -85,6 +90,45 @@ void Launcher::on_knock(const std::shared_ptr<Link>& link, Knock&& knock) {
       cluster_.refuse(link, error);
     }
   });
+}
+
+// -- muster-worker, which fetches the program first -------------------------------------------------------------------
+
+/// Files are read on a thread of their own.
+void Launcher::on_program_request(const std::shared_ptr<Link>& link, ProgramRequest&& request) {
+  const Invited invited = invited_by(request.ticket);
+  crew_.run("muster-program", [this, link, invited, request = std::move(request)] {
+    try {
+      give_program(*link, request, *invited.context);
+    } catch (const std::exception& error) {
+      log::warning(std::string("The program can't be given to who asked for it: ") + error.what());
+      cluster_.refuse(link, error);
+    }
+  });
+}
+
+void Launcher::give_program(Link& link, const ProgramRequest& request, const LaunchContext& context) {
+  const std::vector<ListedFile>& files = program_files();
+  ProgramPart part{.file = request.file, .offset = request.offset, .proof = {}, .contents = {}};
+  if (request.file == list_of_files) {
+    const std::vector<std::string> command = context.worker_command();
+    const detail::Payload list = encode(ProgramList{.system = system_here(),
+                                                    .arguments = {command.begin() + 1, command.end()},
+                                                    .environment = added_environment(context.options()),
+                                                    .files = files});
+    part.contents.assign(list.bytes.data(), list.bytes.data() + list.bytes.size());
+  } else {
+    part.contents = read_program_part(files, request.file, request.offset);
+  }
+  seal(part, request.nonce, cluster_.cookie());
+  transport_.send(link, Header{.kind = MessageKind::program}, encode(part));
+}
+
+/// Which takes its time, the first time.
+const std::vector<ListedFile>& Launcher::program_files() {
+  const std::lock_guard lock(program_mutex_);
+  if (program_files_.empty()) program_files_ = list_program_files(settings_.program.front());
+  return program_files_;
 }
 
 void Launcher::greet_caller(const Record& record) {

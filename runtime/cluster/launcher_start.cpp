@@ -358,6 +358,10 @@ void Launcher::on_handshake(const Incoming& message) {
       const std::lock_guard lock(mutex_);
       if (record->failure) return;
       record->stage = WorkerRecord::Stage::welcomed;
+      // Of one that called by itself its manager knew its host by name only.
+      if (record->config.caller != 0 && record->config.os_pid < 0 &&
+          welcome.self.host_identity == cluster_.self_member().host_identity)
+        record->config.os_pid = static_cast<long>(welcome.os_pid);
       record->member = std::move(welcome.self);
       record->member.pid = record->pid;
       if (record->output) record->output->set_pid(record->pid);

@@ -2,8 +2,8 @@
 /// Drives a parallel map: reads elements, sends them where MapSchedule says, and takes in what comes of them.
 #pragma once
 
+#include "runtime/base/progress.hpp"
 #include "runtime/calls/map_schedule.hpp"
-#include "runtime/calls/progress.hpp"
 #include "runtime/session/process.hpp"
 
 #include <muster/detail/map.hpp>

@@ -90,6 +90,9 @@ Process::Process(ProcessSettings settings) : executor_(1, settings.lane->spin())
       launcher_->on_handshake_lost(link, reason);
     };
     events.knocked = [this](const auto& link, Knock&& knock) { launcher_->on_knock(link, std::move(knock)); };
+    events.program_asked = [this](const auto& link, ProgramRequest&& request) {
+      launcher_->on_program_request(link, std::move(request));
+    };
     events.worker_lost = [this](Pid pid, const std::string& reason) { launcher_->on_worker_lost(pid, reason); };
   }
   cluster_ = std::make_unique<Cluster>(ClusterSettings{.cookie = settings.cookie, .self = self}, *transport_, *steward_,

@@ -42,7 +42,9 @@ std::int64_t charge_of(std::size_t inline_bytes, const std::vector<Part>& parts,
 }
 
 /// Credit could be given back only to who was admitted already.
-bool is_handshake(MessageKind kind) { return kind <= MessageKind::refuse || kind == MessageKind::knock; }
+bool is_handshake(MessageKind kind) {
+  return kind <= MessageKind::refuse || (kind >= MessageKind::knock && kind <= MessageKind::program);
+}
 
 std::int64_t charge_of(const Link& link, const Payload& payload) {
   const std::size_t inline_bytes = by_pieces(link, payload.bytes.size()) ? 0 : payload.bytes.size();

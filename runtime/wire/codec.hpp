@@ -29,6 +29,8 @@ enum class MessageKind : std::uint8_t {
   exit = 7,
   goodbye = 8,
   knock = 9,
+  program_request = 10,
+  program = 11,
   // link upkeep
   heartbeat = 16,
   credit = 17,

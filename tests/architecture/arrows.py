@@ -18,6 +18,8 @@ PROGRAMS = ("examples", "bench", "include", "repl")  # these use nothing but pub
 def forbidden(source, included):
     """Why the file may not include that one, or None. Both are paths from the root of the repository."""
     place, target = pathlib.PurePosixPath(source).parts, pathlib.PurePosixPath(included).parts
+    if place[0] == "tools":
+        return None if target[1] in ("base", "session") else "a tool knows only public headers, base and session"
     if place[0] in PROGRAMS:
         return f"{place[0]}/ knows only include/muster"
     if place[0] == "cluster_managers":
@@ -35,7 +37,7 @@ def forbidden(source, included):
 
 def problems_in(root):
     found = []
-    for folder in ("runtime", "cluster_managers", *PROGRAMS):
+    for folder in ("runtime", "cluster_managers", "tools", *PROGRAMS):
         for path in sorted((root / folder).rglob("*.[ch]pp")):
             source = path.relative_to(root).as_posix()
             text = path.read_text(encoding="utf-8")
@@ -59,6 +61,8 @@ def self_test():
         "cluster_managers/ssh/f.cpp": ('runtime/transport/link.hpp', 1),
         "cluster_managers/ssh/g.cpp": ('runtime/base/log.hpp', 0),
         "cluster_managers/ssh/h.cpp": ('cluster_managers/local/spawn.hpp', 1),
+        "tools/i.cpp": ('runtime/cluster/cluster.hpp', 1),
+        "tools/j.cpp": ('runtime/session/generic_worker.hpp', 0),
         "include/muster/i.hpp": ('runtime/base/log.hpp', 1),
         "examples/j.cpp": ('runtime/base/log.hpp', 1),
     }

@@ -35,16 +35,18 @@ class ByHand {
   ByHand& operator=(const ByHand&) = delete;
   int os_pid() const { return os_pid_; }
   /// Its exit status; -1 where a signal ended it or it runs still.
-  int status() {
-    const bool ended = eventually([&] {
+  int status() { return ends() && WIFEXITED(*status_) ? WEXITSTATUS(*status_) : -1; }
+  /// The signal that ended it; -1 where it exited or runs still.
+  int signal() { return ends() && WIFSIGNALED(*status_) ? WTERMSIG(*status_) : -1; }
+
+ private:
+  bool ends() {
+    return eventually([&] {
       int status = 0;
       if (!status_ && ::waitpid(os_pid_, &status, WNOHANG) == os_pid_) status_ = status;
       return status_.has_value();
     });
-    return ended && WIFEXITED(*status_) ? WEXITSTATUS(*status_) : -1;
   }
-
- private:
   int os_pid_;
   std::optional<int> status_;
 };
@@ -85,6 +87,71 @@ TEST(Elastic, WorkersJoinByTheCommandAtAnyTime) {
   rmprocs(workers());
 }
 
+/// `muster-worker`, with the program that belongs to this build.
+std::string here(const std::string& command) {
+  EXPECT_TRUE(command.starts_with("muster-worker ")) << command;
+  return MUSTER_WORKER_PROGRAM + command.substr(command.find(' '));
+}
+
+TEST(Elastic, TheGenericWorkerBecomesOneOfThisProgram) {
+  const auto elastic = std::make_shared<ElasticManager>(ElasticOptions{.announce = false});
+  EXPECT_THROW((void)elastic->connect_command(), std::logic_error);
+  (void)addprocs(elastic, {.exeflags = {"--flag-of-ours"}, .env = {{"MUSTER_TEST_GIVEN", "given"}}});
+  EXPECT_THAT(elastic->connect_command(),
+              AllOf(HasSubstr("--connect " + elastic->endpoints().front()), HasSubstr(elastic->secret_file())));
+  ByHand one(here(elastic->connect_command()));
+  const Pid pid = wait_for_workers(1).front();
+  EXPECT_EQ(remotecall_fetch([] { return static_cast<int>(::getpid()); }, pid), one.os_pid()) << "one process";
+  EXPECT_EQ(remotecall_fetch([] { return std::string(std::getenv("MUSTER_TEST_GIVEN")); }, pid), "given");
+  const auto words = remotecall_fetch(
+      [] {
+        std::ifstream file("/proc/self/cmdline");
+        return std::string(std::istreambuf_iterator<char>(file), {});
+      },
+      pid);
+  EXPECT_THAT(words, HasSubstr("--flag-of-ours"));
+  std::ifstream in(elastic->secret_file());
+  std::string secret;
+  std::getline(in, secret);
+  EXPECT_THAT(words, Not(HasSubstr(secret)));
+  EXPECT_EQ(::kill(one.os_pid(), SIGTERM), 0);
+  EXPECT_EQ(one.status(), 0) << "it left gracefully";
+
+  const ByHand by_pipe(std::string(MUSTER_WORKER_PROGRAM) + " < " + elastic->secret_file());
+  EXPECT_EQ(wait_for_workers(1).size(), 1U) << "the key may come on standard input, and says where the master is";
+  rmprocs(workers());
+}
+
+TEST(Elastic, TheGenericWorkerSaysWhyItCannotJoin) {
+  const auto said = [](const std::string& arguments) {
+    FILE* const pipe = ::popen((std::string(MUSTER_WORKER_PROGRAM) + " " + arguments + " 2>&1").c_str(), "re");
+    std::string text;
+    for (int c = std::fgetc(pipe); c != EOF; c = std::fgetc(pipe)) text += static_cast<char>(c);
+    const int status = ::pclose(pipe);
+    return "status " + std::to_string(WEXITSTATUS(status)) + ": " + text;
+  };
+  EXPECT_THAT(said("--help"), AllOf(HasSubstr("status 0"), HasSubstr("--key-file FILE")));
+  EXPECT_THAT(said("--nonsense"), AllOf(HasSubstr("status 2"), HasSubstr("--nonsense")));
+  EXPECT_THAT(said("--key-file /no/such/file"), AllOf(HasSubstr("status 1"), HasSubstr("/no/such/file")));
+  EXPECT_THAT(said("< /dev/null"), AllOf(HasSubstr("status 1"), HasSubstr("no key")));
+  const std::string copy = ::testing::TempDir() + "elastic-key-" + std::to_string(::getpid());
+  {
+    const auto elastic = std::make_shared<ElasticManager>(ElasticOptions{.announce = false});
+    (void)addprocs(elastic);
+    const std::string elastic_secret = elastic->secret_file();
+    std::filesystem::copy_file(elastic_secret, copy, std::filesystem::copy_options::overwrite_existing);
+    EXPECT_EQ(::chmod(copy.c_str(), 0644), 0);
+    EXPECT_THAT(said("--key-file " + copy), AllOf(HasSubstr("status 1"), HasSubstr("chmod 600")));
+    EXPECT_EQ(::chmod(copy.c_str(), 0600), 0);
+    elastic->close();
+    EXPECT_FALSE(std::filesystem::exists(elastic_secret)) << "it is gone with the door";
+    EXPECT_THROW((void)elastic->connect_command(), std::logic_error);
+    elastic->close();  // once more is nothing
+  }
+  EXPECT_THAT(said("--key-file " + copy), AllOf(HasSubstr("status 1"), HasSubstr("invitation"), HasSubstr("over")));
+  ::unlink(copy.c_str());
+}
+
 TEST(Elastic, AWorkerThatIsToldToLeaveEndsItsTasksFirst) {
   const auto elastic = std::make_shared<ElasticManager>(ElasticOptions{.announce = false});
   (void)addprocs(elastic);
@@ -122,6 +189,17 @@ TEST(Elastic, ASecondSignalEndsAWorkerThatWaitsForATask) {
   ::kill(one.os_pid(), SIGTERM);
   EXPECT_TRUE(thrown<ProcessExitedException>([&] { endless.fetch(); }));
   EXPECT_EQ(one.status(), 0);
+}
+
+TEST(Elastic, AWorkerOfThisHostThatHangsIsKilled) {
+  const auto elastic = std::make_shared<ElasticManager>(ElasticOptions{.announce = false});
+  (void)addprocs(elastic);
+  ByHand one(elastic->join_command());
+  const Pid pid = wait_for_workers(1).front();
+  stop_process(one.os_pid());
+  rmprocs(pid, {.waitfor = 10s});
+  EXPECT_TRUE(other_procs().empty());
+  EXPECT_EQ(one.signal(), SIGKILL);
 }
 
 TEST(Elastic, AddprocsMayWaitForSomeAndSaysHowManyCame) {

@@ -124,6 +124,19 @@ TEST(MpiLauncher, OneRankThatDiesIsOneWorkerLess) {
   rmprocs(pids);
 }
 
+TEST(MpiLauncher, ARankOfThisHostThatHangsIsKilledAlone) {
+  const std::vector<Pid> pids =
+      addprocs(std::make_shared<MpiManager>(2, MpiOptions{.launcher = "mpirun.openmpi", .flags = {"--oversubscribe"}}));
+  const auto os_pid = [] { return static_cast<int>(::getpid()); };
+  const int stopped = remotecall_fetch(os_pid, pids[0]);
+  stop_process(stopped);
+  rmprocs(pids[0], {.waitfor = 20s});
+  EXPECT_EQ(other_procs(), std::vector<Pid>{pids[1]});
+  EXPECT_TRUE(eventually([&] { return ::kill(stopped, 0) != 0; })) << "nothing is left of it";
+  EXPECT_EQ(remotecall_fetch([] { return 1; }, pids[1]), 1);
+  rmprocs(pids[1]);
+}
+
 TEST(MpiLauncher, OneThatIsNoneIsAnError) {
   for (const auto& [launcher, words] :
        {std::pair("/no/such/mpiexec", "/no/such/mpiexec"), std::pair("/bin/ls", "neither Open MPI's mpiexec")}) {

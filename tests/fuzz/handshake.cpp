@@ -3,6 +3,7 @@
 
 #include "runtime/cluster/handshake.hpp"
 
+#include "runtime/cluster/program_messages.hpp"
 #include "runtime/session/start_record.hpp"
 
 #include <cstddef>
@@ -61,6 +62,15 @@ void check_knock(Bytes bytes) {
   }
 }
 
+void check_program_request(Bytes bytes) {
+  twice(bytes, decode_program_request);
+  try {
+    verify(decode_program_request(bytes), "cookie");
+    std::abort();
+  } catch (const muster::Error&) {
+  }
+}
+
 void check_record(Bytes bytes) {
   const std::string line(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   try {
@@ -76,13 +86,16 @@ void check_record(Bytes bytes) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size == 0) return 0;
   const Bytes bytes(reinterpret_cast<const std::byte*>(data + 1), size - 1);
-  switch (data[0] % 7) {
+  switch (data[0] % 10) {
     case 0: check_hello(bytes); break;
     case 1: twice(bytes, decode_welcome); break;
     case 2: twice(bytes, decode_refuse); break;
     case 3: check_members(bytes); break;
     case 4: twice(bytes, decode_exit); break;
     case 6: check_knock(bytes); break;
+    case 7: check_program_request(bytes); break;
+    case 8: twice(bytes, decode_program_part); break;
+    case 9: twice(bytes, decode_program_list); break;
     default: check_record(bytes); break;
   }
   return 0;

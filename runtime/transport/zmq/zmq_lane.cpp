@@ -105,9 +105,17 @@ UniqueFd duplicate(const UniqueFd& fd) { return UniqueFd(::fcntl(fd.get(), F_DUP
 
 constexpr const char* no_descriptor = "no file descriptor is left; raise the limit of open files (ulimit -n)";
 
-/// `host:port` with the address in numbers, as libzmq and its monitor write it after `tcp://`.
-/// @param flags getaddrinfo's; without AI_NUMERICHOST it may wait for a name server
-/// @throws Error
+/// A frame of this part: without a copy where somebody keeps it alive.
+zmq::message_t part_frame(const detail::Part& part) {
+  if (!part.owner) return {part.data, part.size};
+  auto keep = std::make_unique<std::shared_ptr<const void>>(part.owner);
+  zmq::message_t frame(const_cast<std::byte*>(part.data), part.size, release_owner, keep.get());
+  (void)keep.release();  // NOLINT(bugprone-unused-return-value): release_owner has it now
+  return frame;
+}
+
+}  // namespace
+
 std::string numeric_endpoint(const std::string& endpoint, int flags) {
   const auto colon = endpoint.rfind(':');
   int port = 0;
@@ -132,17 +140,6 @@ std::string numeric_endpoint(const std::string& endpoint, int flags) {
     throw Error(gai_strerror(error));
   return bracketed(numbers) + ":" + std::to_string(port);
 }
-
-/// A frame of this part: without a copy where somebody keeps it alive.
-zmq::message_t part_frame(const detail::Part& part) {
-  if (!part.owner) return {part.data, part.size};
-  auto keep = std::make_unique<std::shared_ptr<const void>>(part.owner);
-  zmq::message_t frame(const_cast<std::byte*>(part.data), part.size, release_owner, keep.get());
-  (void)keep.release();  // NOLINT(bugprone-unused-return-value): release_owner has it now
-  return frame;
-}
-
-}  // namespace
 
 ZmqLane::ZmqLane(const std::string& address, int port, LinkSecurity security)
     : token_(random_token(32)),

@@ -57,9 +57,33 @@ TEST(SlurmWords, CommandsHaveWhatWasAskedForAndNothingElse) {
 }
 
 TEST(SlurmWords, TheScriptRemovesTheRecordBeforeItStarts) {
-  const std::string script = batch_script({.ntasks = 2, .worker = {"/my program", "it's"}}, "/s/.muster-1");
+  const std::string script = batch_script({.ntasks = 2, .worker = {"/my program", "it's"}}, "/s/.muster-1", 1);
   EXPECT_LT(script.find("rm -f '/s/.muster-1'"), script.find("srun"));
   EXPECT_THAT(script, HasSubstr("--ntasks=2 '/my program' 'it'\\''s'\n"));
+}
+
+TEST(SlurmWords, AHeterogeneousJobHasItsPartsBehindColons) {
+  SlurmOptions options{.partition = "p", .time = "5", .job_name = ""};
+  options.components = {{.ntasks = 3, .partition = "q", .nodes = 1, .constraint = "fast", .extra_flags = {"--mem=1G"}}};
+  const StepRequest job{.ntasks = 4, .allocation = nullptr, .mark = "m", .directory = "", .worker = {"/w"}};
+  EXPECT_THAT(srun_command(options, job),
+              ElementsAre("srun", "--partition=p", "--time=5", "--comment=m", "--kill-on-bad-exit=0", "--wait=0",
+                          "--no-kill", "--mpi=none", "--label", "--ntasks=4", ":", "--partition=q", "--time=5",
+                          "--constraint=fast", "--comment=m", "--nodes=1", "--kill-on-bad-exit=0", "--wait=0",
+                          "--no-kill", "--mpi=none", "--ntasks=3", "--mem=1G", "/w"));
+  EXPECT_THAT(sbatch_command(options, job),
+              ElementsAre("sbatch", "--parsable", "--no-requeue", "--no-kill", "--partition=p", "--time=5",
+                          "--comment=m", "--ntasks=4", ":", "--partition=q", "--time=5", "--constraint=fast",
+                          "--comment=m", "--nodes=1", "--no-requeue", "--no-kill", "--ntasks=3", "--mem=1G"));
+  const std::string script = batch_script(job, "/s/.muster-1", 2);
+  EXPECT_THAT(script, HasSubstr("--het-group=0-1 --input=none"));
+  EXPECT_THAT(script, Not(HasSubstr("rm -f"))) << "each worker reads the record, when it starts";
+}
+
+TEST(SlurmWords, AHeterogeneousJobAnswersToItsLowestNumber) {
+  EXPECT_EQ(job_with_mark("12|other\n9|mine\n8|mine\n10|mine\n7|mine too\n", "mine"), "8");
+  EXPECT_EQ(job_with_mark("12|other\n", "mine"), "");
+  EXPECT_EQ(job_with_mark("", "mine"), "");
 }
 
 TEST(SlurmWords, StatesAreRead) {

@@ -101,7 +101,7 @@ TEST(Shipment, FilesOfThisProgramHaveBuildIds) {
     EXPECT_EQ(file.build_id.size(), 40U);
   }
   EXPECT_TRUE(library);
-  EXPECT_EQ(build_id_in("no ELF file"), "");
+  EXPECT_EQ(build_id_at("no ELF file"), "");
 }
 
 }  // namespace

@@ -146,6 +146,52 @@ TEST_F(Slurm, OutsideAnyAllocationTheNumberOfTasksIsNeeded) {
 
 // -- from a login node ------------------------------------------------------------------------------------------------
 
+TEST_F(Slurm, AHeterogeneousJobFromALoginNode) {
+  SlurmOptions options{.extra_flags = {"--nodelist=n1"}};
+  options.components = {{.ntasks = 2, .extra_flags = {"--nodelist=n3"}}, {.ntasks = 1, .nodes = 1}};
+  const auto manager = std::make_shared<SlurmManager>(1, options);
+  const std::vector<Pid> pids = addprocs(manager, {.launch_timeout = 60s});
+  const std::vector<std::string> on = hosts_of(pids);
+  ASSERT_EQ(on.size(), 4U);
+  EXPECT_EQ(std::count(on.begin(), on.end(), "n1"), 1);
+  EXPECT_EQ(std::count(on.begin(), on.end(), "n3"), 2);
+  EXPECT_EQ(manager->jobs().size(), 1U);
+  std::set<std::string> parts;
+  for (const Pid pid : pids) parts.insert(remotecall_fetch(variable_here, pid, "SLURMD_NODENAME"));
+  EXPECT_EQ(parts.size(), 3U) << "each part has nodes of its own";
+  Exits exits;
+  for (const Pid pid : pids)
+    if (remotecall_fetch(host_here, pid) == "n3") {
+      remote_do([] { ::kill(::getpid(), SIGKILL); }, pid);
+      const auto exit = exits.wait_for(pid, 30s);
+      ASSERT_TRUE(exit);
+      EXPECT_THAT(exit->cause, AllOf(HasSubstr("on n3"), HasSubstr("Killed")));
+      break;
+    }
+  EXPECT_EQ(other_procs().size(), 3U) << "one that dies takes no other along";
+}
+
+TEST_F(Slurm, AHeterogeneousJobBySbatch) {
+  SlurmOptions options{
+      .submit = SlurmSubmit::Sbatch, .output = lab->directory() + "/het.out", .shared_directory = lab->directory()};
+  options.components = {{.ntasks = 2}};
+  const auto manager = std::make_shared<SlurmManager>(1, options);
+  const std::vector<Pid> pids = addprocs(manager, {.launch_timeout = 60s});
+  EXPECT_EQ(pids.size(), 3U);
+  EXPECT_EQ(shell("find " + lab->directory() + " -maxdepth 1 -name '.muster-*'").output, "")
+      << "the record is gone when all have joined";
+  rmprocs(pids);
+  EXPECT_TRUE(eventually(no_jobs)) << shell("squeue").output;
+}
+
+TEST_F(Slurm, AHeterogeneousJobThatCannotBeHadIsRefused) {
+  SlurmOptions options;
+  options.components = {{.ntasks = 1, .partition = "nowhere"}};
+  EXPECT_THAT(failure_of(std::make_shared<SlurmManager>(1, options)), HasSubstr("invalid partition"));
+  options.components = {{.ntasks = 0}};
+  EXPECT_THROW(SlurmManager(1, options), std::invalid_argument);
+}
+
 TEST_F(Slurm, SrunFromALoginNode) {
   const auto manager = std::make_shared<SlurmManager>(
       4, SlurmOptions{.partition = "main", .time = "5", .nodes = 2, .constraint = "slow", .job_name = "ours"});

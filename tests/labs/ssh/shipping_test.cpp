@@ -1,9 +1,7 @@
 // Hosts that share nothing.
-#include "ssh_workers.hpp"
+#include "bare_host.hpp"
 
 #include <gmock/gmock.h>
-
-#include <set>
 
 namespace muster::test {
 namespace {
@@ -11,37 +9,6 @@ namespace {
 using ::testing::AllOf;
 using ::testing::Contains;
 using ::testing::HasSubstr;
-
-/// A lab whose h2 has neither this program nor its libraries.
-class BareHost {
- public:
-  BareHost() {
-    const std::string build = std::filesystem::path(program_here()).parent_path().parent_path().string();
-    ::setenv("LAB_HIDE", ("h2:" + build).c_str(), 1);
-    lab_ = std::make_unique<SshLab>(2);
-    ::unsetenv("LAB_HIDE");
-  }
-  ~BareHost() {
-    lab_.reset();
-    ::setenv("HOME", lab->home().c_str(), 1);
-  }
-  BareHost(const BareHost&) = delete;
-  BareHost& operator=(const BareHost&) = delete;
-  /// What was copied there.
-  std::set<std::string> copied() const {
-    std::set<std::string> names;
-    if (!std::filesystem::exists(cache())) return names;
-    for (const auto& entry : std::filesystem::recursive_directory_iterator(cache()))
-      if (entry.is_regular_file()) names.insert(entry.path().filename());
-    return names;
-  }
-  /// What a command there says.
-  std::string on(const std::string& command) const { return lab_->run("on", "h2 " + command).output; }
-  std::filesystem::path cache() const { return lab_->directory() + "/cache_h2/muster"; }
-
- private:
-  std::unique_ptr<SshLab> lab_;
-};
 
 TEST(Ssh, AProgramThatAHostDoesNotHaveIsCopiedThereOnce) {
   const BareHost bare;
@@ -65,6 +32,17 @@ TEST(Ssh, AProgramThatAHostDoesNotHaveIsCopiedThereOnce) {
   const SshWorkers again({"h2"});
   EXPECT_EQ(write_time(), first);
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(bare.cache()), {}), 1) << "nothing unfinished is left";
+}
+
+TEST(Ssh, OnATerminalABarShowsHowFarTheCopyingHasGot) {
+  const BareHost bare;
+  const std::string machines = bare.directory() + "/machines";
+  std::ofstream(machines) << "h2\n";
+  const ShellResult shown =
+      shell("script -qec '" + another_master("list", "--muster-machine-file " + machines) + "' /dev/null");
+  EXPECT_EQ(shown.status, 0) << shown.output;
+  EXPECT_THAT(shown.output, AllOf(HasSubstr("Copying the program to h2 100% ["), HasSubstr("iB/s in 0:")));
+  EXPECT_THAT(shown.output, HasSubstr("h2 \r\n"));
 }
 
 TEST(Ssh, AHostWithoutRoomForTheProgramSaysSoAndKeepsNothing) {

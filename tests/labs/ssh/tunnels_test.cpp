@@ -73,7 +73,10 @@ TEST(Ssh, WorkersBehindTunnelsOfDifferentHostsSayWhyTheyCantTalk) {
   const auto ask = [](Pid other) { return remotecall_fetch(&myid, other); };
   const auto error = thrown<RemoteException>([&] { remotecall_fetch(ask, two[0], two[1]); });
   ASSERT_TRUE(error);
-  EXPECT_THAT(error->message(), HasSubstr("loopback only"));
+  EXPECT_THAT(error->message(), AllOf(HasSubstr("SshOptions::tunnel"), HasSubstr("loopback only"),
+                                      HasSubstr("let the master fetch the value and pass it on")));
+  EXPECT_EQ(remotecall_fetch([](Pid from) { return from; }, two[1], remotecall_fetch(&myid, two[0])), two[0])
+      << "which it can";
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 
 #include "runtime/base/failure.hpp"
 #include "runtime/cluster/handshake.hpp"
+#include "runtime/cluster/program_messages.hpp"
 #include "runtime/wire/module_message.hpp"
 
 #include <muster/errors.hpp>
@@ -106,6 +107,25 @@ Payload knock() {
   return encode(knock);
 }
 
+Payload program_request() {
+  ProgramRequest request;
+  request.ticket = "t1c";
+  request.file = 2;
+  request.offset = program_part_size;
+  count_up(request.nonce, 1);
+  count_up(request.proof, 32);
+  return encode(request);
+}
+
+Payload program_part() {
+  ProgramPart part;
+  part.file = 2;
+  part.offset = program_part_size;
+  part.contents = {std::byte{'e'}, std::byte{'n'}, std::byte{'d'}};
+  count_up(part.proof, 32);
+  return encode(part);
+}
+
 Payload killed() {
   WorkerExit exit;
   exit.pid = 3;
@@ -196,6 +216,8 @@ std::vector<Sample> samples() {
   add("goodbye", {.kind = goodbye});
   add("members_added", {.kind = members_added, .code = 2}, members());
   add("knock", {.kind = MessageKind::knock}, runtime::knock());
+  add("program_request", {.kind = MessageKind::program_request}, runtime::program_request());
+  add("program", {.kind = program}, program_part());
   add("heartbeat", {.kind = heartbeat});
   add("credit", {.kind = credit, .number = 8U << 20U});
   add("piece", {.kind = piece, .flags = 1, .number = 3U << 20U, .stream = 7}, runtime::piece());
@@ -337,6 +359,8 @@ TEST(Codec, ContentsOfTheHandshakeAreRead) {
   EXPECT_EQ(decode_exit(bytes("member_removed")).signal, 9);
   EXPECT_EQ(decode_exit(bytes("member_removed")).cause, "old age");
   EXPECT_EQ(decode_knock(bytes("knock")).caller.facts.at("RANK"), "3");
+  EXPECT_EQ(decode_program_request(bytes("program_request")).ticket, "t1c");
+  EXPECT_EQ(decode_program_part(bytes("program")).contents.size(), 3U);
   EXPECT_EQ(decode_exit(bytes("member_removed")).exit_status, std::nullopt);
   EXPECT_THROW(std::rethrow_exception(decode_failure(bytes("reply_failure"))), RemoteException);
 }
@@ -377,6 +401,8 @@ TEST(Codec, EveryWrongByteInControlMessagesIsRefusedOrRead) {
     if (name == "refuse") (void)decode_refuse(bytes);
     if (name == "members_added") (void)decode_members(bytes, 2);
     if (name == "knock") (void)decode_knock(bytes);
+    if (name == "program_request") (void)decode_program_request(bytes);
+    if (name == "program") (void)decode_program_part(bytes);
     if (name == "member_removed") (void)decode_exit(bytes);
     if (name == "reply_failure") (void)decode_failure(bytes);
   };

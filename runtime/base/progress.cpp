@@ -1,4 +1,4 @@
-#include "runtime/calls/progress.hpp"
+#include "runtime/base/progress.hpp"
 
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cmath>
 #include <cstdio>
+#include <iterator>
 #include <utility>
 
 namespace muster::runtime {
@@ -43,6 +44,14 @@ std::string duration(double seconds) {
   return hours > 0 ? formatted("%lld:%02lld:%02lld", hours, minutes, rest) : formatted("%lld:%02lld", minutes, rest);
 }
 
+// 312 B, 4.1 KiB, 70 MiB
+std::string bytes(double count) {
+  static constexpr const char* units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+  std::size_t unit = 0;
+  for (; count >= 1024 && unit + 1 < std::size(units); ++unit) count /= 1024;
+  return formatted(unit > 0 && count < 10 ? "%.1f %s" : "%.0f %s", count, units[unit]);
+}
+
 }  // namespace
 
 ProgressOutput ProgressOutput::standard_error() {
@@ -55,8 +64,14 @@ ProgressOutput ProgressOutput::standard_error() {
   return output;
 }
 
-ProgressReport::ProgressReport(std::string label, std::optional<std::size_t> total, ProgressOutput output)
-    : label_(std::move(label)), total_(total), output_(std::move(output)), start_(output_.now()), drawn_(start_) {}
+ProgressReport::ProgressReport(std::string label, std::optional<std::size_t> total, ProgressOutput output,
+                               ProgressUnit unit)
+    : label_(std::move(label)),
+      total_(total),
+      output_(std::move(output)),
+      unit_(unit),
+      start_(output_.now()),
+      drawn_(start_) {}
 
 ProgressReport::~ProgressReport() { finish(); }
 
@@ -87,12 +102,17 @@ void ProgressReport::draw(Time now) {
 double ProgressReport::seconds(Time now) const { return std::chrono::duration<double>(now - start_).count(); }
 
 std::string ProgressReport::count() const {
+  if (unit_ == ProgressUnit::bytes) {
+    const auto done = static_cast<double>(done_);
+    return total_ ? bytes(done) + " of " + bytes(static_cast<double>(*total_)) : bytes(done);
+  }
   return total_ ? std::to_string(done_) + "/" + std::to_string(*total_) : std::to_string(done_);
 }
 
 std::string ProgressReport::rate(Time now) const {
   const double elapsed = seconds(now);
   const double rate = elapsed > 0 ? static_cast<double>(done_) / elapsed : 0;
+  if (unit_ == ProgressUnit::bytes) return bytes(rate) + "/s";
   return formatted(rate >= 100 ? "%.0f/s" : "%.3g/s", rate);
 }
 

@@ -23,14 +23,22 @@ struct ProgressOutput {
   static ProgressOutput standard_error();
 };
 
+/// What is counted.
+enum class ProgressUnit {
+  elements,
+  bytes  ///< shown in KiB, MiB, GiB
+};
+
 /// Progress of one call. On a terminal a bar with percentage, rate and remaining time, redrawn at most ten times a
 /// second; elsewhere a line every ten seconds, and one at the end if there was one before or ten seconds have passed.
 /// Writes only within its calls, so the caller calls advance(0) now and then when it waits long. Any thread.
 class ProgressReport {
  public:
   /// @param label written first; may be empty  @param total elements to come, where known
+  /// @param unit of the total and of what advance is told
   explicit ProgressReport(std::string label, std::optional<std::size_t> total = std::nullopt,
-                          ProgressOutput output = ProgressOutput::standard_error());
+                          ProgressOutput output = ProgressOutput::standard_error(),
+                          ProgressUnit unit = ProgressUnit::elements);
   /// Finishes, if finish was not called.
   ~ProgressReport();
   ProgressReport(const ProgressReport&) = delete;
@@ -55,6 +63,7 @@ class ProgressReport {
   const std::string label_;
   const std::optional<std::size_t> total_;
   const ProgressOutput output_;
+  const ProgressUnit unit_;
   const Time start_;
 
   std::mutex mutex_;  ///< guards what follows, and keeps writes whole

@@ -1,4 +1,4 @@
-#include "runtime/calls/progress.hpp"
+#include "runtime/base/progress.hpp"
 
 #include <gtest/gtest.h>
 
@@ -49,6 +49,24 @@ TEST(ProgressReport, RedrawsAtMostTenTimesASecond) {
     progress.advance();
   }
   EXPECT_EQ(screen.written.size(), 10u);
+}
+
+TEST(ProgressReport, CountsBytesInTheirUnits) {
+  Screen screen;
+  ProgressReport progress("copy", std::size_t{64} << 20, screen.output(false), muster::runtime::ProgressUnit::bytes);
+  screen.now += 10s;
+  progress.advance(std::size_t{16} << 20);
+  screen.now += 10s;
+  progress.advance((std::size_t{1} << 20) / 2);
+  progress.finish();
+  ASSERT_EQ(screen.written.size(), 3u);
+  EXPECT_EQ(screen.written[0], "copy: 16 MiB of 64 MiB (25%), 1.6 MiB/s, 0:30 left\n");
+  Screen terminal;
+  ProgressReport bar("copy", 2048, terminal.output(true), muster::runtime::ProgressUnit::bytes);
+  terminal.now += 1s;
+  bar.advance(512);
+  EXPECT_EQ(terminal.written.at(0),
+            "\rcopy  25% [==========                              ] 512 B of 2.0 KiB 512 B/s 0:03 left\x1b[K");
 }
 
 TEST(ProgressReport, FitsANarrowTerminal) {
