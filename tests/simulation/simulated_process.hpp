@@ -28,6 +28,8 @@ inline const char* name_of(runtime::MessageKind kind) {
     case Kind::exit: return "exit";
     case Kind::goodbye: return "goodbye";
     case Kind::knock: return "knock";
+    case Kind::program_request: return "program_request";
+    case Kind::program: return "program";
     case Kind::heartbeat: return "heartbeat";
     case Kind::credit: return "credit";
     case Kind::piece: return "piece";
