@@ -46,7 +46,7 @@ class Server {
   std::vector<pid_t> before_;         ///< processes that are earlier states, the oldest first
   std::string last_warnings_;
   std::vector<Cell> warm_;  ///< made while nobody asked for anything; the next input's cells need them
-  bool* busy_;  ///< shared by the row: a request is being worked on
+  bool* busy_;              ///< shared by the row: a request is being worked on
 };
 
 }  // namespace muster::repl
