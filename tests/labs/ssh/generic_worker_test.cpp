@@ -37,7 +37,7 @@ class Installed {
   Installed(const BareHost& host, const ElasticManager& elastic) : folder_(host.directory() + "/installed") {
     std::filesystem::create_directories(folder_);
     const std::filesystem::path worker = MUSTER_WORKER_PROGRAM;
-    std::filesystem::copy_file(worker, folder_ + "/muster-worker");
+    std::filesystem::copy_file(worker, folder_ / "muster-worker");
     // Its library, as the loader names it.
     std::ifstream maps("/proc/self/maps");
     for (std::string line; std::getline(maps, line);) {
