@@ -225,7 +225,7 @@ TEST(Elastic, AddprocsMayWaitForSomeAndSaysHowManyCame) {
   EXPECT_THROW(ElasticManager({.at_least = -1}), std::invalid_argument);
 }
 
-TEST(Elastic, WithTheManagerTheDoorCloses) {
+TEST(Elastic, TheSecretFileMayBeNamed) {
   std::string secret;
   {
     const auto elastic = std::make_shared<ElasticManager>(

@@ -62,7 +62,7 @@ TEST(ProgressReport, CountsBytesInTheirUnits) {
   ASSERT_EQ(screen.written.size(), 3u);
   EXPECT_EQ(screen.written[0], "copy: 16 MiB of 64 MiB (25%), 1.6 MiB/s, 0:30 left\n");
   Screen terminal;
-  ProgressReport bar("copy", 2048, terminal.output(true), muster::runtime::ProgressUnit::bytes);
+  ProgressReport bar("copy", 2048, terminal.output(true, 100), muster::runtime::ProgressUnit::bytes);
   terminal.now += 1s;
   bar.advance(512);
   EXPECT_EQ(terminal.written.at(0),
