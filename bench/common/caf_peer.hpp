@@ -9,7 +9,6 @@
 
 #include <caf/all.hpp>
 #include <caf/io/all.hpp>
-
 #include <memory>
 
 namespace bench {

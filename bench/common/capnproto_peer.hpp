@@ -2,6 +2,7 @@
 /// What the Cap'n Proto peers share: another process that answers calls.
 #pragma once
 
+#include "echo.capnp.h"
 #include "emit.hpp"
 #include "forked_server.hpp"
 #include "statistics.hpp"
@@ -9,8 +10,6 @@
 
 #include <capnp/ez-rpc.h>
 #include <kj/async.h>
-
-#include "echo.capnp.h"
 
 namespace bench {
 

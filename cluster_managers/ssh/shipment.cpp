@@ -131,8 +131,8 @@ class Copying {
 
 }  // namespace
 
-// A line for each file: its beginning in hexadecimal, nothing where it is not there. Of the system's own, of which there
-// are many, only whether they are there: that is said by the shell itself, without starting a program for each.
+// A line for each file: its beginning in hexadecimal, nothing where it is not there. Of the system's own, of which
+// there are many, only whether they are there: that is said by the shell itself, without starting a program for each.
 std::string ship_question(const std::vector<ProgramFile>& files) {
   std::string script = script_prologue() + "echo; echo muster_files=; ";
   for (const ProgramFile& file : files) {

@@ -24,8 +24,8 @@ struct MimeBundle {
 
 /// A picture: rows of pixels from the top down, three bytes each (red, green, blue). It shows itself as image/png.
 struct RgbImage {
-  std::size_t width = 0;   ///< in pixels
-  std::size_t height = 0;  ///< in pixels
+  std::size_t width = 0;                                                          ///< in pixels
+  std::size_t height = 0;                                                         ///< in pixels
   std::vector<std::uint8_t> rgb = std::vector<std::uint8_t>(3 * width * height);  ///< black to begin with
 };
 

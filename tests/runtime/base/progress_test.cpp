@@ -66,7 +66,7 @@ TEST(ProgressReport, CountsBytesInTheirUnits) {
   terminal.now += 1s;
   bar.advance(512);
   EXPECT_EQ(terminal.written.at(0),
-            "\rcopy  25% [========                        ] 512 B of 2.0 KiB 512 B/s 0:03 left\x1b[K");
+            "\rcopy  25% [==========                              ] 512 B of 2.0 KiB 512 B/s 0:03 left\x1b[K");
 }
 
 TEST(ProgressReport, FitsANarrowTerminal) {
