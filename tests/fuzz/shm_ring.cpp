@@ -6,6 +6,8 @@
 #include "runtime/transport/shm/shared_memory.hpp"
 #include "runtime/transport/shm/shm_peer.hpp"
 
+#include <muster/errors.hpp>
+
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 
