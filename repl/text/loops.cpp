@@ -2,7 +2,7 @@
 /// Loops that can be stopped.
 #include "repl/text/tokens.hpp"
 
-#include <algorithm>
+#include <map>
 #include <utility>
 
 namespace muster::repl {
@@ -11,7 +11,7 @@ namespace {
 
 constexpr std::string_view check = "::muster::this_task::check()";
 
-/// What is put where, in the order of places.
+/// What is put where; at one place, the first comes first.
 using Insertions = std::vector<std::pair<std::size_t, std::string>>;
 
 class LoopChecks {
@@ -101,14 +101,14 @@ class LoopChecks {
 std::string with_loop_checks(const std::string& text) {
   const Tokens tokens = tokens_of(text);
   LoopChecks checks(tokens.all);
-  Insertions found = checks.find();
+  const Insertions found = checks.find();
+  const std::multimap<std::size_t, std::string> in_order(found.begin(), found.end());
   std::vector<std::pair<std::size_t, std::size_t>> dropped;
   for (const std::size_t i : checks.replaced()) dropped.emplace_back(tokens.all[i].offset, tokens.all[i].end());
-  std::stable_sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
   std::string result;
   std::size_t from = 0;
   auto drop = dropped.begin();
-  for (const auto& [where, what] : found) {
+  for (const auto& [where, what] : in_order) {
     result.append(text, from, where - from);
     result += what;
     from = where;

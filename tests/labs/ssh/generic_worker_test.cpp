@@ -85,6 +85,7 @@ TEST(Ssh, AHostThatHasOnlyMusterWorkerJoinsByIt) {
   const RunningThere second(bare, there.command("< " + there.key()));
   EXPECT_TRUE(eventually([] { return other_procs().size() == 2; })) << "another by the copy that is there";
   rmprocs(workers());
+  elastic->close();
 }
 
 TEST(Ssh, MusterWorkerSaysWhatKeepsItFromJoining) {
@@ -103,6 +104,7 @@ TEST(Ssh, MusterWorkerSaysWhatKeepsItFromJoining) {
       bare.on(there.command("--key-file " + there.key())),
       AllOf(HasSubstr("can't be written to " + cache), HasSubstr("No space left"), HasSubstr("XDG_CACHE_HOME")));
   EXPECT_EQ(bare.on("find " + cache + " -type f ! -name '*.lock'"), "");
+  elastic->close();
 }
 
 }  // namespace
