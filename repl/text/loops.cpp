@@ -2,6 +2,7 @@
 /// Loops that can be stopped.
 #include "repl/text/tokens.hpp"
 
+#include <algorithm>
 #include <map>
 #include <utility>
 

@@ -63,7 +63,8 @@ class Installed {
   const std::filesystem::path folder_;
 };
 
-TEST(Ssh, AHostThatHasOnlyMusterWorkerJoinsByIt) {
+// A suite of its own, which runs behind the others: what it opens to the network stays open as long as the session.
+TEST(SshElastic, AHostThatHasOnlyMusterWorkerJoinsByIt) {
   const BareHost bare;
   const auto elastic = std::make_shared<ElasticManager>(ElasticOptions{.announce = false});
   (void)addprocs(elastic);
@@ -88,7 +89,7 @@ TEST(Ssh, AHostThatHasOnlyMusterWorkerJoinsByIt) {
   elastic->close();
 }
 
-TEST(Ssh, MusterWorkerSaysWhatKeepsItFromJoining) {
+TEST(SshElastic, MusterWorkerSaysWhatKeepsItFromJoining) {
   const BareHost bare;
   const auto elastic = std::make_shared<ElasticManager>(ElasticOptions{.announce = false});
   (void)addprocs(elastic);
