@@ -84,8 +84,8 @@ struct Driver {
 
 TEST(MapSchedule, ReadsOnlyWhatWindowsHold) {
   Driver driver({}, 3);
-  EXPECT_EQ(driver.read(1000), 15u);
-  EXPECT_EQ(driver.sends.size(), 15u);
+  EXPECT_EQ(driver.read(1000), 27u);
+  EXPECT_EQ(driver.sends.size(), 27u);
   EXPECT_EQ(driver.sends[0].worker, 2);
   EXPECT_EQ(driver.sends[1].worker, 3);  // one each first
   EXPECT_EQ(driver.sends[2].worker, 4);
@@ -435,7 +435,7 @@ TEST(MapSchedule, WhatIsTooLargeTogetherGoesAlone) {
 TEST(MapSchedule, WorkersWithThreadsRunSeveralAtOnce) {
   Driver driver({}, 0);
   driver.schedule.worker_joined(2, driver.now, 4);
-  EXPECT_EQ(driver.read(100), 8u);
+  EXPECT_EQ(driver.read(100), 12u);
 }
 
 }  // namespace

@@ -35,16 +35,16 @@ struct Worker {
   }
 };
 
-TEST(Window, StartsWithFourWaiting) {
+TEST(Window, StartsWithEightWaiting) {
   Window window;
-  EXPECT_EQ(window.size(), 5u);
+  EXPECT_EQ(window.size(), 9u);
   EXPECT_EQ(window.outstanding(), 0u);
-  for (int i = 0; i < 5; ++i) {
+  for (int i = 0; i < 9; ++i) {
     EXPECT_TRUE(window.room());
     window.sent({});
   }
   EXPECT_FALSE(window.room());
-  EXPECT_EQ(window.size(), 5u);
+  EXPECT_EQ(window.size(), 9u);
 }
 
 TEST(Window, TinyCallsGetHundreds) {
@@ -61,11 +61,11 @@ TEST(Window, NeverMoreThanItsBound) {
   EXPECT_EQ(worker.window.size(), Window::most);
 }
 
-TEST(Window, LongCallsHaveFourWaiting) {
+TEST(Window, LongCallsHaveEightWaiting) {
   for (const auto each : {std::chrono::nanoseconds(500us), std::chrono::nanoseconds(3s)}) {
     Worker worker{Window()};
     worker.run(10, each);
-    EXPECT_EQ(worker.window.size(), 5u);
+    EXPECT_EQ(worker.window.size(), 9u);
   }
 }
 
@@ -74,7 +74,7 @@ TEST(Window, FollowsWhenCallsChange) {
   worker.run(1000, 2us);
   EXPECT_GT(worker.window.size(), 100u);
   worker.run(40, 5ms);
-  EXPECT_EQ(worker.window.size(), 5u);
+  EXPECT_EQ(worker.window.size(), 9u);
   worker.run(100, 2us);
   EXPECT_GT(worker.window.size(), 100u);
 }
@@ -113,7 +113,7 @@ TEST(Window, ALongFirstCallIsNotTakenForALongWay) {
   Worker worker{Window()};
   worker.run(1, 1s);
   worker.run(200, 1ms);
-  EXPECT_LE(worker.window.size(), 6u);
+  EXPECT_LE(worker.window.size(), 10u);
 }
 
 TEST(Window, FourAnswersAtOnceAreNotTakenForTinyCalls) {
@@ -155,10 +155,10 @@ TEST(Window, WithdrawnCallsMakeRoom) {
 
 TEST(Window, EveryThreadOfTheWorkerHasItsCall) {
   Window window(500us, 8);
-  EXPECT_EQ(window.size(), 12u);
+  EXPECT_EQ(window.size(), 16u);
   for (int i = 0; i < 9; ++i) window.sent({});
   for (int i = 1; i <= 9; ++i) window.completed(Window::Clock::time_point(i * 10ms));
-  EXPECT_EQ(window.size(), 12u);
+  EXPECT_EQ(window.size(), 16u);
 }
 
 }  // namespace
