@@ -9,7 +9,7 @@ namespace {
 // Answers of maps wake their caller four at a time; when all processors work it wakes late, and as many again last
 // until it has sent more.
 constexpr std::size_t least_waiting = 8;
-}
+}  // namespace
 
 Window::Window(std::chrono::nanoseconds target, std::size_t threads)
     : target_(target),
