@@ -4,7 +4,6 @@
 
 #include <unistd.h>
 
-
 namespace muster::runtime {
 
 namespace {
