@@ -11,6 +11,10 @@ namespace {
 /// How long the master's word that a worker is gone may lag behind the loss of the link to it.
 constexpr auto word_patience = std::chrono::seconds(1);
 
+/// The same where that worker has said that it leaves, and is only to end yet: on a machine with much other work that
+/// takes a while.
+constexpr auto end_patience = std::chrono::seconds(30);
+
 std::string process(Pid pid) { return "process " + std::to_string(pid); }
 
 }  // namespace
@@ -245,6 +249,11 @@ void Cluster::refuse(const std::shared_ptr<Link>& link, const std::exception& er
 }
 
 void Cluster::on_lost(const std::shared_ptr<Link>& link, const std::string& reason) {
+  ended(link, reason, word_patience);
+}
+
+/// @param patience until the master has said what became of the other
+void Cluster::ended(const std::shared_ptr<Link>& link, const std::string& reason, std::chrono::nanoseconds patience) {
   const Pid peer = link->peer;
   const Dialed dialed = take_dialed(link->id);
   {
@@ -252,7 +261,7 @@ void Cluster::on_lost(const std::shared_ptr<Link>& link, const std::string& reas
     if (const auto found = links_.find(peer); found != links_.end() && found->second == link) links_.erase(found);
   }
   if (dialed.pid != 0)  // it may be dead: then that is to be told, which the master will
-    timers_.after(word_patience, [this, dialed, reason] { give_up(dialed.pid, dialed.attempt, reason); });
+    timers_.after(patience, [this, dialed, reason] { give_up(dialed.pid, dialed.attempt, reason); });
   else if (peer == 0)
     handshake_lost(link, reason);
   else if (peer == 1)
@@ -260,14 +269,14 @@ void Cluster::on_lost(const std::shared_ptr<Link>& link, const std::string& reas
   else if (self_pid_ == 1)
     events_.worker_lost(peer, reason);
   else
-    peer_lost(peer, reason);
+    peer_lost(peer, reason, patience);
 }
 
 /// What it says from now on is only that its tasks were stopped.
 void Cluster::on_goodbye(const std::shared_ptr<Link>& link) {
   if (link->peer == 0) throw SerializationError("A goodbye from nobody");
   transport_.close(link);
-  on_lost(link, "it leaves");
+  ended(link, "it leaves", end_patience);
 }
 
 void Cluster::leave() { broadcast(MessageKind::goodbye, {}, self_pid_); }
@@ -279,14 +288,14 @@ void Cluster::handshake_lost(const std::shared_ptr<Link>& link, const std::strin
 /// The master says whether a worker is gone. Where it is not, only the connection is; what waited for it can't be
 /// saved. Until that is known no new one is made: what waited for the old one must not be taken for what waits for the
 /// new one.
-void Cluster::peer_lost(Pid peer, const std::string& reason) {
+void Cluster::peer_lost(Pid peer, const std::string& reason, std::chrono::nanoseconds patience) {
   std::uint64_t attempt = 0;
   {
     const std::lock_guard lock(mutex_);
     attempt = ++last_attempt_;
     connecting_.try_emplace(peer, Connecting{attempt});
   }
-  timers_.after(word_patience, [this, peer, attempt, reason] {
+  timers_.after(patience, [this, peer, attempt, reason] {
     Waiting waiting;
     {
       const std::lock_guard lock(mutex_);

@@ -144,7 +144,8 @@ class Cluster final : public Router {
   void on_member_removed(const WorkerExit& exit);
   void handshake_lost(const std::shared_ptr<Link>& link, const std::string& reason);
   void on_goodbye(const std::shared_ptr<Link>& link);
-  void peer_lost(Pid peer, const std::string& reason);
+  void ended(const std::shared_ptr<Link>& link, const std::string& reason, std::chrono::nanoseconds patience);
+  void peer_lost(Pid peer, const std::string& reason, std::chrono::nanoseconds patience);
   void dial(Pid pid, std::uint64_t attempt);
   void connect(Pid pid);
   void established(Pid pid, const std::shared_ptr<Link>& link);
