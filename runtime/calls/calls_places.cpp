@@ -14,6 +14,9 @@ namespace {
 
 /// What is larger is asked for: it may not fit the peer's memory at once. In bytes.
 constexpr std::size_t largest_unasked = 4096;
+/// Who must not be kept from going on (a task's answer, a process that ends) waits no longer for an owner: it may have
+/// left, or stand still. Then somebody else may hear of a put a little before the owner has it.
+constexpr auto owners_time = std::chrono::seconds(1);
 /// An owner that gives more at once breaks the rules.
 constexpr std::uint64_t most_places_at_once = std::uint64_t{1} << 20;
 
@@ -83,16 +86,19 @@ void Calls::confirm_puts(const std::vector<UnconfirmedPuts::Mark>& marks, Waits 
     }
   }
   const bool heedful = waits == Waits::heedful;
+  const std::optional<Clock::time_point> until = Clock::now() + owners_time;
   for (std::size_t i = 0; i < marks.size(); ++i) {
     if (!answers[i]) continue;
-    const auto woken = wait_for_reply(*answers[i], heedful ? current_deadline() : std::nullopt,
+    const auto woken = wait_for_reply(*answers[i], heedful ? current_deadline() : until,
                                       heedful ? Executor::Stops::heeded : Executor::Stops::ignored);
-    if (woken == Executor::Woken::event)
+    if (woken == Executor::Woken::event) {
       unconfirmed_.confirmed(marks[i]);
-    else if (heedful)
+    } else if (heedful) {
       check_waited(woken, "process " + std::to_string(marks[i].owner) + " had not confirmed what was put there before");
-    else
-      return;
+    } else {
+      (void)take_pending(answers[i]->id().number);
+      unconfirmed_.forget(marks[i].owner);  // nobody else is to wait for it again
+    }
   }
 }
 
