@@ -85,7 +85,7 @@ def page(document, drawn):
         "Made by `bench/run --peers --charts docs/benchmarks`; all numbers, of every round, are in `results.json`, and what they mean is in",
         "`bench/README.md`. The axes are logarithmic; floors (sand) are what the machine gives without any of these systems.",
         "",
-        f"{document['rounds']} rounds on {document['started'][:10]}, Muster {machine['version']}. {machine['processor']}, "
+        f"{document['rounds']} round{'s' if document['rounds'] > 1 else ''} on {document['started'][:10]}, Muster {machine['version']}. {machine['processor']}, "
         f"{machine['usable_processors']} processors{' of a virtual machine' if machine['virtual'] else ''}, "
         f"{machine['memory_gib']:g} GiB, Linux {machine['kernel']}; busy for {100 * busy:.0f} % of the time (these programs included), "
         f"{100 * stolen:.1f} % taken by other machines, load average {load[0]['loadavg_before'][0]:.1f} at the beginning.",
