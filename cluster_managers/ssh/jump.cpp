@@ -65,7 +65,8 @@ void Jump::carry() {
   (void)pthread_sigmask(SIG_BLOCK, &all, nullptr);
   ssh_set_blocking(connection_.session(), 0);
   while (ssh_is_connected(connection_.session()) != 0 && !tunnel_.close()) {
-    if (tunnel_.pump()) continue;
+    const std::uint64_t received = connection_.received();
+    if (tunnel_.pump() || connection_.received() != received) continue;  // its window may be open again
     std::vector<pollfd> watched;
     const bool unsent = (ssh_get_poll_flags(connection_.session()) & SSH_WRITE_PENDING) != 0;
     watched.push_back({connection_.descriptor(), static_cast<short>(unsent ? POLLIN | POLLOUT : POLLIN), 0});

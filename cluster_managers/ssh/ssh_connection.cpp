@@ -78,6 +78,7 @@ SshConnection::SshConnection(const Machine& machine, const SshOptions& options, 
                              std::stop_token stop, std::mutex& known_hosts)
     : name_(name_of(machine)), session_(ssh_new()) {
   if (!session_) throw Error("libssh has no memory left");
+  ssh_set_counters(session_.get(), &counter_, nullptr);
   configure(machine, options);
   const std::string proxy = setting(session_.get(), SSH_OPTIONS_PROXYCOMMAND);
   if (const auto between = jump_host(proxy)) {

@@ -9,6 +9,7 @@
 #include <libssh/libssh.h>
 
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -59,6 +60,8 @@ class SshConnection {
   ssh_session session() const { return session_.get(); }
   /// Readable when libssh is to be asked for more.
   int descriptor() const { return ssh_get_fd(session_.get()); }
+  /// Bytes that came over it so far. When it has grown, any channel may have something new, whichever was asked.
+  std::uint64_t received() const { return counter_.in_bytes; }
   /// For one command. @throws Error
   Channel open();
   /// Runs the command there; its standard streams are the channel's. @throws Error
@@ -88,6 +91,7 @@ class SshConnection {
   int port_ = 22;
   std::unique_ptr<Jump> jump_;  ///< where the host is reached through another one
   UniqueFd socket_;             ///< libssh uses it, and leaves closing it to us
+  ssh_counter_struct counter_{};
   Session session_;
 };
 

@@ -86,6 +86,7 @@ void SshHost::serve() {
 
 /// @returns false when nothing is left to do
 bool SshHost::serve_once() {
+  const std::uint64_t received = connection_ ? connection_->received() : 0;  // none where it was not let in
   run_commands();
   bool moved = false;
   for (auto& [worker, tunnel] : tunnels_) moved = tunnel.pump() || moved;
@@ -102,7 +103,8 @@ bool SshHost::serve_once() {
     for (const auto& worker : workers_) worker->lose(why);
     return false;
   }
-  if (!moved) wait();  // libssh reads ahead: only when it has nothing more
+  // libssh reads for all channels, whichever is asked: only when it has nothing more for any.
+  if (!moved && connection_->received() == received) wait();
   return true;
 }
 

@@ -62,6 +62,14 @@ TEST(Ssh, ThroughATunnelClosedPortsAreReached) {
   EXPECT_EQ(remotecall_fetch([](Pid other) { return remotecall_fetch(&myid, other); }, on_h1[0], on_h1[1]), on_h1[1]);
 }
 
+// What comes for the tunnel may be read together with what the worker printed: it is passed on at once all the same.
+TEST(Ssh, NothingWaitsInATunnelForMoreToCome) {
+  const SshWorkers one({"h1"}, {.tunnel = true});
+  const DeadlineScope deadline(10s);
+  const auto print = [] { std::puts("a line"), std::fflush(stdout); };
+  for (int i = 0; i < 1000; ++i) remotecall_fetch(print, one[0]);
+}
+
 TEST(Ssh, AWorkerBehindATunnelListensOnItsLoopbackOnly) {
   const SshWorkers one({"h1"}, {.tunnel = true});
   EXPECT_THROW(addprocs({"h1 10.0.0.1"}, {.tunnel = true}), std::invalid_argument);
