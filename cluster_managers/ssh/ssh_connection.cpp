@@ -8,6 +8,7 @@
 
 #include <muster/errors.hpp>
 
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -15,6 +16,7 @@
 #include <array>
 #include <cstdlib>
 #include <filesystem>
+#include <utility>
 
 namespace muster::runtime::ssh {
 
@@ -60,6 +62,9 @@ std::string methods_in(int methods) {
   }
   return names.empty() ? "none" : names;
 }
+
+/// What it said has all been taken, and there will be no more.
+bool is_over(ssh_channel channel) { return ssh_channel_is_eof(channel) != 0 || ssh_channel_is_closed(channel) != 0; }
 
 }  // namespace
 
@@ -229,34 +234,58 @@ void SshConnection::write(ssh_channel channel, std::string_view text) const {
   }
 }
 
+/// No more than the host's window has room for: libssh would wait, and take in nothing meanwhile. @returns how much
+std::size_t SshConnection::send_some(ssh_channel channel, std::string_view input) const {
+  constexpr std::size_t piece = std::size_t{1} << 18;
+  const std::size_t size = std::min({input.size(), piece, std::size_t{ssh_channel_window_size(channel)}});
+  if (size == 0) return 0;
+  const int written = ssh_channel_write(channel, input.data(), static_cast<std::uint32_t>(size));
+  if (written < 0 && !is_over(channel)) throw Error("the connection broke: " + last_error());
+  return static_cast<std::size_t>(std::max(written, 0));
+}
+
+/// What came of the command's output. @returns whether anything did
+bool SshConnection::take(ssh_channel channel, CommandResult& result) const {
+  std::array<char, 4096> part{};
+  bool took = false;
+  for (const bool of_errors : {false, true}) {
+    const int got = ssh_channel_read_nonblocking(channel, part.data(), part.size(), of_errors ? 1 : 0);
+    if (got == SSH_ERROR) throw Error("the connection broke: " + last_error());
+    if (got <= 0) continue;
+    (of_errors ? result.errors : result.output).append(part.data(), static_cast<std::size_t>(got));
+    took = true;
+  }
+  return took;
+}
+
+/// Until something comes.
+void SshConnection::wait(Clock::time_point deadline) const {
+  pollfd socket{descriptor(), POLLIN, 0};
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now()).count();
+  (void)::poll(&socket, 1, static_cast<int>(std::clamp<decltype(left)>(left, 0, 1000)));
+}
+
 CommandResult SshConnection::run(std::string_view script, Clock::time_point deadline, std::string_view input,
                                  const std::function<void(std::size_t)>& sent) {
   set_patience(deadline);
   const Channel channel = open();
   start(channel.get(), script_runner);
   write(channel.get(), std::string(script) + "\n");
-  // A piece takes as long as the host's window lets it: the deadline is for all of them.
-  constexpr std::size_t piece = std::size_t{1} << 18;
-  while (!input.empty()) {
-    const std::string_view next = input.substr(0, piece);
-    if (Clock::now() >= deadline) throw Error("it did not take what was sent in time");
-    write(channel.get(), next);
-    if (sent) sent(next.size());
-    input.remove_prefix(next.size());
-  }
-  ssh_channel_send_eof(channel.get());
   CommandResult result;
-  std::array<char, 4096> part{};
-  while (ssh_channel_is_eof(channel.get()) == 0 || ssh_channel_poll(channel.get(), 0) > 0 ||
-         ssh_channel_poll(channel.get(), 1) > 0) {
-    if (Clock::now() >= deadline) throw Error("it did not answer in time");
-    for (const bool of_errors : {false, true}) {
-      // Some time for the first of the two streams, since it can't be waited for both.
-      const int got = ssh_channel_read_timeout(channel.get(), part.data(), part.size(), of_errors ? 1 : 0,
-                                               of_errors || ssh_channel_poll(channel.get(), 1) > 0 ? 0 : 100);
-      if (got == SSH_ERROR) throw Error("the connection broke: " + last_error());
-      if (got > 0) (of_errors ? result.errors : result.output).append(part.data(), static_cast<std::size_t>(got));
+  bool all_sent = false;
+  for (;;) {
+    const std::uint64_t before = received();
+    if (Clock::now() >= deadline)
+      throw Error(all_sent ? "it did not answer in time" : "it did not take what was sent in time");
+    bool moved = take(channel.get(), result);
+    if (is_over(channel.get())) break;  // also one that leaves most of its input, as it fails
+    if (const std::size_t size = send_some(channel.get(), input); size > 0) {
+      if (sent) sent(size);
+      input.remove_prefix(size);
+      moved = true;
     }
+    if (input.empty() && !std::exchange(all_sent, true)) ssh_channel_send_eof(channel.get());
+    if (!moved && received() == before) wait(deadline);
   }
   result.status = ssh_channel_get_exit_status(channel.get());
   return result;

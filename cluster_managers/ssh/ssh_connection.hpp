@@ -71,7 +71,7 @@ class SshConnection {
   /// @throws Error, also at the deadline
   CommandResult run(std::string_view script, Clock::time_point deadline, std::string_view input = {},
                     const std::function<void(std::size_t)>& sent = {});
-  /// Writes it to the command's standard input. @throws Error
+  /// Writes it to the command's standard input, which must have room for it. @throws Error
   void write(ssh_channel channel, std::string_view text) const;
   /// The connection breaks: whatever waits for it fails at once.
   void abort() const noexcept;
@@ -86,6 +86,9 @@ class SshConnection {
   void check_fingerprint(const std::vector<std::string>& expected);
   void log_in(const std::string& identity_file);
   int log_in_with(const std::string& identity_file);
+  std::size_t send_some(ssh_channel channel, std::string_view input) const;
+  bool take(ssh_channel channel, CommandResult& result) const;
+  void wait(Clock::time_point deadline) const;
 
   std::string name_, host_;
   int port_ = 22;

@@ -64,9 +64,10 @@ TEST(Ssh, ThroughATunnelClosedPortsAreReached) {
 
 // What comes for the tunnel may be read together with what the worker printed: it is passed on at once all the same.
 TEST(Ssh, NothingWaitsInATunnelForMoreToCome) {
+  const CapturedStderr captured;
   const SshWorkers one({"h1"}, {.tunnel = true});
   const DeadlineScope deadline(10s);
-  const auto print = [] { std::puts("a line"), std::fflush(stdout); };
+  const auto print = [] { std::fputs("a line\n", stderr); };
   for (int i = 0; i < 1000; ++i) remotecall_fetch(print, one[0]);
 }
 
