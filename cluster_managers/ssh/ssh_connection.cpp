@@ -9,7 +9,6 @@
 #include <muster/errors.hpp>
 
 #include <poll.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -94,12 +93,12 @@ SshConnection::SshConnection(const Machine& machine, const SshOptions& options, 
     } catch (const Error& error) {
       throw Error("on the way there, at " + between->host + ": " + error.what());
     }
-    socket_ = jump_->take_socket();
+    socket_.emplace(jump_->take_socket());
   } else if (proxy.empty() || proxy == "none") {
-    socket_ = dial(host_, port_, deadline, stop);
+    socket_.emplace(dial(host_, port_, deadline, stop));
   }
   if (socket_) {
-    const int fd = socket_.get();
+    const int fd = socket_->lent();
     ssh_options_set(session_.get(), SSH_OPTIONS_FD, &fd);
   }
   const std::stop_callback on_stop(std::move(stop), [this] { abort(); });
@@ -292,7 +291,7 @@ CommandResult SshConnection::run(std::string_view script, Clock::time_point dead
 }
 
 void SshConnection::abort() const noexcept {
-  if (socket_) (void)::shutdown(socket_.get(), SHUT_RDWR);
+  if (socket_) socket_->shut();
 }
 
 }  // namespace muster::runtime::ssh

@@ -2,7 +2,7 @@
 /// One SSH connection, made and proved with libssh.
 #pragma once
 
-#include "runtime/base/unique_fd.hpp"
+#include "cluster_managers/ssh/lent_socket.hpp"
 
 #include <muster/cluster.hpp>
 
@@ -13,6 +13,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <string_view>
@@ -93,7 +94,7 @@ class SshConnection {
   std::string name_, host_;
   int port_ = 22;
   std::unique_ptr<Jump> jump_;  ///< where the host is reached through another one
-  UniqueFd socket_;             ///< libssh uses it, and leaves closing it to us
+  std::optional<LentSocket> socket_;
   ssh_counter_struct counter_{};
   Session session_;
 };

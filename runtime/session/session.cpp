@@ -117,10 +117,11 @@ runtime::ProcessSettings master_settings(const SessionOptions& options, const Fl
   record.log_level = log_level(flags);
   record.master_os_pid = getpid();
   record.master_host = runtime::host_identity();
-  settings.start_record = [record](std::chrono::nanoseconds timeout, const runtime::CallBack& call) mutable {
-    record.call_back = call;
-    record.timeout = std::chrono::duration_cast<std::chrono::milliseconds>(timeout);
-    return runtime::write_record(record);
+  settings.start_record = [record](std::chrono::nanoseconds timeout, const runtime::CallBack& call) {
+    runtime::StartRecord one = record;  // managers ask on threads of their own
+    one.call_back = call;
+    one.timeout = std::chrono::duration_cast<std::chrono::milliseconds>(timeout);
+    return runtime::write_record(one);
   };
   return settings;
 }

@@ -11,6 +11,7 @@
 #include <csignal>
 #include <mutex>
 #include <string_view>
+#include <thread>
 
 namespace muster {
 namespace {
@@ -65,6 +66,35 @@ class Manager : public ::testing::Test {
     return pid + 1;
   }
 };
+
+/// Asks on many threads, as one with a thread for each host does.
+class AskingManager : public ClusterManager {
+ public:
+  void launch(LaunchContext& context) override {
+    const std::string expected = context.start_record();
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 8; ++i)
+      threads.emplace_back([&, invites = i == 0] {
+        for (int k = 0; k < 500; ++k) {
+          if (invites)
+            (void)context.invite({.bind_address = "127.0.0.1"}, [](LaunchContext&, const Caller&) {});
+          else
+            wrong_ += context.start_record() == expected ? 0 : 1;
+        }
+      });
+    for (std::thread& thread : threads) thread.join();
+  }
+  int wrong() const { return wrong_; }
+
+ private:
+  std::atomic<int> wrong_ = 0;
+};
+
+TEST_F(Manager, MayAskForStartRecordsOnManyThreads) {
+  const auto manager = std::make_shared<AskingManager>();
+  EXPECT_TRUE(addprocs(manager).empty());
+  EXPECT_EQ(manager->wrong(), 0);
+}
 
 // catalogue: 22, 45
 TEST_F(Manager, StartsWorkersAndIsToldAboutThem) {
