@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -27,6 +28,8 @@ using Clock = std::chrono::steady_clock;
 
 /// For srun to take the start record, which fits into its pipe.
 constexpr auto record_patience = 10s;
+/// Between two looks whether the start record is to be repeated.
+constexpr auto repeat_pause = 20ms;
 /// For srun to end once its job is cancelled, and once it was asked to.
 constexpr auto srun_patience = 3s;
 /// For SLURM to know why a worker is gone, and for srun to say how.
@@ -245,17 +248,24 @@ void SlurmJob::learn_of(const TaskEnd& end) {
 }
 
 void SlurmJob::wait(const std::stop_token& stop, std::chrono::nanoseconds time) {
+  const auto end = Clock::now() + time;
   std::unique_lock lock(mutex_);
   const bool had_srun = running_;
-  changed_.wait_for(lock, stop, time, [&] { return all_heard_of() || (had_srun && !running_); });
+  const auto over = [&] { return all_heard_of() || (had_srun && !running_); };
+  const std::chrono::nanoseconds slice =
+      record_.empty() ? time : std::min<std::chrono::nanoseconds>(time, repeat_pause);
+  while (!changed_.wait_for(lock, stop, slice, over) && !stop.stop_requested() && Clock::now() < end) repeat_record();
 }
 
+/// With mutex_: gives the start record once more, when somebody has taken the last one. Not before: srun reads pieces
+/// of 1,024 bytes, and what follows a piece may go to another component.
 void SlurmJob::repeat_record() {
-  const std::lock_guard lock(mutex_);
-  if (!running_ || record_.empty()) return;
+  int unread = 0;
+  if (!running_ || record_.empty() || ::ioctl(srun_.standard_input.get(), FIONREAD, &unread) != 0 || unread != 0)
+    return;
   try {
     write_all(srun_.standard_input.get(), record_ + "\n", 0ms);
-  } catch (const std::system_error&) {  // NOLINT(bugprone-empty-catch): it has not read the last one, or ended
+  } catch (const std::system_error&) {  // NOLINT(bugprone-empty-catch): srun has ended
   }
 }
 

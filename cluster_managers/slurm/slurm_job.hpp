@@ -45,8 +45,6 @@ class SlurmJob : public std::enable_shared_from_this<SlurmJob> {
   /// @throws Error
   void start_step(const std::vector<std::string>& command, const std::string& record, const std::string& mark,
                   const std::string& allocation, bool repeat);
-  /// Gives the start record once more: see `repeat`.
-  void repeat_record();
   /// Submits a batch job.
   /// @param record_file is removed when all have called, or at the end, where the job has not done so
   /// @throws Error with what sbatch says
@@ -54,7 +52,8 @@ class SlurmJob : public std::enable_shared_from_this<SlurmJob> {
 
   /// One of its tasks has called.
   void called(LaunchContext& context, const Caller& caller);
-  /// Waits until all tasks have called, srun has ended, that time is over or a stop is requested.
+  /// Waits until all tasks have called, srun has ended, that time is over or a stop is requested. Repeats the start
+  /// record meanwhile, where that is to be done.
   void wait(const std::stop_token& stop, std::chrono::nanoseconds time);
   /// Asks SLURM for its state; none where SLURM knows nothing of it (yet), or does not answer.
   std::optional<JobState> ask_state();
@@ -87,6 +86,7 @@ class SlurmJob : public std::enable_shared_from_this<SlurmJob> {
 
  private:
   void start_guard();
+  void repeat_record();
   void read_srun();
   void take_line(bool from_error, std::string_view line);
   void learn_of(const TaskEnd& end);

@@ -156,7 +156,6 @@ void wait_for_workers(LaunchContext& context, SlurmJob& job, const SlurmOptions&
   std::chrono::nanoseconds time = first_pause;
   while (!context.stop_token().stop_requested()) {
     job.wait(context.stop_token(), time);
-    job.repeat_record();
     if (job.complete() || job.srun_ended()) return;
     const auto state = own ? job.ask_state() : std::nullopt;
     if (!state) continue;

@@ -1,14 +1,19 @@
 #include "repl/prompt/line_editor.hpp"
 
 #include <histedit.h>
+#include <poll.h>
+#include <pthread.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cctype>
 #include <cerrno>
+#include <clocale>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <cwchar>
 #include <filesystem>
 
 namespace muster::repl {
@@ -54,6 +59,47 @@ void print_columns(const std::vector<std::string>& words) {
   (void)std::fflush(stdout);
 }
 
+/// While it lives, Ctrl-C reaches this thread in wait_for_input only: one that came while a key is worked on would be
+/// forgotten.
+class CtrlCHeldBack {
+ public:
+  CtrlCHeldBack() {
+    sigset_t held;
+    sigemptyset(&held);
+    sigaddset(&held, SIGINT);
+    (void)::pthread_sigmask(SIG_BLOCK, &held, &before_);
+  }
+  ~CtrlCHeldBack() { (void)::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  CtrlCHeldBack(const CtrlCHeldBack&) = delete;
+  CtrlCHeldBack& operator=(const CtrlCHeldBack&) = delete;
+
+ private:
+  sigset_t before_{};
+};
+
+/// @returns false, and EINTR in errno, after Ctrl-C
+bool wait_for_input() {
+  sigset_t open;
+  (void)::pthread_sigmask(SIG_SETMASK, nullptr, &open);
+  sigdelset(&open, SIGINT);
+  pollfd input{STDIN_FILENO, POLLIN, 0};
+  return ::ppoll(&input, 1, nullptr, &open) >= 0;
+}
+
+/// The editor's way to read a key: as its own does, but no Ctrl-C is lost. @returns 1; 0 at the end, -1 on an error
+int read_character(::EditLine* /*editor*/, wchar_t* character) {
+  std::mbstate_t state{};
+  for (;;) {
+    char byte = 0;
+    if (!wait_for_input()) return -1;
+    if (const auto got = ::read(STDIN_FILENO, &byte, 1); got <= 0) return static_cast<int>(got);
+    const std::size_t used = std::mbrtowc(character, &byte, 1, &state);
+    if (used == static_cast<std::size_t>(-2)) continue;  // more of it is to come
+    if (used != static_cast<std::size_t>(-1)) return 1;
+    state = {};  // no character at all: dropped
+  }
+}
+
 }  // namespace
 
 class LineEditor::Implementation {
@@ -63,12 +109,16 @@ class LineEditor::Implementation {
         editor_(::el_init("muster", stdin, stdout, stderr)),
         history_(::history_init()),
         path_(history_path()) {
+    // C++ source is UTF-8, and the editor drops what the locale has no character for. A user's own locale goes first.
+    (void)std::setlocale(LC_CTYPE, "");
+    if (MB_CUR_MAX == 1) (void)std::setlocale(LC_CTYPE, "C.UTF-8");
     HistEvent event;
     ::history(history_, &event, H_SETSIZE, kept_lines);
     ::history(history_, &event, H_SETUNIQUE, 1);
     if (!path_.empty()) ::history(history_, &event, H_LOAD, path_.c_str());
     ::el_set(editor_, EL_CLIENTDATA, this);
     ::el_set(editor_, EL_PROMPT, &Implementation::prompt);
+    ::el_set(editor_, EL_GETCFN, &read_character);
     ::el_set(editor_, EL_EDITOR, "emacs");
     ::el_set(editor_, EL_HIST, ::history, history_);
     ::el_set(editor_, EL_ADDFN, "muster-complete", "Complete the word", &Implementation::complete);
@@ -87,6 +137,7 @@ class LineEditor::Implementation {
   Implementation& operator=(const Implementation&) = delete;
 
   Result read(const std::string& prompt, std::string& line) {
+    const CtrlCHeldBack ctrl_c;
     prompt_ = prompt;
     int count = 0;
     errno = 0;

@@ -171,6 +171,14 @@ TEST_F(Slurm, AHeterogeneousJobFromALoginNode) {
   EXPECT_EQ(other_procs().size(), 3U) << "one that dies takes no other along";
 }
 
+TEST_F(Slurm, AHeterogeneousJobThatHasToWait) {
+  ASSERT_EQ(shell("sbatch -Q -N4 --exclusive -t 1 -o /dev/null --wrap 'sleep 4'").status, 0);
+  ASSERT_TRUE(eventually([] { return shell("squeue -h -t R").output.size() > 1; }));
+  SlurmOptions options;
+  options.components = {{.ntasks = 2}};
+  EXPECT_EQ(addprocs(std::make_shared<SlurmManager>(1, options), {.launch_timeout = 60s}).size(), 3U);
+}
+
 TEST_F(Slurm, AHeterogeneousJobBySbatch) {
   SlurmOptions options{
       .submit = SlurmSubmit::Sbatch, .output = lab->directory() + "/het.out", .shared_directory = lab->directory()};
