@@ -15,6 +15,7 @@
 #include <fstream>
 #include <list>
 #include <mutex>
+#include <optional>
 #include <regex>
 #include <set>
 #include <stdexcept>
@@ -137,7 +138,7 @@ std::string script_of(const ScriptOptions& options, LaunchContext& context, cons
   return script + "exec " + runtime::shell_words(context.worker_command()) + " < " + runtime::shell_word(secret) + "\n";
 }
 
-/// Removed at its end: batch systems keep a copy of what was submitted.
+/// Removed at its end.
 class ScriptFile {
  public:
   ScriptFile(const std::filesystem::path& directory, const std::string& text)
@@ -234,6 +235,7 @@ ScriptManager::~ScriptManager() = default;
 void ScriptManager::launch(LaunchContext& context) {
   if (n_ == 0) return;
   const auto run = jobs_->add(options_, n_);
+  std::optional<ScriptFile> script;  // until all have joined: not everything that takes a script keeps a copy
   try {
     run->gathering = std::make_unique<runtime::Gathering>(
         context,
@@ -249,8 +251,8 @@ void ScriptManager::launch(LaunchContext& context) {
     const auto directory = shared_directory(options_);
     run->secret = std::make_unique<runtime::SecretFile>(std::string(), directory.string(),
                                                         run->gathering->invitation().start_record());
-    const ScriptFile script(directory, script_of(options_, context, run->secret->path()));
-    run->submit(script.path());
+    script.emplace(directory, script_of(options_, context, run->secret->path()));
+    run->submit(script->path());
   } catch (const std::exception&) {
     jobs_->drop(run);
     run->cancel();
@@ -259,6 +261,7 @@ void ScriptManager::launch(LaunchContext& context) {
   std::string why =
       run->gathering->wait_for(n_, context.stop_token(), options_.state_interval, [&] { return run->look(); });
   run->secret.reset();
+  script.reset();
   if (why.empty()) return;
   if (!run->last_said().empty() && why.find(run->last_said()) == std::string::npos)
     why += ". The batch system said of it: " + run->last_said();

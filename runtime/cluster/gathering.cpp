@@ -7,8 +7,11 @@
 #include <muster/errors.hpp>
 
 #include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <condition_variable>
 #include <cstdlib>
@@ -27,19 +30,47 @@ std::string cache_directory() {
   return directory.string();
 }
 
+namespace {
+
+std::string generated_prefix() {
+  std::array<char, 256> host{};
+  (void)::gethostname(host.data(), host.size() - 1);
+  return std::string("join-") + host.data() + "-";
+}
+
+/// Removes what this user's killed masters left there: a living one has locked its file, before it wrote into it. Those
+/// of this host only, for not every file system shows a lock to others.
+void remove_forsaken(const std::filesystem::path& folder, const std::string& prefix) {
+  std::error_code told_by_who_writes_there;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, told_by_who_writes_there)) {
+    if (!entry.path().filename().string().starts_with(prefix)) continue;
+    const UniqueFd file(::open(entry.path().c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK));
+    struct stat facts = {};
+    if (file && ::fstat(file.get(), &facts) == 0 && S_ISREG(facts.st_mode) && facts.st_uid == ::geteuid() &&
+        facts.st_size > 0 && ::flock(file.get(), LOCK_EX | LOCK_NB) == 0) {
+      ::unlink(entry.path().c_str());
+    }
+  }
+}
+
+}  // namespace
+
 SecretFile::SecretFile(std::string path, const std::string& directory, const std::string& record)
     : path_(std::move(path)) {
   if (path_.empty()) {
     const std::filesystem::path folder = directory.empty() ? cache_directory() : directory;
-    path_ = (std::filesystem::absolute(folder) / ("join-" + random_token(12))).string();
+    const std::string prefix = generated_prefix();
+    remove_forsaken(folder, prefix);
+    path_ = (folder / (prefix + random_token(12))).string();
   }
   path_ = std::filesystem::absolute(path_).string();
   ::unlink(path_.c_str());  // an old one may be open to others
-  const UniqueFd file(::open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+  file_.reset(::open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+  if (file_) (void)::flock(file_.get(), LOCK_EX);
   const std::string line = record + "\n";
-  if (file && ::write(file.get(), line.data(), line.size()) == static_cast<ssize_t>(line.size())) return;
+  if (file_ && ::write(file_.get(), line.data(), line.size()) == static_cast<ssize_t>(line.size())) return;
   const std::string why = std::generic_category().message(errno);
-  if (file) ::unlink(path_.c_str());
+  if (file_) ::unlink(path_.c_str());
   throw Error("can't write what workers need to join into " + path_ + ": " + why +
               ". See that the directory is there, or name another one in the manager's options.");
 }

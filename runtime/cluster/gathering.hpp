@@ -2,6 +2,8 @@
 /// For managers whose workers connect to the master by themselves: counts them in, and hands them their secret.
 #pragma once
 
+#include "runtime/base/unique_fd.hpp"
+
 #include <muster/cluster_manager.hpp>
 
 #include <chrono>
@@ -14,7 +16,8 @@ namespace muster::runtime {
 /// `~/.cache/muster` or `$XDG_CACHE_HOME/muster`, which is made where it is not there.
 std::string cache_directory();
 
-/// A start record in a file that its user alone can read; removed with this.
+/// A start record in a file that its user alone can read; removed with this. What a killed process left is removed by
+/// the next that makes one there, unless it had a name of its own.
 class SecretFile {
  public:
   /// @param path empty: a new file in `directory`, or, where that is empty too, in the user's cache directory
@@ -27,6 +30,7 @@ class SecretFile {
 
  private:
   std::string path_;
+  UniqueFd file_;  ///< open and locked: its maker lives
 };
 
 /// Takes in whoever calls, as long as it lives.

@@ -97,6 +97,16 @@ TEST(Script, WithoutArraysEachWorkerIsAJob) {
   rmprocs(pids);
 }
 
+TEST(Script, AScriptThatNobodyCopiedIsThereUntilAllHaveJoined) {
+  const PlayedSystem batch;
+  ScriptOptions options = batch.options("");
+  options.submit = "(sleep 0.3; exec sh {script}) > /dev/null 2>&1 < /dev/null & echo 7.server";
+  const std::vector<Pid> pids = addprocs(std::make_shared<ScriptManager>(2, options));
+  EXPECT_EQ(pids.size(), 2U);
+  EXPECT_EQ(batch.left(), 0);
+  rmprocs(pids);
+}
+
 TEST(Script, TheSecretIsInNoScriptAndNoCommandLine) {
   const PlayedSystem batch;
   const std::vector<Pid> pids = addprocs(std::make_shared<ScriptManager>(1, batch.options("submit {n} {script}")));
