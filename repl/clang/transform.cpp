@@ -120,7 +120,9 @@ void Transformer::declaration(const Item& item, bool last) {
   Piece piece;
   std::string text = item.text;
   const auto tokens = tokens_of(text).all;
-  if (item.kind == Item::Kind::type && !tokens.back().is(";")) text += ";";
+  const bool body_ends_it =
+      item.kind == Item::Kind::function || (item.kind == Item::Kind::space && !tokens[0].is("using"));
+  if (item.kind != Item::Kind::directive && !body_ends_it && !tokens.back().is(";")) text += "\n;";  // forgotten
   if (item.kind == Item::Kind::function || item.kind == Item::Kind::declaration) text = without_leading("static", text);
   if (item.kind == Item::Kind::function) text = with_loop_checks(text);
   const bool foreign =
@@ -216,6 +218,7 @@ void Transformer::statements(const Item& item, bool show, bool last) {
     }
     if (declares != nullptr) {
       flush();
+      if (i + 1 == found.size()) own += "\n;";  // which may have been forgotten
       declared += before + line_of(statement.begin) + hoisted(*declares, own) + "\n";
     } else {
       const bool value = show && i + 1 == found.size() && llvm::isa<clang::Expr>(statement.tree) && own.back() != ';';

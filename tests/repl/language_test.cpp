@@ -54,6 +54,17 @@ TEST(Input, SeveralLines) {
   EXPECT_EQ(prompt.ask("geo::twice(4)"), "8.0");
 }
 
+TEST(Input, TheLastSemicolonMayBeForgotten) {
+  Terminal prompt;
+  for (const char* declaration :
+       {"int a = 1; std::vector<int> v{1, 2}  // both", "auto f = [] { return 5; }", "auto [x, y] = std::pair(7, 8)",
+        "const int c = 9", "struct S { int m; }", "template <class T> struct B { T m; }", "using I = int",
+        "template <class T> concept small = requires { requires sizeof(T) == 1; }", "using namespace std",
+        "enum class E { one }", "typedef double D"})
+    EXPECT_EQ(prompt.ask(declaration), "") << declaration;
+  EXPECT_EQ(prompt.ask("a + v[1] + f() + x + y + c + S{10}.m + B<I>{20}.m + small<char>"), "63");
+}
+
 TEST(Input, NamesThatLibrariesHaveToo) {
   Terminal prompt;
   EXPECT_EQ(prompt.ask("using namespace std;"), "");
