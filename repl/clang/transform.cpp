@@ -222,8 +222,8 @@ void Transformer::statements(const Item& item, bool show, bool last) {
       declared += before + line_of(statement.begin) + hoisted(*declares, own) + "\n";
     } else {
       const bool value = show && i + 1 == found.size() && llvm::isa<clang::Expr>(statement.tree) && own.back() != ';';
-      running += line_of(statement.begin);
-      running += value ? "(" + own + "\n), ::muster::prompt::Shown{};" : own + "\n";
+      const std::string as_typed = line_of(statement.begin) + own + "\n";  // errors show it
+      running += value ? "(\n" + as_typed + "), ::muster::prompt::Shown{};" : as_typed;
     }
   }
   flush();

@@ -157,9 +157,10 @@ class GxxFrontEnd : public FrontEnd {
     const std::optional<Variable> variable = as_variable(code);
     if (!variable) {
       const bool value = show && !code.ends_with(';') && !code.ends_with('}');
-      if (value) code = "(" + code + "\n), ::muster::prompt::Shown{}";
-      own += enclosed(state, "inline void run_" + id + "() {\n" + place + code + "\n;}\nbool run_" + id +
-                                 "_done = (run_" + id + "(), true);");
+      code = place + code + "\n";  // as typed: errors show it
+      if (value) code = "(\n" + code + "), ::muster::prompt::Shown{}";
+      own += enclosed(state, "inline void run_" + id + "() {\n" + code + ";}\nbool run_" + id + "_done = (run_" + id +
+                                 "(), true);");
       return false;
     }
     std::string initialiser = variable->initialiser, type = variable->type;

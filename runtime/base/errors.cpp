@@ -79,13 +79,14 @@ const char* cause_text(LaunchCause cause) {
 std::string failure_text(const LaunchFailure& failure) {
   std::string text = failure.where.empty() ? "somewhere" : failure.where;
   text += std::string(": ") + cause_text(failure.cause);
-  if (const std::string end = how_ended(failure.exit_status, failure.signal); !end.empty()) text += "; it " + end;
-  if (!failure.message.empty()) {
-    text += "; " + failure.message;
-  } else if (failure.error) {
-    text += "; " + runtime::message_of(failure.error);
-  }
-  if (!trimmed(failure.output).empty()) text += "; its output:" + quoted_output(failure.output);
+  const std::string reason =
+      failure.message.empty() && failure.error ? runtime::message_of(failure.error) : failure.message;
+  const auto is_told = [&](const std::string& part) { return reason.find(part) != std::string::npos; };
+  if (const std::string end = how_ended(failure.exit_status, failure.signal); !end.empty() && !is_told(end))
+    text += "; it " + end;
+  if (!reason.empty()) text += "; " + reason;
+  if (!trimmed(failure.output).empty() && !is_told(quoted_output(failure.output)))
+    text += "; its output:" + quoted_output(failure.output);
   return text;
 }
 

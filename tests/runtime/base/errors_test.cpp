@@ -134,6 +134,20 @@ TEST(LaunchError, ListsEachFailure) {
   EXPECT_EQ(error.joined(), (std::vector<Pid>{2, 5}));
 }
 
+TEST(LaunchError, SaysNothingTwice) {
+  LaunchFailure exited{.where = "node1",
+                       .cause = LaunchCause::exited,
+                       .exit_status = 127,
+                       .signal = {},
+                       .output = "sh: not found\n",
+                       .message = "worker 2 exited with status 127; its last output: sh: not found",
+                       .error = nullptr};
+  EXPECT_STREQ(
+      LaunchError({exited}, {}).what(),
+      "1 worker could not be started:\n  node1: it ended before it said where it listens; worker 2 exited with "
+      "status 127; its last output: sh: not found");
+}
+
 TEST(RemoteException, NamesProcessTypeAndText) {
   auto failure = std::make_shared<detail::RemoteFailure>();
   failure->pid = 3;
