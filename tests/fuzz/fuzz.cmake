@@ -4,6 +4,11 @@ file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/*.cpp)
 if(NOT sources OR NOT MUSTER_CLANGXX)
   return()
 endif()
+# Compiled with every build, so that a change of what they look at is met at once and not in the slow tests.
+add_library(fuzz_sources OBJECT ${sources})
+target_include_directories(fuzz_sources PRIVATE ${PROJECT_SOURCE_DIR})
+target_link_libraries(fuzz_sources PRIVATE Muster::muster muster_warnings muster_dependencies)
+
 set(fuzz_build ${CMAKE_CURRENT_BINARY_DIR}/fuzz)
 
 add_test(
