@@ -124,7 +124,7 @@ TEST(Caller, ComesEncryptedFromAnotherHost) {
   const bool leaves_the_host = !manager->endpoints().front().starts_with("127.");
   ASSERT_EQ(debug::links(1).size(), 2U);
   for (const auto& link : debug::links(1)) {
-    EXPECT_EQ(link.lane, "zmq-tcp");
+    EXPECT_EQ(link.lane, leaves_the_host ? "zmq-tcp" : "shm");  // a machine may have no network
     EXPECT_EQ(link.encrypted, leaves_the_host);
   }
   rmprocs(pids);

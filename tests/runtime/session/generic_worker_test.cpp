@@ -287,7 +287,7 @@ TEST(GenericWorker, TheMasterIsWhereTheCommandLineSaysElseWhereTheKeyDoes) {
   record.call_back.own_endpoint = "127.0.0.1:5555";
   record.master_host = "elsewhere";
   EXPECT_THAT(endpoints_of(record, {}), ElementsAre("10.1.2.3:7777", "10.1.3.3:7777"));
-  EXPECT_THAT([&] { (void)endpoints_of(record, "localhost:7777"); }, ThrowsMessage<Error>(HasSubstr("host itself")));
+  EXPECT_THAT([&] { (void)endpoints_of(record, "127.0.0.1:7777"); }, ThrowsMessage<Error>(HasSubstr("host itself")));
   EXPECT_THAT([&] { (void)endpoints_of(record, "10.9.9.9"); }, ThrowsMessage<Error>(HasSubstr("HOST:PORT")));
   EXPECT_THAT(endpoints_of(record, "10.9.9.9:1"), ElementsAre("10.9.9.9:1"));
   EXPECT_THAT(record.call_back.endpoints, ElementsAre("10.9.9.9:1")) << "the worker itself connects there too";
