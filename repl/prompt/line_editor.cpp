@@ -14,13 +14,10 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cwchar>
-#include <filesystem>
 
 namespace muster::repl {
 
 namespace {
-
-namespace fs = std::filesystem;
 
 constexpr int kept_lines = 2000;
 
