@@ -54,9 +54,8 @@ TEST_F(SecretFiles, OfAKilledProcessAreRemovedByTheNextAndNoLivingOnes) {
 
 TEST_F(SecretFiles, OthersFilesStay) {
   const std::string others = directory_ + "/join-elsewhere-abc", named = directory_ + "/named";
-  {
-    const SecretFile file(others, "", "record");
-  }
+  std::optional<SecretFile> file(std::in_place, others, "", "record");
+  file.reset();
   EXPECT_EQ(count(), 0);
   const SecretFile elsewhere(others, "", "of another host"), with_name(named, "", "record"), own("", directory_, "own");
   EXPECT_EQ(count(), 3);
