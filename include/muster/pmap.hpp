@@ -17,7 +17,6 @@
 #include <ranges>
 #include <tuple>
 #include <type_traits>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -184,6 +183,22 @@ class ZippedInput {
   bool ended_ = false;
 };
 
+/// Elements of the input from when they were read until their results are there, which come in nearly the same order.
+template <class Held>
+class HeldElements {
+ public:
+  void push(Held&& element) { elements_.emplace_back(std::move(element)); }
+  const Held& at(std::size_t number) const { return *elements_[number - dropped_]; }
+  void drop(std::size_t number) {
+    elements_[number - dropped_].reset();
+    for (; !elements_.empty() && !elements_.front(); ++dropped_) elements_.pop_front();
+  }
+
+ private:
+  std::deque<std::optional<Held>> elements_;  ///< null: dropped
+  std::size_t dropped_ = 0;                   ///< before the first
+};
+
 /// Results in the order of the input.
 template <class R>
 class OrderedResults {
@@ -254,19 +269,30 @@ class TypedMap final : public MapWork {
   bool read() override {
     auto next = input_.next();
     if (!next) return false;
-    held_.emplace(read_++, std::move(*next));
+    held_.push(std::move(*next));
     return true;
   }
   void write_function(OutputArchive& archive) const override { encode_callable(archive, f_); }
   void write_element(OutputArchive& archive, std::size_t element) const override {
     std::apply([&](const auto&... each) { encode_arguments(Arrivals{}, archive, each.get()...); }, held_.at(element));
   }
+  Payload encode_alone(std::size_t element) const override {
+    return std::apply([&](const auto&... each) { return encode_call_as(Arrivals{}, f_, each.get()...); },
+                      held_.at(element));
+  }
   void deliver(std::size_t element, InputArchive& archive) override {
     if constexpr (std::is_void_v<R>)
       results_.add(element);
     else
       results_.add(element, decode<R>(archive));
-    held_.erase(element);
+    held_.drop(element);
+  }
+  void deliver_alone(std::size_t element, const Payload& result) override {
+    if constexpr (std::is_void_v<R>)
+      results_.add(element);
+    else
+      results_.add(element, from_payload<R>(result));
+    held_.drop(element);
   }
   bool retries(int attempt, const std::exception_ptr& failure) override {
     if (absent(retry_check_)) return true;
@@ -285,7 +311,7 @@ class TypedMap final : public MapWork {
       } else {
         results_.add(element, static_cast<R>(std::invoke(on_error_, failure)));
       }
-      held_.erase(element);
+      held_.drop(element);
     }
     return true;
   }
@@ -295,8 +321,7 @@ class TypedMap final : public MapWork {
   OnError on_error_;
   RetryCheck retry_check_;
   ZippedInput<V...> input_;
-  std::unordered_map<std::size_t, typename ZippedInput<V...>::Held> held_;
-  std::size_t read_ = 0;
+  HeldElements<typename ZippedInput<V...>::Held> held_;
   Results<R> results_;
 };
 

@@ -7,12 +7,34 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 
 namespace muster::repl {
 
-/// A folder for the session's cells, gone with it.
+/// A lock on a folder, which the kernel takes back from a process that ends in whatever way.
+class FolderLock {
+ public:
+  FolderLock() = default;
+  /// @param flags for flock besides LOCK_EX, e.g. LOCK_NB
+  FolderLock(const std::string& folder, int flags);
+  FolderLock(FolderLock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  FolderLock& operator=(FolderLock&& other) noexcept {
+    std::swap(fd_, other.fd_);
+    return *this;
+  }
+  ~FolderLock();
+
+  /// The folder; -1 where it could not be locked.
+  int fd() const { return fd_; }
+
+ private:
+  int fd_ = -1;
+};
+
+/// A folder for the session's cells, gone with it; that of a session which was killed goes when the next one starts.
 class CellFolder {
  public:
+  /// @throws std::runtime_error where none can be made
   CellFolder();
   ~CellFolder();
   CellFolder(const CellFolder&) = delete;
@@ -22,6 +44,7 @@ class CellFolder {
 
  private:
   std::string path_;
+  FolderLock lock_;  ///< says that its session lives
 };
 
 /// The front end that the command line asks for; otherwise clang where it is installed, else g++.

@@ -87,7 +87,7 @@ bool FutureCore::set_remote() {
 bool FutureCore::set_failure(std::vector<std::byte> encoded, std::exception_ptr failure) {
   std::unique_lock lock(mutex_);
   if (settled(true)) return false;
-  failure_ = std::make_unique<const Failure>(std::move(failure), std::move(encoded));
+  outcome_ = std::make_shared<Failure>(std::move(failure), std::move(encoded));
   settle(State::failed, lock);
   return true;
 }
@@ -123,28 +123,28 @@ void FutureCore::when_settled(bool needs_value, std::function<void()> f) {
 
 void FutureCore::decode_once(std::shared_ptr<void> (*decode)(const Payload&)) {
   if (taken_) throw std::future_error(std::future_errc::no_state);
-  if (decoded_) return;
-  decoded_ = decode(value_);
+  if (outcome_) return;
+  outcome_ = decode(value_);
   if (!keep_encoded_) value_ = {};
 }
 
 std::shared_ptr<void> FutureCore::decoded(std::shared_ptr<void> (*decode)(const Payload&)) {
   const std::lock_guard lock(mutex_);
   decode_once(decode);
-  return decoded_;
+  return outcome_;
 }
 
 std::shared_ptr<void> FutureCore::take_decoded(std::shared_ptr<void> (*decode)(const Payload&)) {
   const std::lock_guard lock(mutex_);
   decode_once(decode);
   taken_ = true;
-  return std::move(decoded_);
+  return std::move(outcome_);
 }
 
 bool FutureCore::take_encoded(Payload& value) {
   const std::lock_guard lock(mutex_);
   if (taken_) throw std::future_error(std::future_errc::no_state);
-  if (decoded_ || keep_encoded_) return false;
+  if (outcome_ || keep_encoded_) return false;
   taken_ = true;
   value = std::move(value_);
   return true;
@@ -153,7 +153,7 @@ bool FutureCore::take_encoded(Payload& value) {
 bool FutureCore::copy_encoded(Payload& value) {
   const std::lock_guard lock(mutex_);
   if (taken_) throw std::future_error(std::future_errc::no_state);
-  if (decoded_ && !keep_encoded_) return false;
+  if (outcome_ && !keep_encoded_) return false;
   value = value_;
   return true;
 }

@@ -107,6 +107,13 @@ bool MapSchedule::need_input() const {
   return !stopped_ && !input_ended_ && ready_.empty() && suspects_.empty() && (room_ > 0 || workers_.empty());
 }
 
+bool MapSchedule::gather() {
+  if (stopped_ || workers_.empty() || gathering_.count + 1 >= batch_) return false;
+  if (gathering_.count++ == 0) gathering_.first = next_element_;
+  ++next_element_;
+  return true;
+}
+
 void MapSchedule::element_available(Time now) {
   if (stopped_) return;
   if (gathering_.count == 0) gathering_.first = next_element_;

@@ -94,6 +94,9 @@ class MapSchedule {
 
   /// Whether an element should be read: some worker's window has room. Bounds how far ahead the input is read.
   bool need_input() const;
+  /// The next element was read; where it fills no message, nothing follows from it, and nobody needs to know the time.
+  /// @returns false where something may follow: it was not taken, and is for element_available
+  bool gather();
   /// The next element was read.
   void element_available(Time now);
   /// There are no more.

@@ -264,10 +264,10 @@ void MapDriver::finish() {
 void MapDriver::read_input() {
   std::size_t read = 0;
   while (schedule_.need_input()) {
-    if (work_.read())
-      schedule_.element_available(Clock::now());
-    else
+    if (!work_.read())
       schedule_.input_ended(Clock::now());
+    else if (!schedule_.gather())
+      schedule_.element_available(Clock::now());
     perform_actions();
     if (++read % stride == 0) take_in_events();
   }
@@ -286,23 +286,28 @@ void MapDriver::perform_actions() {
   }
 }
 
+Payload MapDriver::arguments_of(const MapSend& what) {
+  if (what.count == 1 && !function_) return work_.encode_alone(what.first);
+  Payload payload;
+  OutputArchive archive(payload);
+  if (function_)
+    detail::write_kept_id(archive, function_->at(what.worker));
+  else
+    work_.write_function(archive);
+  if (what.count > 1) {
+    archive.write(first_failure_ends_);
+    archive.write_count(what.count);
+  }
+  for (std::size_t i = 0; i < what.count; ++i) work_.write_element(archive, what.first + i);
+  return payload;
+}
+
 void MapDriver::send(const MapSend& what) {
   if (!std::binary_search(workers_.begin(), workers_.end(), what.worker))
     return;  // it left meanwhile; they run elsewhere
   CorePointer call;
   try {
-    Payload payload;
-    OutputArchive archive(payload);
-    if (function_)
-      detail::write_kept_id(archive, function_->at(what.worker));
-    else
-      work_.write_function(archive);
-    if (what.count > 1) {
-      archive.write(first_failure_ends_);
-      archive.write_count(what.count);
-    }
-    for (std::size_t i = 0; i < what.count; ++i) work_.write_element(archive, what.first + i);
-    call = process_.calls().start(what.worker, what.count > 1 ? code_.batch : code_.element, std::move(payload),
+    call = process_.calls().start(what.worker, what.count > 1 ? code_.batch : code_.element, arguments_of(what),
                                   detail::Returns::value, Calls::Hurry::no);
   } catch (const ProcessExitedException& gone) {
     worker_died(what.worker, gone.exit());  // before it got this
@@ -420,8 +425,7 @@ void MapDriver::unit_delivered(Units::iterator found) {
   } else {
     std::exception_ptr unreadable;
     try {
-      InputArchive archive(payload);
-      work_.deliver(unit.first, archive);
+      work_.deliver_alone(unit.first, payload);
       delivered(1);
     } catch (const Error&) {
       unreadable = std::current_exception();

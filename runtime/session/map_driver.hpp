@@ -93,6 +93,7 @@ class MapDriver {
   void update_members();
   void read_input();
   void perform_actions();
+  detail::Payload arguments_of(const MapSend& what);
   void send(const MapSend& what);
   void withdraw(const MapWithdraw& what);
   void fail(const MapFailure& failure);

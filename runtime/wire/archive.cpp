@@ -53,12 +53,6 @@ void OutputArchive::write_part(const void* data, std::size_t bytes, const std::s
   payload_.parts.push_back(std::move(part));
 }
 
-void OutputArchive::add_module(std::uint64_t module) {
-  for (const auto& handle : payload_.handles)
-    if (handle->kind() == HandleKind::module && handle->id().number == module) return;
-  payload_.handles.push_back(std::make_shared<Handle>(HandleKind::module, RemoteRefId{0, module}, 0));
-}
-
 std::uint32_t OutputArchive::add_handle(std::shared_ptr<Handle> handle) {
   auto& handles = payload_.handles;
   for (std::size_t i = 0; i < handles.size(); ++i) {

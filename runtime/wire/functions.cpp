@@ -5,6 +5,7 @@
 
 #include <muster/detail/archive.hpp>
 
+#include <array>
 #include <string>
 
 namespace muster::detail {
@@ -15,6 +16,7 @@ std::pair<std::uint64_t, std::uint64_t> name_function(const void* address) {
 }
 
 const void* find_function(std::uint64_t module, std::uint64_t offset) {
+  if (module == 0 && offset == 0) return nullptr;
   try {
     return runtime::find_code({module, offset});
   } catch (const Error& error) {
@@ -32,11 +34,11 @@ void refuse_addresses(const void* bytes, std::size_t size, const char* type_name
       "no address, say so with muster::trust(f).");
 }
 
-void write_function(OutputArchive& archive, const void* address) {
+void write_function(Payload& payload, const void* address) {
   const auto reference = address == nullptr ? runtime::NamedCode{} : runtime::name_code(address);
-  archive.write_number(reference.module);
-  archive.write_number(std::uint64_t{reference.offset});
-  if (address != nullptr && !reference.came_with_program) archive.add_module(reference.module);
+  const std::array<std::uint64_t, 2> name{reference.module, reference.offset};
+  payload.bytes.append(name.data(), sizeof name);
+  if (address != nullptr && !reference.came_with_program) payload.add_module(reference.module);
 }
 
 const void* read_function(InputArchive& archive) {
@@ -44,7 +46,7 @@ const void* read_function(InputArchive& archive) {
   std::uint64_t offset = 0;
   archive.read_number(module);
   archive.read_number(offset);
-  return module == 0 && offset == 0 ? nullptr : find_function(module, offset);
+  return find_function(module, offset);
 }
 
 namespace {
@@ -60,14 +62,14 @@ bool names_table_place(MethodWords method) {
 
 }  // namespace
 
-void write_method(OutputArchive& archive, MethodWords method) {
+void write_method(Payload& payload, MethodWords method) {
   const bool as_it_is = method.function == 0 || names_table_place(method);
-  archive.write(as_it_is);
-  archive.write_number(method.adjustment);
+  payload.bytes.append(&as_it_is, sizeof as_it_is);
+  payload.bytes.append(&method.adjustment, sizeof method.adjustment);
   if (as_it_is) {
-    archive.write_number(method.function);
+    payload.bytes.append(&method.function, sizeof method.function);
   } else {
-    write_function(archive, reinterpret_cast<const void*>(method.function));
+    write_function(payload, reinterpret_cast<const void*>(method.function));
   }
 }
 

@@ -9,11 +9,11 @@
 namespace muster::detail {
 
 void ByteBuffer::grow(std::size_t n) {
-  const std::size_t capacity = std::max(capacity_ * 2, size_ + n);
-  std::unique_ptr<std::byte[]> larger = std::make_unique_for_overwrite<std::byte[]>(capacity);
+  const std::size_t larger_capacity = std::max(capacity() * 2, size_ + n);
+  std::unique_ptr<std::byte[]> larger = std::make_unique_for_overwrite<std::byte[]>(larger_capacity);
   if (size_ != 0) std::memcpy(larger.get(), data(), size_);
   heap_ = std::move(larger);
-  capacity_ = capacity;
+  std::memcpy(inline_, &larger_capacity, sizeof larger_capacity);
 }
 
 void prefer_huge_pages(void* memory, std::size_t size) noexcept {
@@ -35,6 +35,12 @@ std::size_t Payload::total_size() const {
   std::size_t size = bytes.size();
   for (const Part& part : parts) size += part.size;
   return size;
+}
+
+void Payload::add_module(std::uint64_t module) {
+  for (const auto& handle : handles)
+    if (handle->kind() == HandleKind::module && handle->id().number == module) return;
+  handles.push_back(std::make_shared<Handle>(HandleKind::module, RemoteRefId{0, module}, 0));
 }
 
 void Payload::own() {

@@ -1,6 +1,7 @@
 // Decodes whatever comes as one of a set of types. The outcome must be a value or a SerializationError.
 
 #include <muster/callable.hpp>
+#include <muster/detail/fixed_size.hpp>
 
 #include <bitset>
 #include <cstddef>
@@ -94,11 +95,11 @@ class Nothing {
 template <class T>
 void decode_as(const Payload& payload) {
   try {
-    InputArchive in(payload);
+    reader_for<T> in(payload);
     const T value = decode<T>(in);
     in.finish();
     Payload again;
-    OutputArchive out(again);
+    writer_for<T> out(again);
     encode(out, value);
   } catch (const muster::SerializationError&) {
   }
@@ -131,6 +132,8 @@ constexpr Decoder decoders[] = {
     decode_as<std::shared_ptr<Graph>>,
     decode_as<std::pair<std::forward_list<short>, std::u16string>>,
     decode_as<muster::BoundFront<int (*)(int), std::string, std::vector<long double>>>,
+    decode_as<bool>,
+    decode_as<Colour>,
 };
 
 }  // namespace

@@ -68,6 +68,54 @@ TEST(Run, ScriptWithMain) {
   EXPECT_EQ(outcome.status, 7);
 }
 
+/// Prompts make their folders here as long as it lives.
+class TemporaryPlace {
+ public:
+  TemporaryPlace() {
+    if (::mkdtemp(path_.data()) == nullptr) throw std::runtime_error("no folder");
+    ::setenv("TMPDIR", path_.c_str(), 1);
+  }
+  ~TemporaryPlace() {
+    ::unsetenv("TMPDIR");
+    std::filesystem::remove_all(path_);
+  }
+  TemporaryPlace(const TemporaryPlace&) = delete;
+  TemporaryPlace& operator=(const TemporaryPlace&) = delete;
+
+  std::vector<std::string> prompts() const {
+    std::vector<std::string> found;
+    for (const auto& entry : std::filesystem::directory_iterator(path_))
+      if (entry.path().filename().string().starts_with("muster-prompt-")) found.push_back(entry.path().string());
+    return found;
+  }
+
+ private:
+  std::string path_ = "/tmp/muster-place-XXXXXX";
+};
+
+TEST(Run, AKilledPromptsFolderGoesWithTheNextOne) {
+  const TemporaryPlace place;
+  muster::testing::Terminal killed;
+  ASSERT_EQ(killed.ask("1 + 1"), "2");
+  ASSERT_EQ(place.prompts().size(), 1U);
+  ::kill(killed.process(), SIGKILL);
+  EXPECT_EQ(killed.finish(), -1);
+  EXPECT_EQ(place.prompts().size(), 1U) << "nobody could remove it";
+  EXPECT_EQ(run({"-e", "1"}).out, "1\n");
+  EXPECT_TRUE(place.prompts().empty());
+}
+
+TEST(Run, ALivingPromptsFolderStays) {
+  const TemporaryPlace place;
+  muster::testing::Terminal living;
+  ASSERT_EQ(living.ask("1 + 1"), "2");
+  EXPECT_EQ(run({"-e", "1"}).out, "1\n");
+  EXPECT_EQ(place.prompts().size(), 1U);
+  EXPECT_EQ(living.ask("2 + 2"), "4");
+  EXPECT_EQ(living.finish(), 0);
+  EXPECT_TRUE(place.prompts().empty());
+}
+
 TEST(Run, PipedInput) {
   const Outcome outcome = run({}, "int n = 3;\nn *\n2;\nn + 1\nstd::vector<int>{\n1,\n2}\n%workers\n");
   EXPECT_THAT(outcome.out, HasSubstr("4\n{1, 2}\nno workers"));

@@ -127,8 +127,6 @@ class OutputArchive : public cereal::OutputArchive<OutputArchive, cereal::AllowE
   /// Adds a handle to the message.
   /// @returns its index, the same for the same handle
   std::uint32_t add_handle(std::shared_ptr<Handle> handle);
-  /// Says that the message names code of that module, which the reader may have to get first.
-  void add_module(std::uint64_t module);
 
   /// Writes a pointer to an object that is no more than its static type, which several pointers may share.
   template <class T>

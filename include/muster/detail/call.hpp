@@ -103,10 +103,10 @@ struct DecodedCall {
 
 template <class F, class... A>
 DecodedCall<F, A...> decode_call(TaskRun& run) {
-  InputArchive archive(run.arguments());
-  F f = decode_callable<F>(archive);
-  DecodedCall<F, A...> call{std::move(f), std::tuple<A...>{decode<A>(archive)...}};
-  archive.finish();
+  reader_for<F, A...> reader(run.arguments());
+  F f = decode<F>(reader);
+  DecodedCall<F, A...> call{std::move(f), std::tuple<A...>{decode<A>(reader)...}};
+  reader.finish();
   run.arguments_done();
   return call;
 }
@@ -160,13 +160,18 @@ constexpr void check_call() {
   }
 }
 
+template <class... Arrival, class F, class... A>
+Payload encode_call_as(TypeList<Arrival...> arrivals, const F& f, const A&... arguments) {
+  Payload payload;
+  writer_for<F, Arrival...> writer(payload);
+  encode(writer, f);
+  encode_arguments(arrivals, writer, arguments...);
+  return payload;
+}
+
 template <class F, class... A>
 Payload encode_call(const F& f, const A&... arguments) {
-  Payload payload;
-  OutputArchive archive(payload);
-  encode_callable(archive, f);
-  encode_arguments(arrivals_t<F, const A&...>{}, archive, arguments...);
-  return payload;
+  return encode_call_as(arrivals_t<F, const A&...>{}, f, arguments...);
 }
 
 /// Waits for a call whose future nobody else has: a caller that gives up takes its task along.

@@ -117,12 +117,12 @@ class FutureCore : public Handle {
   [[noreturn]] void throw_failure() const;
   std::exception_ptr failure() const {
     failure_seen_.store(true, std::memory_order_relaxed);
-    return failure_ ? failure_->exception : nullptr;
+    return state() == State::failed ? failed_with().exception : nullptr;
   }
   /// Whether anybody asked for the failure.
   bool failure_seen() const { return failure_seen_.load(std::memory_order_relaxed); }
   /// The failure as it came over the wire. State must be failed.
-  const std::vector<std::byte>& encoded_failure() const { return failure_->encoded; }
+  const std::vector<std::byte>& encoded_failure() const { return failed_with().encoded; }
 
   // -- for the calls room ----------------------------------------------------------
   /// Its owner counts this process as a holder. Changed by the calls room with a lock of its own.
@@ -145,6 +145,7 @@ class FutureCore : public Handle {
     std::exception_ptr exception;
     std::vector<std::byte> encoded;  ///< as it came over the wire
   };
+  const Failure& failed_with() const { return *static_cast<const Failure*>(outcome_.get()); }
   void settle(State state, std::unique_lock<SmallMutex>& lock);
   void decode_once(std::shared_ptr<void> (*decode)(const Payload&));
 
@@ -157,8 +158,8 @@ class FutureCore : public Handle {
   SmallMutex mutex_;  ///< guards everything but anchor_
   Waiter* waiters_ = nullptr;
   std::unique_ptr<Continuation> continuations_;  ///< the youngest first
-  std::unique_ptr<const Failure> failure_;       ///< set before state_ becomes failed, never changed after
-  std::shared_ptr<void> decoded_;
+  /// The value once it was decoded; or the Failure, set before state_ becomes failed and never changed after.
+  std::shared_ptr<void> outcome_;
   Payload value_;
 };
 

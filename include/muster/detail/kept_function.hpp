@@ -70,14 +70,17 @@ decltype(auto) call_kept(const F& f, A&&... arguments) {
   }
 }
 
-/// A function kept at this process, as something to call.
+/// A function that many calls use, as something to call: one that is kept at this process, or came along.
 template <class F>
 struct KeptCall {
-  std::shared_ptr<const F> function;
+  std::conditional_t<travels_along<F>, F, std::shared_ptr<const F>> function;
   template <class... A>
     requires(std::is_invocable_v<const F&, A...> || std::is_invocable_v<F&, A...> || std::is_invocable_v<F, A...>)
   decltype(auto) operator()(A&&... arguments) const {
-    return call_kept(*function, std::forward<A>(arguments)...);
+    if constexpr (travels_along<F>)
+      return call_kept(function, std::forward<A>(arguments)...);
+    else
+      return call_kept(*function, std::forward<A>(arguments)...);
   }
 };
 

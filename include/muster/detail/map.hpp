@@ -52,8 +52,12 @@ class MapWork {
   virtual bool read() = 0;
   virtual void write_function(OutputArchive& archive) const = 0;
   virtual void write_element(OutputArchive& archive, std::size_t element) const = 0;
-  /// Reads the result of an element, which is not needed any more.
+  /// Arguments of a call for one element with a function that travels along.
+  virtual Payload encode_alone(std::size_t element) const = 0;
+  /// Reads the result of an element, which is not needed any more, out of its batch.
   virtual void deliver(std::size_t element, InputArchive& archive) = 0;
+  /// As deliver, of one that was called alone.
+  virtual void deliver_alone(std::size_t element, const Payload& result) = 0;
   /// Whether to try again. @param attempt that failed, from 1
   virtual bool retries(int attempt, const std::exception_ptr& failure) = 0;
   /// Whether replace does anything.
@@ -90,36 +94,40 @@ std::size_t checked_batch_size(int size);
 /// An exception that left an element, as bytes.
 std::vector<std::byte> encode_element_failure(const std::exception_ptr& failure);
 
-/// The function of a map as it arrives with a call.
+template <class F, class... E>
+void run_element(TaskRun& run) {
+  if constexpr (travels_along<F>) {
+    auto call = decode_call<F, E...>(run);
+    run_call(run, DecodedCall<KeptCall<F>, E...>{{std::move(call.f)}, std::move(call.arguments)});
+  } else {
+    invoke_kept<F, E...>(run);
+  }
+}
+
+/// The function of a map as it arrives with a batch.
 template <class F>
 class MapFunction {
  public:
-  explicit MapFunction(InputArchive& archive) {
-    if constexpr (travels_along<F>)
-      function_ = std::make_shared<const F>(decode_callable<F>(archive));
-    else
-      id_ = read_kept_id(archive);
-  }
+  explicit MapFunction(InputArchive& archive) : came_(read(archive)) {}
   /// Waits until it is here.
   KeptCall<F> call() {
-    if (!function_) function_ = std::static_pointer_cast<const F>(kept_function(id_));
-    return {std::move(function_)};
+    if constexpr (travels_along<F>)
+      return {std::move(came_)};
+    else
+      return {std::static_pointer_cast<const F>(kept_function(came_))};
   }
 
  private:
-  std::shared_ptr<const F> function_;
-  KeptId id_;
-};
+  using Came = std::conditional_t<travels_along<F>, F, KeptId>;
+  static Came read(InputArchive& archive) {
+    if constexpr (travels_along<F>)
+      return decode_callable<F>(archive);
+    else
+      return read_kept_id(archive);
+  }
 
-template <class F, class... E>
-void run_element(TaskRun& run) {
-  InputArchive archive(run.arguments());
-  MapFunction<F> function(archive);
-  std::tuple<E...> element{decode<E>(archive)...};
-  archive.finish();
-  run.arguments_done();
-  run_call(run, DecodedCall<KeptCall<F>, E...>{function.call(), std::move(element)});
-}
+  Came came_;
+};
 
 /// What f gives for an element.
 template <class F, class... E>

@@ -142,8 +142,8 @@ template <class F, class... A>
 concept callable_with = takes_arrivals<F, arrivals_t<F, A...>>;
 
 /// Writes an argument as what it arrives as: a string literal as a std::string, an array as a View.
-template <class Arrival, class A>
-void encode_argument(OutputArchive& archive, const A& argument) {
+template <class Arrival, class Writer, class A>
+void encode_argument(Writer& archive, const A& argument) {
   using Element = typename ViewableElement<A>::type;
   if constexpr (std::is_same_v<Arrival, A> || is_view<A>)
     encode(archive, argument);  // a View is written as a vector is
@@ -153,8 +153,8 @@ void encode_argument(OutputArchive& archive, const A& argument) {
     encode(archive, static_cast<Arrival>(argument));
 }
 
-template <class... Arrival, class... A>
-void encode_arguments(TypeList<Arrival...>, OutputArchive& archive, const A&... arguments) {
+template <class... Arrival, class Writer, class... A>
+void encode_arguments(TypeList<Arrival...> /*types*/, Writer& archive, const A&... arguments) {
   (encode_argument<Arrival>(archive, arguments), ...);
 }
 

@@ -45,7 +45,7 @@ class ByteBuffer {
 
   /// Adds n uninitialised bytes and returns where they start.
   std::byte* extend(std::size_t n) {
-    if (n > capacity_ - size_) grow(n);
+    if (n > capacity() - size_) grow(n);
     std::byte* place = data() + size_;
     size_ += n;
     return place;
@@ -59,13 +59,17 @@ class ByteBuffer {
   void take(ByteBuffer& other) noexcept {
     heap_ = std::move(other.heap_);
     size_ = std::exchange(other.size_, 0);
-    capacity_ = std::exchange(other.capacity_, inline_capacity);
-    if (!heap_) std::memcpy(inline_, other.inline_, size_);
+    std::memcpy(inline_, other.inline_, heap_ ? sizeof(std::size_t) : size_);
+  }
+  /// There may be millions of buffers: where the bytes are on the heap, their capacity is in the place they have left.
+  std::size_t capacity() const {
+    std::size_t capacity = inline_capacity;
+    if (heap_) std::memcpy(&capacity, inline_, sizeof capacity);
+    return capacity;
   }
 
   std::unique_ptr<std::byte[]> heap_;
   std::size_t size_ = 0;
-  std::size_t capacity_ = inline_capacity;
   alignas(8) std::byte inline_[inline_capacity];
 };
 
@@ -124,6 +128,8 @@ struct Payload {
   std::size_t total_size() const;
   /// Copies borrowed parts, so that the payload may outlive the call it was made for.
   void own();
+  /// Says that it names code of that module, which the reader may have to get first.
+  void add_module(std::uint64_t module);
   /// Whether it names values or channels.
   bool has_references() const {
     for (const auto& handle : handles)

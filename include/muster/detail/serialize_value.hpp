@@ -10,7 +10,7 @@ namespace muster::detail {
 /// Names a function so that another process of the program finds it: module and offset.
 /// @throws Error when the address is in no loaded module
 std::pair<std::uint64_t, std::uint64_t> name_function(const void* address);
-/// Finds the function again.
+/// Finds the function again; null for what names a null pointer, 0 and 0.
 /// @throws SerializationError when the module is not loaded here or has no code there
 const void* find_function(std::uint64_t module, std::uint64_t offset);
 /// Refuses bytes that hold an address of this process's memory.
@@ -22,10 +22,10 @@ struct MethodWords {
   std::uint64_t function = 0;
   std::uint64_t adjustment = 0;
 };
-void write_method(OutputArchive& archive, MethodWords method);
+void write_method(Payload& payload, MethodWords method);
 MethodWords read_method(InputArchive& archive);
 
-void write_function(OutputArchive& archive, const void* address);
+void write_function(Payload& payload, const void* address);
 const void* read_function(InputArchive& archive);
 
 /// Refuses bools that are neither 0 nor 1, before anybody looks at them as bools.
@@ -62,10 +62,10 @@ void OutputArchive::write(const T& value) {
   } else if constexpr (form == Form::user) {
     write_by_user(value);
   } else if constexpr (form == Form::function) {
-    write_function(*this, reinterpret_cast<const void*>(value));
+    write_function(payload_, reinterpret_cast<const void*>(value));
   } else if constexpr (form == Form::method) {
     static_assert(sizeof value == sizeof(MethodWords));
-    write_method(*this, std::bit_cast<MethodWords>(value));
+    write_method(payload_, std::bit_cast<MethodWords>(value));
   } else if constexpr (form == Form::bytes) {
     if constexpr (!std::is_empty_v<T>) {
       refuse_addresses(std::addressof(value), sizeof value, typeid(T).name());

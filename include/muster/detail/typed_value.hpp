@@ -4,6 +4,7 @@
 
 #include <muster/detail/archive.hpp>
 #include <muster/detail/copyable.hpp>
+#include <muster/detail/fixed_size.hpp>
 #include <muster/detail/future_core.hpp>
 #include <muster/detail/sendable.hpp>
 #include <muster/view.hpp>
@@ -21,9 +22,9 @@ template <class T>
 Payload to_payload(T&& value) {
   using Value = std::decay_t<T>;
   Payload payload;
-  if constexpr (std::is_arithmetic_v<Value> || std::is_enum_v<Value>) {
-    OutputArchive archive(payload);
-    encode(archive, value);
+  if constexpr (fixed_size<Value>) {
+    FixedWriter writer(payload);
+    encode(writer, value);
   } else {
     const auto kept = std::make_shared<Value>(std::forward<T>(value));
     OutputArchive archive(payload, kept);
@@ -34,9 +35,9 @@ Payload to_payload(T&& value) {
 
 template <class T>
 T from_payload(const Payload& payload) {
-  InputArchive archive(payload);
-  T value = decode<T>(archive);
-  archive.finish();
+  reader_for<T> reader(payload);
+  T value = decode<T>(reader);
+  reader.finish();
   return value;
 }
 
@@ -84,7 +85,7 @@ auto view_of(const CorePointer& core) {
 /// A copy of the value of a core that is here.
 template <class T>
 T copy_of(const CorePointer& core) {
-  if constexpr (read_in_place<T>) {
+  if constexpr (read_in_place<T> || fixed_size<T>) {
     if (Payload value; core->copy_encoded(value)) return from_payload<T>(value);
   }
   return value_of<T>(core);
