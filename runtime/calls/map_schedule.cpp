@@ -311,8 +311,8 @@ bool MapSchedule::may_level() const {
 void MapSchedule::level(Time now) {
   while (may_level()) {
     Worker& victim = workers_.at(loaded_.begin()->second);
-    const bool long_calls = victim.window.service_time() >= victim.patience;
-    if (!long_calls && now - victim.since < victim.patience) return;
+    const bool has_much = victim.window.service_time() * victim.waiting() >= victim.patience;
+    if (!has_much && now - victim.since < victim.patience) return;
     call_back(victim, workers_.at(*idle_.begin()));
   }
 }

@@ -18,6 +18,9 @@ namespace muster::runtime {
 /// the worker idle, tells of the way there and back as well; it is believed until four intervals are known, since four
 /// answers may come together. The way is what the quickest call took beyond that. Calls are taken to complete in the
 /// order in which they were sent; where they don't, the estimate is a little off and nothing else.
+///
+/// Where the way there and back is told, it is short, and the time of a call is estimated also from answers that came
+/// together: a caller that shares its processor with workers looks late, and finds many.
 class Window {
  public:
   using Clock = std::chrono::steady_clock;
@@ -27,7 +30,7 @@ class Window {
   /// @param threads calls that the worker runs at once
   explicit Window(std::chrono::nanoseconds target = std::chrono::microseconds(500), std::size_t threads = 1);
 
-  /// What a message there and back takes; estimated unless told.
+  /// What a message there and back takes at most where nobody is late; estimated unless told.
   void round_trip(std::chrono::nanoseconds time) { round_trip_ = time; }
 
   void sent(Clock::time_point now);
@@ -48,6 +51,7 @@ class Window {
   static constexpr int trusted = 4;
 
   double estimate() const { return samples_ >= trusted ? service_ : std::max(service_, guess_); }
+  void completed_nearby(Clock::time_point sent, Clock::time_point now);
   void resize();
 
   std::chrono::nanoseconds target_;
@@ -61,6 +65,11 @@ class Window {
   double guess_ = 0;    ///< nanoseconds, as the first call took it
   double service_ = 0;  ///< nanoseconds, by the intervals
   int samples_ = 0;
+  // Where the way is told:
+  Clock::time_point burst_began_{};  ///< when the worker can have begun with what came together last
+  int burst_ = 0;                    ///< how many came together; 0: none ever
+  double before_burst_ = 0;          ///< the estimate before them
+  double weight_before_burst_ = 1;   ///< and what it still counts
 };
 
 }  // namespace muster::runtime

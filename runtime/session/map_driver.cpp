@@ -45,6 +45,8 @@ namespace {
 
 /// How often a pool of another process is asked for its members, and progress is shown while nothing happens.
 constexpr auto refresh_interval = std::chrono::milliseconds(250);
+/// A message to a process that shares memory with this one, and one back, where both wake up at once.
+constexpr auto way_within_host = std::chrono::microseconds(100);
 /// Elements sent or taken in before the other is looked at again.
 constexpr std::size_t stride = 64;
 
@@ -356,7 +358,8 @@ void MapDriver::update_members() {
   for (const Pid pid : now) {
     if (std::binary_search(before.begin(), before.end(), pid) || exits_.contains(pid)) continue;
     workers_.insert(std::upper_bound(workers_.begin(), workers_.end(), pid), pid);
-    schedule_.worker_joined(pid, Clock::now(), process_.cluster().threads_of(pid));
+    const auto way = process_.cluster().shares_memory(pid) ? way_within_host : std::chrono::nanoseconds(0);
+    schedule_.worker_joined(pid, Clock::now(), process_.cluster().threads_of(pid), way);
   }
 }
 

@@ -129,6 +129,35 @@ TEST(Window, FourAnswersAtOnceAreNotTakenForTinyCalls) {
   }
 }
 
+TEST(Window, AnswersThatACallerSawLateAreNotTakenForTinyCalls) {
+  Window window;
+  window.round_trip(100us);
+  Window::Clock::time_point now{std::chrono::hours(1)};
+  for (int look = 0; look < 20; ++look) {
+    while (window.room()) window.sent(now);
+    now += 9ms;
+    for (int i = 0; i < 9; ++i) {
+      now += 3us;
+      window.completed(now);
+      EXPECT_LE(window.size(), 10u) << "look " << look << ", answer " << i;
+    }
+  }
+  EXPECT_GT(window.service_time(), 900us);
+  EXPECT_LT(window.service_time(), 1200us);
+}
+
+TEST(Window, TinyCallsNearbyGetHundreds) {
+  Worker worker{Window(), 50us};
+  worker.window.round_trip(100us);
+  worker.run(1000, 1us);
+  EXPECT_GE(worker.window.size(), 500u);
+  EXPECT_LE(worker.window.size(), 700u);
+  worker.run(20, 5ms);
+  EXPECT_LE(worker.window.size(), 10u);
+  worker.run(200, 1us);
+  EXPECT_GE(worker.window.size(), 300u);
+}
+
 TEST(Window, IdleTimeIsNotServiceTime) {
   Worker worker{Window()};
   worker.run(100, 10us);
