@@ -1,15 +1,13 @@
 #include "runtime/calls/module_exchange.hpp"
 
+#include "runtime/base/host_name.hpp"
 #include "runtime/base/log.hpp"
 #include "runtime/code/modules.hpp"
 #include "runtime/wire/module_message.hpp"
 
 #include <muster/errors.hpp>
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <array>
 #include <utility>
 
 namespace muster::runtime {
@@ -18,11 +16,7 @@ using detail::Payload;
 
 namespace {
 
-std::string place(Pid self) {
-  std::array<char, 256> host{};
-  (void)gethostname(host.data(), host.size() - 1);
-  return "process " + std::to_string(self) + " (host " + host.data() + ")";
-}
+std::string place(Pid self) { return "process " + std::to_string(self) + " (host " + host_name() + ")"; }
 
 }  // namespace
 

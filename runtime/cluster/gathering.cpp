@@ -1,5 +1,6 @@
 #include "runtime/cluster/gathering.hpp"
 
+#include "runtime/base/host_name.hpp"
 #include "runtime/base/log.hpp"
 #include "runtime/base/random.hpp"
 #include "runtime/base/unique_fd.hpp"
@@ -11,7 +12,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <array>
 #include <cerrno>
 #include <condition_variable>
 #include <cstdlib>
@@ -32,11 +32,7 @@ std::string cache_directory() {
 
 namespace {
 
-std::string generated_prefix() {
-  std::array<char, 256> host{};
-  (void)::gethostname(host.data(), host.size() - 1);
-  return std::string("join-") + host.data() + "-";
-}
+std::string generated_prefix() { return "join-" + host_name() + "-"; }
 
 /// Removes what this user's killed masters left there: a living one has locked its file, before it wrote into it. Those
 /// of this host only, for not every file system shows a lock to others.

@@ -2,6 +2,8 @@
 /// Which processes share a host.
 #include "runtime/cluster/host_identity.hpp"
 
+#include "runtime/base/host_name.hpp"
+
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -27,11 +29,6 @@ std::optional<std::string> boot_identity() {
   std::string text;
   if (!(file >> text)) return std::nullopt;
   return text;
-}
-
-std::string host_name() {
-  std::array<char, 256> name{};
-  return ::gethostname(name.data(), name.size() - 1) == 0 ? std::string(name.data()) : std::string();
 }
 
 std::string unique_text() {

@@ -7,6 +7,7 @@
 #include <muster/cluster.hpp>
 #include <muster/cluster_manager.hpp>
 #include <muster/future.hpp>
+#include <muster/spawn.hpp>
 
 #include <algorithm>
 #include <stdexcept>
@@ -24,6 +25,36 @@ std::vector<Pid> without(std::vector<Pid> pids, Pid one) {
 }
 
 runtime::Launcher& launcher() { return current_process().launcher(); }
+
+void nothing() {}
+
+/// On a worker of an eager cluster: calls those that came before it. Both ends have the link when that was answered.
+void meet_those_before() {
+  std::vector<Future<void>> met;
+  for (const Pid pid : other_workers()) {
+    if (pid > myid()) break;
+    try {
+      met.push_back(spawnat(pid, &nothing));
+    } catch (const Error& kept_apart) {
+      runtime::log::debug(kept_apart.what());
+    }
+  }
+  for (const auto& each : met) each.wait();
+}
+
+/// Links that are made at once are there when addprocs returns.
+void await_links(const std::vector<Pid>& added, std::chrono::nanoseconds limit) {
+  const auto deadline = runtime::deadline_after(limit);
+  std::vector<Future<void>> met;
+  for (const Pid pid : added) {
+    try {
+      met.push_back(spawnat(pid, &meet_those_before));
+    } catch (const ProcessExitedException& gone) {
+      runtime::log::debug(gone.what());
+    }
+  }
+  for (const auto& each : met) (void)each.wait_for(deadline - runtime::Clock::now());
+}
 
 }  // namespace
 
@@ -72,7 +103,11 @@ std::vector<Pid> addprocs(const std::vector<Machine>& machines, SshOptions optio
 
 std::vector<Pid> addprocs(std::shared_ptr<ClusterManager> manager, AddprocsOptions options) {
   try {
-    return launcher().add(std::move(manager), std::move(options));
+    const auto limit = options.launch_timeout;
+    const bool eager = !options.lazy || options.topology == Topology::custom;
+    auto added = launcher().add(std::move(manager), std::move(options));
+    if (eager) await_links(added, limit);
+    return added;
   } catch (const LaunchError& error) {
     if (const auto limit = runtime::current_deadline(); limit && runtime::Clock::now() >= *limit)
       throw TimeoutError("addprocs: the deadline of this task or scope ended. " + std::string(error.what()));

@@ -1,10 +1,10 @@
 #include "runtime/session/generic_worker.hpp"
 
 #include "runtime/base/address.hpp"
+#include "runtime/base/host_name.hpp"
 #include "runtime/base/interfaces.hpp"
 #include "runtime/base/log.hpp"
 #include "runtime/base/progress.hpp"
-#include "runtime/base/random.hpp"
 #include "runtime/base/unique_fd.hpp"
 #include "runtime/cluster/gathering.hpp"
 #include "runtime/cluster/host_identity.hpp"
@@ -102,7 +102,8 @@ class Copy {
     ProgressReport progress("Fetching the program", bytes, ProgressOutput::standard_error(), ProgressUnit::bytes);
     std::error_code ignored;
     fs::remove_all(target_, ignored);  // incomplete or damaged
-    const fs::path unfinished = target_.string() + ".unfinished-" + random_token(8);
+    const fs::path unfinished = target_.string() + ".unfinished-" + host_name();
+    fs::remove_all(unfinished, ignored);  // of one that was killed: we have the lock, as far as this host sees it
     if (::mkdir(unfinished.c_str(), 0700) != 0) fail_to_copy(unfinished, errno);
     try {
       for (const std::uint32_t i : files_) fetch_file(master, i, unfinished, progress);

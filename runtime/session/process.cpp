@@ -1,12 +1,9 @@
 #include "runtime/session/process.hpp"
 
+#include "runtime/base/host_name.hpp"
 #include "runtime/base/log.hpp"
 #include "runtime/cluster/host_identity.hpp"
 #include "runtime/code/code.hpp"
-
-#include <unistd.h>
-
-#include <array>
 
 namespace muster::runtime {
 
@@ -16,11 +13,6 @@ namespace {
 constexpr int most_items_at_once = 16;
 
 std::atomic<Process*> session_process{nullptr};
-
-std::string host_name() {
-  std::array<char, 256> name{};
-  return gethostname(name.data(), name.size() - 1) == 0 ? std::string(name.data()) : "localhost";
-}
 
 Member member_of(const ProcessSettings& settings) {
   Member self;

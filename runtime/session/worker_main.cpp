@@ -1,6 +1,7 @@
 #include "runtime/session/worker_main.hpp"
 
 #include "runtime/base/address.hpp"
+#include "runtime/base/host_name.hpp"
 #include "runtime/base/interfaces.hpp"
 #include "runtime/base/log.hpp"
 #include "runtime/cluster/host_identity.hpp"
@@ -13,7 +14,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <condition_variable>
 #include <csignal>
 #include <cstdio>
@@ -111,8 +111,7 @@ Place place_of(const StartRecord& record, const std::optional<std::string>& bind
 Knock knock_of(const CallBack& call) {
   Knock knock;
   knock.ticket = call.ticket;
-  std::array<char, 256> name{};
-  if (::gethostname(name.data(), name.size() - 1) == 0) knock.caller.host = name.data();
+  knock.caller.host = host_name();
   knock.caller.os_pid = ::getpid();
   for (const std::string& variable : call.asked)
     if (const char* value = std::getenv(variable.c_str()); value != nullptr) knock.caller.facts[variable] = value;

@@ -389,8 +389,7 @@ TEST_F(Processes, WorkersCallEachOtherLazily) {
 TEST_F(Processes, EagerWorkersAreConnectedBeforeTheirFirstCall) {
   const auto added = addprocs(2, {.lazy = false});
   const auto more = addprocs(2, {.lazy = false});
-  for (const Pid pid : procs())
-    EXPECT_TRUE(eventually([pid] { return debug::links(pid).size() == 4; })) << "process " << pid;
+  for (const Pid pid : procs()) EXPECT_EQ(debug::links(pid).size(), 4U) << "process " << pid;
   for (const Pid from : added)
     for (const Pid to : more) {
       EXPECT_EQ(fetchfrom(from, call_me, to), to);

@@ -373,6 +373,21 @@ TEST(MapSchedule, WhatWaitsBehindALongElementIsCalledBack) {
   EXPECT_TRUE(driver.schedule.done());
 }
 
+TEST(MapSchedule, AnIdleWorkerGetsItsShareAtOnceWhereMuchWaits) {
+  Driver driver({}, 2);
+  driver.read(18);
+  driver.end();
+  driver.now = MapSchedule::Time(300us);
+  driver.complete(0);
+  driver.now = MapSchedule::Time(600us);
+  driver.complete(2);
+  for (std::size_t element = 1; element < 17; element += 2) driver.complete(element);
+  EXPECT_TRUE(driver.withdraws.empty()) << "it has one left";
+  driver.complete(17);
+  ASSERT_EQ(driver.withdraws.size(), 3U) << "half of the six behind the one that runs";
+  EXPECT_EQ(driver.withdraws[0].worker, 2);
+}
+
 TEST(MapSchedule, WhatHadStartedStaysWhereItIs) {
   Driver driver({}, 2);
   driver.read(4);

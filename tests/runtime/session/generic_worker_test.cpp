@@ -2,6 +2,7 @@
 /// What `muster-worker` believes, and what it does not.
 #include "runtime/session/generic_worker.hpp"
 
+#include "runtime/base/host_name.hpp"
 #include "runtime/base/random.hpp"
 #include "runtime/cluster/host_identity.hpp"
 #include "runtime/session/program_fetch.hpp"
@@ -179,6 +180,17 @@ TEST(GenericWorker, ACopyThatWasChangedIsNotRun) {
   std::ofstream(first.program) << "the pr0gram";
   EXPECT_EQ(text_of(fetched(giver).program), "the program");
   EXPECT_EQ(giver.parts(), 2);
+}
+
+TEST(GenericWorker, WhatAKilledOneLeftUnfinishedGoes) {
+  const Folder folder;
+  const Giver giver({listed(folder.write("program", "the program"))});
+  const std::filesystem::path copy = std::filesystem::path(fetched(giver).program).parent_path();
+  const std::string unfinished = copy.string() + ".unfinished-" + host_name();
+  std::filesystem::rename(copy, unfinished);
+  std::ofstream(unfinished + "/program") << "the pr";
+  EXPECT_EQ(text_of(fetched(giver).program), "the program");
+  EXPECT_FALSE(std::filesystem::exists(unfinished));
 }
 
 TEST(GenericWorker, WhatIsHereAlreadyIsNotFetched) {
