@@ -120,8 +120,8 @@ void rmprocs(Pid pid, RmprocsOptions options) { rmprocs(std::vector<Pid>{pid}, o
 void rmprocs(const std::vector<Pid>& pids, RmprocsOptions options) {
   auto& leaving = launcher();
   leaving.remove(pids);
-  const auto deadline = runtime::earlier(runtime::current_deadline(), runtime::deadline_after(options.waitfor));
-  const auto there = leaving.wait_until_gone(pids, *deadline);
+  const auto limit = runtime::deadline_after(options.waitfor);
+  const auto there = leaving.wait_until_gone(pids, std::min(limit, runtime::current_deadline().value_or(limit)));
   if (there.empty()) return;
   std::string names;
   for (const Pid pid : there) names += (names.empty() ? "" : ", ") + std::to_string(pid);

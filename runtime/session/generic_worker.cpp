@@ -74,6 +74,7 @@ class Copy {
  public:
   Copy(const ProgramList& list, std::vector<std::uint32_t> files) : list_(list), files_(std::move(files)) {
     std::vector<ProgramFile> named;
+    named.reserve(files_.size());
     for (const std::uint32_t i : files_) named.push_back(list_.files[i].file);
     target_ = fs::path(cache_directory()) / name_of_copy(named);
     // One process fetches, others that want the same wait for it.
@@ -159,6 +160,7 @@ void put_on_stdin(const std::string& line) {
   }
   put_on_stdin(write_record(record) + "\n");
   std::vector<char*> arguments;
+  arguments.reserve(words.size() + 1);
   for (std::string& word : words) arguments.push_back(word.data());
   arguments.push_back(nullptr);
   ::execv(ready.program.c_str(), arguments.data());

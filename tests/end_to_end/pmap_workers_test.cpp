@@ -12,8 +12,10 @@
 #include <atomic>
 #include <chrono>
 #include <fstream>
+#include <random>
 #include <ranges>
 #include <set>
+#include <sstream>
 #include <string>
 #include <thread>
 #include <utility>
@@ -30,6 +32,42 @@ TEST_F(Pmap, NotDistributedRunsHere) {
   const auto pids = pmap([](int) { return muster::myid(); }, numbers(20), PmapOptions{.distributed = false});
   EXPECT_EQ(pids, std::vector<int>(20, 1));
   EXPECT_EQ(pmap(twice, numbers(20), PmapOptions{.batch_size = 3, .distributed = false}), twice_all(20));
+}
+
+/// Waits until as many came as were expected.
+int meet_others(int expected) {
+  static std::atomic<int> here = 0;
+  static muster::Channel<int> gate(100);
+  if (++here == expected)
+    for (int i = 0; i < expected; ++i) gate.put(i);
+  return gate.take();
+}
+
+// catalogue: 249
+TEST_F(Pmap, ElementsOfALocalMapAreTasksOfTheirOwn) {
+  constexpr int at_once = 8;
+  const std::vector<int> expected(at_once, at_once);
+  auto met = pmap(meet_others, expected, PmapOptions{.distributed = false, .timeout = 20s});
+  std::ranges::sort(met);
+  EXPECT_EQ(met, numbers(at_once)) << "each waited for the others";
+}
+
+// catalogue: 253
+TEST_F(Pmap, ResultsOfALocalMapKeepTheirOrder) {
+  std::mt19937 random(7);
+  std::vector<int> milliseconds(100);
+  for (int& each : milliseconds) each = static_cast<int>(random() % 4);
+  const auto sleep_for = [](int each) {
+    muster::this_task::sleep_for(std::chrono::milliseconds(each));
+    return each;
+  };
+  EXPECT_EQ(pmap(sleep_for, milliseconds, PmapOptions{.batch_size = 5, .distributed = false}), milliseconds);
+}
+
+// catalogue: 254
+TEST_F(Pmap, ALocalMapTakesRangesThatDoNotKnowTheirSize) {
+  std::istringstream text("1 2 3");
+  EXPECT_EQ(pmap(twice, std::views::istream<int>(text), PmapOptions{.distributed = false}), (std::vector{2, 4, 6}));
 }
 
 // catalogue: 205
