@@ -38,7 +38,7 @@ class Window {
   /// A call sent came back without having run.
   void withdrew();
 
-  /// How many calls may be outstanding: threads + 4 to begin with, and where a call takes the target time or longer
+  /// How many calls may be outstanding: threads + 8 to begin with, and where a call takes the target time or longer
   /// (four answers may come together, and the worker has work meanwhile); at most 1024.
   std::size_t size() const { return size_; }
   std::size_t outstanding() const { return sent_.size(); }
