@@ -232,6 +232,8 @@ ScriptManager::ScriptManager(int n, ScriptOptions options)
 
 ScriptManager::~ScriptManager() = default;
 
+std::string ScriptManager::to_string() const { return "ScriptManager(" + std::to_string(n_) + ")"; }
+
 void ScriptManager::launch(LaunchContext& context) {
   if (n_ == 0) return;
   const auto run = jobs_->add(options_, n_);

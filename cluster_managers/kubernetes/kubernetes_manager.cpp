@@ -241,6 +241,8 @@ KubernetesManager::KubernetesManager(int n, KubernetesOptions options)
 
 KubernetesManager::~KubernetesManager() = default;
 
+std::string KubernetesManager::to_string() const { return "KubernetesManager(" + std::to_string(n_) + ")"; }
+
 void KubernetesManager::launch(LaunchContext& context) {
   if (n_ == 0) return;
   const auto run = pods_->add(options_);

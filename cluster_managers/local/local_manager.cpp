@@ -147,6 +147,8 @@ LocalManager::LocalManager(int n) : n_(n) {
     throw std::invalid_argument("can't start " + std::to_string(n) + " workers: the number must not be negative");
 }
 
+std::string LocalManager::to_string() const { return "LocalManager(" + std::to_string(n_) + ")"; }
+
 void LocalManager::launch(LaunchContext& context) {
   check_room(n_);
   SpawnRequest request;

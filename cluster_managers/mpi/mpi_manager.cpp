@@ -89,6 +89,8 @@ MpiManager::MpiManager(int n, MpiOptions options)
 
 MpiManager::~MpiManager() = default;
 
+std::string MpiManager::to_string() const { return "MpiManager(" + std::to_string(n_) + ")"; }
+
 void MpiManager::launch(LaunchContext& context) {
   if (n_ == 0) return;
   const Flavor flavor = flavor_of(options_.launcher);

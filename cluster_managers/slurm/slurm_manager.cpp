@@ -3,6 +3,7 @@
 #include "runtime/base/interfaces.hpp"
 #include "runtime/base/log.hpp"
 #include "runtime/base/random.hpp"
+#include "runtime/base/write_whole.hpp"
 #include "runtime/cluster/worker_environment.hpp"
 #include "runtime/cluster/worker_output.hpp"
 
@@ -11,6 +12,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <filesystem>
 #include <fstream>
 #include <stdexcept>
@@ -104,14 +106,12 @@ std::string write_record_file(const std::string& directory, const std::string& r
   if (directory.empty()) folder = std::filesystem::current_path(ignored);
   std::string path = (folder / (".muster-" + runtime::random_token(16))).string();
   const UniqueFd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
-  const std::string line = record + "\n";
-  if (!file || ::write(file.get(), line.data(), line.size()) != static_cast<ssize_t>(line.size())) {
-    const std::string why = std::generic_category().message(errno);
-    if (file) ::unlink(path.c_str());
-    throw Error("can't write the start record for the job into " + folder.string() + ": " + why +
-                ". SlurmOptions::shared_directory names a directory that this host and the nodes share.");
-  }
-  return path;
+  const std::error_code error =
+      file ? runtime::write_whole(file.get(), record + "\n") : std::error_code(errno, std::generic_category());
+  if (!error) return path;
+  if (file) ::unlink(path.c_str());
+  throw Error("can't write the start record for the job into " + folder.string() + ": " + error.message() +
+              ". SlurmOptions::shared_directory names a directory that this host and the nodes share.");
 }
 
 void start(SlurmJob& job, const Plan& plan, const SlurmOptions& options, const LaunchContext& context,
@@ -245,6 +245,10 @@ SlurmManager::SlurmManager(int ntasks, SlurmOptions options) : SlurmManager(std:
 SlurmManager::~SlurmManager() { jobs_->end(); }
 
 std::vector<std::string> SlurmManager::jobs() const { return jobs_->own(); }
+
+std::string SlurmManager::to_string() const {
+  return "SlurmManager(" + (ntasks_ == 0 ? "" : std::to_string(ntasks_)) + ")";
+}
 
 void SlurmManager::launch(LaunchContext& context) {
   const Plan plan = plan_of(ntasks_, options_, context.options());

@@ -120,6 +120,19 @@ SshManager::SshManager(std::vector<Machine> machines, SshOptions options)
 
 SshManager::~SshManager() = default;
 
+std::string SshManager::to_string() const {
+  std::string machines;
+  for (const Machine& machine : machines_) {
+    if (!machines.empty()) machines += ", ";
+    if (machine.count.automatic())
+      machines += "auto*";
+    else if (machine.count.value() != 1)
+      machines += std::to_string(machine.count.value()) + "*";
+    machines += ssh::name_of(machine);
+  }
+  return "SshManager(" + machines + ")";
+}
+
 void SshManager::launch(LaunchContext& context) {
   OwnCommand command(context, options_);
   ssh::SshLaunch launch{.context = command,

@@ -7,6 +7,7 @@
 #include <any>
 #include <cstdint>
 #include <functional>
+#include <iosfwd>
 #include <map>
 #include <memory>
 #include <stop_token>
@@ -102,7 +103,12 @@ class ClusterManager {
   /// Last resort, after the exit request: ends the process. The default sends SIGTERM, then SIGKILL, to `os_pid` on
   /// this host.
   virtual void kill(Pid pid, const WorkerConfig& config);
+  /// What it is, in messages: `LocalManager(4)`. The default gives its class and nothing else: `MyManager()`.
+  virtual std::string to_string() const;
 };
+
+/// Writes `manager.to_string()`.
+std::ostream& operator<<(std::ostream& out, const ClusterManager& manager);
 
 /// Starts workers on this host.
 class LocalManager : public ClusterManager {
@@ -110,6 +116,8 @@ class LocalManager : public ClusterManager {
   /// @throws std::invalid_argument for a negative n.
   explicit LocalManager(int n);
   void launch(LaunchContext& context) override;
+  /// With the number of workers.
+  std::string to_string() const override;
 
  private:
   int n_;
@@ -128,6 +136,8 @@ class SshManager : public ClusterManager {
   void launch(LaunchContext& context) override;
   void manage(Pid pid, WorkerConfig& config, ManageOp op) override;
   void kill(Pid pid, const WorkerConfig& config) override;
+  /// With the machines: `SshManager(node1, 4*user@node2:2222)`.
+  std::string to_string() const override;
 
  private:
   class Hosts;

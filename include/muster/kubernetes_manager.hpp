@@ -40,6 +40,8 @@ class KubernetesManager : public ClusterManager {
   void launch(LaunchContext& context) override;
   void manage(Pid pid, WorkerConfig& config, ManageOp op) override;
   void kill(Pid pid, const WorkerConfig& config) override;
+  /// With the number of workers.
+  std::string to_string() const override;
 
  private:
   class Pods;

@@ -157,6 +157,15 @@ class RemoteChannel {
   const detail::ChannelPointer& core() const { return core_; }
   /// For muster's own use.
   bool is_unbuffered() const { return unbuffered_; }
+  /// @cond
+  // Into archives of other kinds; see carries_handles.
+  template <class Archive>
+  void save(Archive&) const {}
+  template <class Archive>
+  void load(Archive&) {
+    core_.reset();
+  }
+  /// @endcond
 
  private:
   static detail::Payload encoded(T&& value) {
@@ -190,6 +199,7 @@ struct Codec<RemoteChannel<T>> {
   using Elements = TypeList<>;
   static constexpr std::size_t least_bytes = sizeof(std::uint32_t) + 1;
   static void save(OutputArchive& archive, const RemoteChannel<T>& channel) {
+    check_names_channel(channel.core());
     archive.write_number(archive.add_handle(channel.core()));
     archive.write_number(static_cast<std::uint8_t>(channel.is_unbuffered() ? 1 : 0));
   }

@@ -77,6 +77,8 @@ class SlurmManager : public ClusterManager {
   void manage(Pid pid, WorkerConfig& config, ManageOp op) override;
   /// By a step on the worker's node.
   void kill(Pid pid, const WorkerConfig& config) override;
+  /// With the number of tasks, where it was given one.
+  std::string to_string() const override;
   /// Numbers of the jobs that it submitted and that have not ended.
   std::vector<std::string> jobs() const;
 

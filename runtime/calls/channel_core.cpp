@@ -30,9 +30,9 @@ class LimitedTo {
   std::optional<runtime::Clock::time_point> before_;
 };
 
-/// @throws NoSession; std::logic_error for the pointer of a handle that was moved from
+/// @throws NoSession, and as check_names_channel
 runtime::Calls& calls_of(const ChannelPointer& channel) {
-  if (!channel) throw std::logic_error("muster: this RemoteChannel was moved from: it names no channel any more");
+  check_names_channel(channel);
   return channel->anchor().get();
 }
 
@@ -44,6 +44,13 @@ Payload ask(const ChannelPointer& channel, ChannelOperation operation, Timeout t
 }
 
 }  // namespace
+
+void check_names_channel(const ChannelPointer& channel) {
+  if (channel) return;
+  throw std::logic_error(
+      "muster: this RemoteChannel names no channel: it was moved from, or read out of an archive that is not muster's "
+      "own");
+}
 
 ChannelCore::~ChannelCore() {
   anchor_->with([this](runtime::Calls& calls) { calls.release(*this); });

@@ -180,12 +180,11 @@ void FutureCore::throw_failure() const { std::rethrow_exception(failure()); }
 
 // -- free functions of future_core.hpp --------------------------------------------------------------------------------
 
-namespace {
-
-/// As a std::future does.
 void check_not_moved_from(const CorePointer& core) {
   if (!core) throw std::future_error(std::future_errc::no_state);
 }
+
+namespace {
 
 /// Whether there is nothing to wait for. @throws NoSession where the value was left behind with its owner
 bool needs_no_wait(const CorePointer& core, bool needs_value) {

@@ -104,7 +104,8 @@ bool MapSchedule::charge(std::size_t element, Pid worker) {
 // -- input ------------------------------------------------------------------------------------------------------------
 
 bool MapSchedule::need_input() const {
-  return !stopped_ && !input_ended_ && ready_.empty() && suspects_.empty() && (room_ > 0 || workers_.empty());
+  return !stopped_ && !input_ended_ && ready_.empty() && suspects_.empty() &&
+         (workers_.empty() || (room_ > 0 && !at_limit()));
 }
 
 bool MapSchedule::gather() {
@@ -243,7 +244,7 @@ void MapSchedule::place(Time now) {
     return;
   }
   place_suspects(now);
-  while (suspects_.empty() && !ready_.empty() && !open_.empty()) {
+  while (suspects_.empty() && !ready_.empty() && !open_.empty() && !at_limit()) {
     const Work work = ready_.front();
     ready_.pop_front();
     send(workers_.at(std::get<Pid>(*open_.begin())), work, now);
@@ -253,7 +254,7 @@ void MapSchedule::place(Time now) {
 
 // Nothing else is sent while suspects wait, so that workers become free for them.
 void MapSchedule::place_suspects(Time now) {
-  while (!suspects_.empty() && !open_.empty() && std::get<0>(*open_.begin()) == 0) {
+  while (!suspects_.empty() && !open_.empty() && std::get<0>(*open_.begin()) == 0 && !at_limit()) {
     const Work work{suspects_.front(), 1};
     suspects_.pop_front();
     send(workers_.at(std::get<Pid>(*open_.begin())), work, now, true);

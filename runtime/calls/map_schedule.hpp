@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <limits>
 #include <optional>
 #include <queue>
 #include <set>
@@ -29,6 +30,8 @@ struct MapRules {
   std::size_t batch_size = 1;  ///< elements per message; 0: chosen so that a batch takes about 200 µs
   std::vector<std::chrono::nanoseconds> retry_delays = {};
   int max_restarts = 3;  ///< of one element, after deaths of its workers
+  static constexpr std::size_t no_limit = std::numeric_limits<std::size_t>::max();
+  std::size_t max_units = no_limit;  ///< messages that are sent and not over: so many elements run at once, at most
   std::chrono::nanoseconds window_time = std::chrono::microseconds(500);  ///< work that waits at a worker; @see Window
 };
 
@@ -192,6 +195,7 @@ class MapSchedule {
   using Retry = std::pair<Time, std::size_t>;
 
   void place(Time now);
+  bool at_limit() const { return units_.size() >= rules_.max_units; }
   void send(Worker& worker, Work work, Time now, bool alone = false);
   void place_suspects(Time now);
   void run_again(std::size_t element);

@@ -33,14 +33,14 @@ void Window::completed(Clock::time_point now) {
   }
   least_latency_ = std::min(least_latency_, now - sent);
   // The quickest call's own time is in its latency, and those sent together with it were sent a little later.
-  const std::chrono::nanoseconds way = round_trip_.count() != 0 ? round_trip_ : least_latency_ - least_latency_ / 4;
+  const std::chrono::nanoseconds way = least_latency_ - least_latency_ / 4;
   const bool kept_busy = busy_ && sent + way <= last_completed_;
   if (kept_busy) {
     const auto interval = std::chrono::nanoseconds(now - last_completed_);
     samples_ = std::min(samples_ + 1, 8);
     service_ += (static_cast<double>(interval.count()) - service_) / samples_;
   } else if (samples_ == 0) {
-    guess_ = static_cast<double>(std::max((now - sent) - round_trip_, std::chrono::nanoseconds(0)).count());
+    guess_ = static_cast<double>(std::chrono::nanoseconds(now - sent).count());
   }
   resize();
   last_completed_ = now;

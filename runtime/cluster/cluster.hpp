@@ -81,8 +81,6 @@ class Cluster final : public Router {
   std::vector<Pid> procs_staying() const;
   std::vector<Pid> procs_on_host_of(Pid pid) const;
   bool one_host(const std::vector<Pid>& pids) const;
-  /// Whether there is a link to it through shared memory.
-  bool shares_memory(Pid pid) const;
   /// Host of a member, for people.
   std::string host_of(Pid pid) const;
   std::vector<Member> members() const;

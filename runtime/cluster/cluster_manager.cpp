@@ -1,5 +1,6 @@
 /// @file
 /// What a cluster manager does unless it is overridden: signals to a process on this host.
+#include "runtime/base/demangle.hpp"
 #include "runtime/base/log.hpp"
 #include "runtime/base/unique_fd.hpp"
 
@@ -13,9 +14,11 @@
 #include <chrono>
 #include <csignal>
 #include <limits>
+#include <ostream>
 #include <stdexcept>
 #include <string>
 #include <system_error>
+#include <typeinfo>
 
 namespace muster {
 
@@ -85,5 +88,13 @@ void ClusterManager::kill(Pid, const WorkerConfig& config) {
   if (!process || !process.signal(SIGTERM)) return;
   if (!process.ends_within(patience)) process.signal(SIGKILL);
 }
+
+std::string ClusterManager::to_string() const {
+  const std::string name = runtime::readable_name(typeid(*this));
+  const std::size_t scope = name.substr(0, name.find('<')).rfind("::");  // its own, not an argument's
+  return (scope == std::string::npos ? name : name.substr(scope + 2)) + "()";
+}
+
+std::ostream& operator<<(std::ostream& out, const ClusterManager& manager) { return out << manager.to_string(); }
 
 }  // namespace muster

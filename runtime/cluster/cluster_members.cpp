@@ -50,12 +50,6 @@ bool Cluster::one_host(const std::vector<Pid>& pids) const {
   return membership_.one_host(pids);
 }
 
-bool Cluster::shares_memory(Pid pid) const {
-  const std::lock_guard lock(mutex_);
-  const auto found = links_.find(pid);
-  return found != links_.end() && found->second->port != nullptr;
-}
-
 std::string Cluster::host_of(Pid pid) const {
   const std::lock_guard lock(mutex_);
   const Member* member = membership_.find(pid);

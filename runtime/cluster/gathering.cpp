@@ -4,6 +4,7 @@
 #include "runtime/base/log.hpp"
 #include "runtime/base/random.hpp"
 #include "runtime/base/unique_fd.hpp"
+#include "runtime/base/write_whole.hpp"
 
 #include <muster/errors.hpp>
 
@@ -62,12 +63,14 @@ SecretFile::SecretFile(std::string path, const std::string& directory, const std
   path_ = std::filesystem::absolute(path_).string();
   ::unlink(path_.c_str());  // an old one may be open to others
   file_.reset(::open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
-  if (file_) (void)::flock(file_.get(), LOCK_EX);
-  const std::string line = record + "\n";
-  if (file_ && ::write(file_.get(), line.data(), line.size()) == static_cast<ssize_t>(line.size())) return;
-  const std::string why = std::generic_category().message(errno);
-  if (file_) ::unlink(path_.c_str());
-  throw Error("can't write what workers need to join into " + path_ + ": " + why +
+  std::error_code error(errno, std::generic_category());
+  if (file_) {
+    (void)::flock(file_.get(), LOCK_EX);
+    error = write_whole(file_.get(), record + "\n");
+    if (!error) return;
+    ::unlink(path_.c_str());
+  }
+  throw Error("can't write what workers need to join into " + path_ + ": " + error.message() +
               ". See that the directory is there, or name another one in the manager's options.");
 }
 

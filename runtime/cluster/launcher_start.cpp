@@ -15,7 +15,10 @@ namespace muster::runtime {
 class Launch final : public LaunchContext, public std::enable_shared_from_this<Launch> {
  public:
   Launch(Launcher& launcher, std::shared_ptr<ClusterManager> manager, AddprocsOptions options)
-      : launcher_(launcher), manager_(std::move(manager)), options_(std::move(options)) {}
+      : launcher_(launcher),
+        manager_(std::move(manager)),
+        manager_name_(manager_->to_string()),
+        options_(std::move(options)) {}
 
   const AddprocsOptions& options() const override { return options_; }
   std::vector<std::string> worker_command() const override {
@@ -50,6 +53,7 @@ class Launch final : public LaunchContext, public std::enable_shared_from_this<L
   friend class Launcher;
   Launcher& launcher_;
   const std::shared_ptr<ClusterManager> manager_;
+  const std::string manager_name_;
   const AddprocsOptions options_;
   std::stop_source stop_;
   // Guarded by the launcher's mutex:
@@ -120,9 +124,9 @@ void Launcher::run_manager(Launch& launch) {
   try {
     launch.manager_->launch(launch);
   } catch (const std::exception& error) {
-    launch.failed("the cluster manager", error.what());
+    launch.failed(launch.manager_name_, error.what());
   } catch (...) {
-    launch.failed("the cluster manager", "it threw something that is no std::exception");
+    launch.failed(launch.manager_name_, "it threw something that is no std::exception");
   }
   const std::lock_guard lock(mutex_);
   launch.returned_ = true;
@@ -155,7 +159,7 @@ void Launcher::wait_until_settled(Launch& launch) {
   const std::string message = "The cluster manager's launch did not return within " +
                               seconds(launch.options_.launch_timeout) +
                               ", nor when it was asked to stop (LaunchContext::stop_token)";
-  launch.failures_.push_back({.where = "the cluster manager",
+  launch.failures_.push_back({.where = launch.manager_name_,
                               .cause = LaunchCause::not_started,
                               .message = message,
                               .error = std::make_exception_ptr(TimeoutError(message))});

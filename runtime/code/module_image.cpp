@@ -3,6 +3,7 @@
 #include "runtime/code/module_image.hpp"
 
 #include "runtime/base/unique_fd.hpp"
+#include "runtime/base/write_whole.hpp"
 #include "runtime/code/elf_file.hpp"
 #include "runtime/code/modules.hpp"
 
@@ -127,15 +128,6 @@ UniqueFd new_memory_file(const std::string& name) {
   return UniqueFd(fd);
 }
 
-void write_all(int file, std::span<const std::byte> bytes, const std::string& name) {
-  while (!bytes.empty()) {
-    const ssize_t written = ::write(file, bytes.data(), bytes.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written <= 0) throw Error("The memory file of " + name + " can't be written: " + error_text());
-    bytes = bytes.subspan(static_cast<std::size_t>(written));
-  }
-}
-
 /// dlopen's. @throws Error with its text, in which `name` stands for `path`
 void* open_library(const std::string& path, bool global, const std::string& name) {
   // Now: a missing symbol is an error here, and not the end of the process in the middle of a task.
@@ -194,7 +186,8 @@ ModuleImage read_module(std::uint64_t id) {
 void load_image(std::uint64_t id, const ModuleImage& image) {
   if (modules().has(id)) return;
   Loaded loaded{id, image.name, image.global, image.needs, new_memory_file(image.name)};
-  write_all(loaded.file.get(), image.bytes, image.name);
+  if (const auto error = write_whole(loaded.file.get(), image.bytes))
+    throw Error("The memory file of " + image.name + " can't be written: " + error.message());
   (void)open_library("/proc/self/fd/" + std::to_string(loaded.file.get()), image.global, image.name);
   LoadedList::instance().add(std::move(loaded));
   if (!modules().has(id)) throw Error("the dynamic loader took " + image.name + " for another library");

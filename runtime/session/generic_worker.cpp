@@ -6,10 +6,12 @@
 #include "runtime/base/log.hpp"
 #include "runtime/base/progress.hpp"
 #include "runtime/base/unique_fd.hpp"
+#include "runtime/base/write_whole.hpp"
 #include "runtime/cluster/gathering.hpp"
 #include "runtime/cluster/host_identity.hpp"
 #include "runtime/session/program_fetch.hpp"
 #include "runtime/session/worker_main.hpp"
+#include "runtime/transport/zmq/endpoints.hpp"
 #include "runtime/transport/zmq/zmq_lane.hpp"
 
 #include <muster/errors.hpp>
@@ -26,6 +28,7 @@
 #include <filesystem>
 #include <memory>
 #include <stdexcept>
+#include <system_error>
 
 namespace muster::runtime {
 
@@ -142,9 +145,10 @@ class Copy {
 /// A standard input that is that line, and then at its end.
 void put_on_stdin(const std::string& line) {
   const UniqueFd memory(::memfd_create("muster-start-record", MFD_CLOEXEC));
-  if (!memory || ::write(memory.get(), line.data(), line.size()) != static_cast<ssize_t>(line.size()) ||
-      ::lseek(memory.get(), 0, SEEK_SET) != 0 || ::dup2(memory.get(), STDIN_FILENO) < 0)
-    throw Error("there is no memory for the worker's start record: " + words_of(errno));
+  const auto error = memory ? write_whole(memory.get(), line) : std::error_code(errno, std::generic_category());
+  if (error) throw Error("there is no memory for the worker's start record: " + error.message());
+  if (::lseek(memory.get(), 0, SEEK_SET) != 0 || ::dup2(memory.get(), STDIN_FILENO) < 0)
+    throw Error("the worker's start record can't become its standard input: " + words_of(errno));
 }
 
 [[noreturn]] void run(const ReadyProgram& ready, const ProgramList& list, const StartRecord& record,

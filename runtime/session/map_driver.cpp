@@ -22,6 +22,13 @@ std::size_t checked_batch_size(int size) {
   return static_cast<std::size_t>(size);
 }
 
+std::size_t checked_max_tasks(int tasks) {
+  if (tasks < 0)
+    throw std::invalid_argument("muster: max_tasks is " + std::to_string(tasks) +
+                                "; it must be at least 1, or 0 for no limit");
+  return static_cast<std::size_t>(tasks);
+}
+
 MapRun::MapRun(MapWork& work, MapSettings settings)
     : driver_(std::make_unique<runtime::MapDriver>(work, std::move(settings))) {
   driver_->go_on();
@@ -36,7 +43,6 @@ namespace muster::runtime {
 
 using detail::CorePointer;
 using detail::FutureCore;
-using detail::InputArchive;
 using detail::OutputArchive;
 using detail::Payload;
 using What = MapEvents::Event::What;
@@ -45,15 +51,10 @@ namespace {
 
 /// How often a pool of another process is asked for its members, and progress is shown while nothing happens.
 constexpr auto refresh_interval = std::chrono::milliseconds(250);
-/// A message to a process that shares memory with this one, and one back, where both wake up at once.
+/// A message to a process of this host, and one back, where both wake up at once.
 constexpr auto way_within_host = std::chrono::microseconds(100);
 /// Elements sent or taken in before the other is looked at again.
 constexpr std::size_t stride = 64;
-
-std::exception_ptr nobody_for(std::size_t element) {
-  return std::make_exception_ptr(Error("No active worker available in pool: element " + std::to_string(element) +
-                                       " of a pmap can't be run, because every process it could run on has ended"));
-}
 
 /// A scope's deadline for a stretch of the map's work.
 class MapScope {
@@ -72,7 +73,8 @@ class MapScope {
 MapRules rules_of(const detail::MapSettings& settings) {
   return {.batch_size = settings.batch_size,
           .retry_delays = settings.retry_delays,
-          .max_restarts = std::max(settings.max_restarts, 0)};
+          .max_restarts = std::max(settings.max_restarts, 0),
+          .max_units = settings.max_tasks == 0 ? MapRules::no_limit : settings.max_tasks};
 }
 
 std::shared_ptr<SentFunction> function_of(const detail::MapWork& work, const detail::MapSettings& settings) {
@@ -353,12 +355,13 @@ void MapDriver::update_members() {
   auto now = members_.now();
   std::sort(now.begin(), now.end());
   const auto before = workers_;
+  const Pid self = process_.pid();
   for (const Pid pid : before)
     if (!std::binary_search(now.begin(), now.end(), pid)) worker_left(pid, false);
   for (const Pid pid : now) {
     if (std::binary_search(before.begin(), before.end(), pid) || exits_.contains(pid)) continue;
     workers_.insert(std::upper_bound(workers_.begin(), workers_.end(), pid), pid);
-    const auto way = process_.cluster().shares_memory(pid) ? way_within_host : std::chrono::nanoseconds(0);
+    const auto way = process_.cluster().one_host({self, pid}) ? way_within_host : std::chrono::nanoseconds(0);
     schedule_.worker_joined(pid, Clock::now(), process_.cluster().threads_of(pid), way);
   }
 }
@@ -409,122 +412,6 @@ void MapDriver::withdrawal_settled(MapUnitId id) {
   } else {
     schedule_.not_withdrawn(id, Clock::now());
   }
-}
-
-// -- results ----------------------------------------------------------------------------------------------------------
-
-void MapDriver::delivered(std::size_t count) {
-  delivered_ += count;
-  if (progress_) progress_->advance(count);
-}
-
-void MapDriver::unit_delivered(Units::iterator found) {
-  const auto id = found->first;
-  const Unit unit = std::move(found->second);
-  units_.erase(found);
-  const Payload payload = unit.call->take_payload();
-  if (unit.count > 1) {
-    batch_delivered(id, unit, payload);
-  } else {
-    std::exception_ptr unreadable;
-    try {
-      work_.deliver_alone(unit.first, payload);
-      delivered(1);
-    } catch (const Error&) {
-      unreadable = std::current_exception();
-    }
-    if (unreadable) element_failed(id, unit.first, unreadable);
-  }
-  (void)schedule_.completed(id, Clock::now());
-}
-
-void MapDriver::batch_delivered(MapUnitId id, const Unit& unit, const Payload& results) {
-  InputArchive archive(results);
-  std::exception_ptr unreadable;
-  for (std::size_t element = unit.first; element < unit.first + unit.count; ++element) {
-    std::exception_ptr failure = unreadable;
-    try {
-      if (!unreadable && detail::decode<bool>(archive)) {
-        work_.deliver(element, archive);
-        (void)schedule_.delivered(id, element);
-        delivered(1);
-        continue;
-      }
-      if (!unreadable) failure = decode_failure(detail::decode<std::vector<std::byte>>(archive));
-    } catch (const Error&) {  // and so is what comes behind it
-      failure = unreadable = std::current_exception();
-    }
-    element_failed(id, element, failure);
-  }
-}
-
-void MapDriver::unit_failed(Units::iterator found) {
-  const auto id = found->first;
-  const Unit unit = std::move(found->second);
-  units_.erase(found);
-  const auto failure = unit.call->failure();
-  try {
-    std::rethrow_exception(failure);
-  } catch (const ProcessExitedException& gone) {
-    if (gone.pid() == unit.worker) {
-      units_.emplace(id, unit);  // as all that it had
-      worker_died(unit.worker, gone.exit());
-      return;
-    }
-  } catch (const NoSession&) {
-    throw;
-  } catch (const RemoteException& error) {
-    // What the elements threw came one by one: their results together are too large.
-    if (unit.count > 1 && error.is<SerializationError>()) {
-      schedule_.split(id, true, Clock::now());
-      return;
-    }
-  } catch (...) {  // NOLINT(bugprone-empty-catch): any other is a failure of its elements, as said below
-  }
-  for (std::size_t element = unit.first; element < unit.first + unit.count; ++element)
-    element_failed(id, element, failure);
-  (void)schedule_.completed(id, Clock::now());
-}
-
-// -- failures ---------------------------------------------------------------------------------------------------------
-
-void MapDriver::element_failed(MapUnitId unit, std::size_t element, const std::exception_ptr& failure) {
-  if (const auto attempt = schedule_.failed(unit, element)) settle_failure(element, *attempt, failure);
-}
-
-void MapDriver::settle_failure(std::size_t element, int attempt, const std::exception_ptr& failure) {
-  if (attempt > 0 && work_.retries(attempt, failure)) {
-    schedule_.retry(element, Clock::now());
-    return;
-  }
-  if (!work_.replace(element, failure)) std::rethrow_exception(failure);
-  schedule_.final_failure(element);
-  delivered(1);
-}
-
-void MapDriver::fail(const MapFailure& failure) {
-  settle_failure(failure.element, failure.attempt,
-                 failure.deaths.empty() ? nobody_for(failure.element) : death_of(failure));
-}
-
-std::exception_ptr MapDriver::death_of(const MapFailure& failure) const {
-  std::string text;
-  if (failure.reason == MapFailure::Reason::no_worker) {
-    text = "No active worker available in pool: element " + std::to_string(failure.element) +
-           " of a pmap can't be run again after the end of the process that had it: ";
-  } else {
-    text = "Element " + std::to_string(failure.element) + " of a pmap ended the process that ran it" +
-           (failure.deaths.size() == 1 ? ": " : " each time: ");
-  }
-  WorkerExit last;
-  for (std::size_t i = 0; i < failure.deaths.size(); ++i) {
-    const Pid pid = failure.deaths[i];
-    text += (i == 0 ? "process " : ", then process ") + std::to_string(pid);
-    last.pid = pid;
-    if (const auto exit = exits_.find(pid); exit != exits_.end()) last = exit->second;
-  }
-  text += ". The last of them: " + last.describe();
-  return std::make_exception_ptr(ProcessExitedException(last, text));
 }
 
 }  // namespace muster::runtime

@@ -245,6 +245,24 @@ TEST_F(Pmap, Batches) {
   EXPECT_THROW(pmap_unordered(twice, numbers(3), PmapOptions{.batch_size = -2}), std::invalid_argument);
 }
 
+// catalogue: 250
+TEST_F(Pmap, NoMoreElementsRunAtOnceThanItsLimit) {
+  const Trace trace;
+  const auto f = muster::bind_front(
+      [](const std::string& path, int x) {
+        add_line(path, "begin");
+        add_line(path, "end");
+        return 2 * x;
+      },
+      trace.path());
+  for (const int size : {1, 7})
+    EXPECT_EQ(pmap(f, numbers(200), PmapOptions{.batch_size = size, .max_tasks = 1}), twice_all(200));
+  const auto lines = trace.lines();
+  ASSERT_EQ(lines.size(), 800U);
+  for (std::size_t i = 0; i < lines.size(); ++i) ASSERT_EQ(lines[i], i % 2 == 0 ? "begin" : "end") << i;
+  EXPECT_THROW(pmap(twice, numbers(3), PmapOptions{.max_tasks = -1}), std::invalid_argument);
+}
+
 // catalogue: 242
 TEST_F(Pmap, ABatchIsOneCall) {
   const auto worker = muster::workers().front();

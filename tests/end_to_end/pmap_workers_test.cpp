@@ -52,6 +52,23 @@ TEST_F(Pmap, ElementsOfALocalMapAreTasksOfTheirOwn) {
   EXPECT_EQ(met, numbers(at_once)) << "each waited for the others";
 }
 
+// catalogue: 250
+TEST_F(Pmap, ALocalMapRunsNoMoreAtOnceThanItsLimit) {
+  static std::atomic<int> running, most;
+  running = most = 0;
+  const auto run = [](int) {
+    const int now = ++running;
+    for (int before = most; before < now && !most.compare_exchange_weak(before, now);) {
+    }
+    muster::this_task::sleep_for(2ms);
+    --running;
+  };
+  pmap(run, numbers(20), PmapOptions{.distributed = false, .max_tasks = 5});
+  EXPECT_EQ(most, 5);
+  pmap(run, numbers(20), PmapOptions{.distributed = false});
+  EXPECT_GT(most, 5) << "a limit that binds";
+}
+
 // catalogue: 253
 TEST_F(Pmap, ResultsOfALocalMapKeepTheirOrder) {
   std::mt19937 random(7);

@@ -2,6 +2,9 @@
 
 #include "support.hpp"
 
+#include <cereal/archives/binary.hpp>
+#include <cereal/types/vector.hpp>
+
 #include <signal.h>
 #include <unistd.h>
 
@@ -10,6 +13,7 @@
 #include <map>
 #include <memory>
 #include <numeric>
+#include <sstream>
 
 namespace {
 
@@ -127,6 +131,35 @@ TEST_F(References, AHandleSentToItsOwner) {
   EXPECT_EQ(owned.more_on(2), 1U);
   future.reset();
   EXPECT_TRUE(owned.as_before());
+}
+
+// catalogue: 143
+TEST_F(References, AHandleInAnotherArchiveIsAnEmptyOne) {
+  std::stringstream file;
+  std::vector<Future<Numbers>> futures{remotecall_wait(&numbers, 2, large)};
+  Future<void> end = spawnat(2, [] {});
+  RemoteChannel<int> channel(2, 2);
+  cereal::BinaryOutputArchive to_file(file);
+  to_file(futures, end, channel);
+  EXPECT_EQ(futures.front().fetch().size(), large) << "written, and as before";
+  cereal::BinaryInputArchive from_file(file);
+  from_file(futures, end, channel);
+  ASSERT_EQ(futures.size(), 1U);
+  EXPECT_THROW((void)futures.front().fetch(), std::future_error);
+  EXPECT_THROW(end.fetch(), std::future_error);
+  EXPECT_THROW(channel.put(1), std::logic_error);
+}
+
+TEST_F(References, AHandleThatNamesNothingCantBeSent) {
+  auto future = spawnat(2, [] { return 1; });
+  RemoteChannel<int> channel(1, 2);
+  const auto kept_future = std::move(future);
+  const auto kept_channel = std::move(channel);
+  // NOLINTBEGIN(bugprone-use-after-move,hicpp-invalid-access-moved): that is what is tested
+  EXPECT_THROW(remotecall_wait([](const Future<int>&) {}, 2, future), SerializationError);
+  EXPECT_THROW(remotecall_wait([](const RemoteChannel<int>&) {}, 2, channel), SerializationError);
+  // NOLINTEND(bugprone-use-after-move,hicpp-invalid-access-moved)
+  EXPECT_EQ(kept_future.fetch(), 1);
 }
 
 // catalogue: 140

@@ -457,6 +457,11 @@ void CEREAL_LOAD_FUNCTION_NAME(InputArchive& archive, cereal::BinaryData<T>& dat
   archive(data);
 }
 
+/// Whether futures and channels travel in such an archive: in muster's own. Into any other, a file's perhaps, they
+/// write nothing, and one that is read out of it names nothing: outside its cluster a handle has no meaning.
+template <class Archive>
+inline constexpr bool carries_handles = std::is_same_v<Archive, OutputArchive> || std::is_same_v<Archive, InputArchive>;
+
 }  // namespace muster::detail
 
 CEREAL_SETUP_ARCHIVE_TRAITS(muster::detail::InputArchive, muster::detail::OutputArchive)

@@ -55,6 +55,8 @@ using ChannelPointer = std::shared_ptr<ChannelCore>;
 
 // All of these throw what RemoteChannel's members do.
 
+/// @throws std::logic_error for the pointer of a handle that was moved from, or comes out of a foreign archive
+void check_names_channel(const ChannelPointer& channel);
 /// A new channel of process `where`, empty and open.
 ChannelPointer make_channel(std::size_t capacity, Pid where);
 /// A new channel of this process over a user's store.

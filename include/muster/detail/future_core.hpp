@@ -165,6 +165,8 @@ class FutureCore : public Handle {
 
 using CorePointer = std::shared_ptr<FutureCore>;
 
+/// As a std::future does. @throws std::future_error(no_state)
+void check_not_moved_from(const CorePointer& core);
 /// Blocks until the core is settled.
 /// @throws TimeoutError after the timeout or the scope's deadline, CancelledError or InterruptedError when the task is
 /// asked to stop; NoSession.

@@ -30,6 +30,7 @@ struct MapSettings {
   std::optional<std::chrono::nanoseconds> timeout = {};
   std::optional<std::string> progress = {};  ///< label of the bar
   std::optional<std::size_t> total = {};     ///< elements, where known
+  std::size_t max_tasks = 0;                 ///< 0: no limit
 };
 
 /// Code that a map runs on workers.
@@ -88,6 +89,8 @@ class MapRun {
 
 /// @throws std::invalid_argument below 1
 std::size_t checked_batch_size(int size);
+/// @throws std::invalid_argument below 0
+std::size_t checked_max_tasks(int tasks);
 
 // -- what runs on a worker --------------------------------------------------------------------------------------------
 

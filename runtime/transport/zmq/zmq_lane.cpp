@@ -3,13 +3,11 @@
 #include "runtime/base/address.hpp"
 #include "runtime/base/log.hpp"
 #include "runtime/base/random.hpp"
+#include "runtime/transport/zmq/endpoints.hpp"
 
 #include <muster/errors.hpp>
 
-#include <arpa/inet.h>
 #include <fcntl.h>
-#include <ifaddrs.h>
-#include <net/if.h>
 #include <netdb.h>
 #include <poll.h>
 #include <sys/eventfd.h>
@@ -18,7 +16,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <cstring>
 
 namespace muster::runtime {
@@ -71,34 +68,6 @@ void set_options(zmq::socket_t& socket, const std::string& token) {
   socket.set(zmq::sockopt::backlog, 1024);  // very many workers dial at once
 }
 
-std::string bracketed(const std::string& address) {
-  return address.find(':') == std::string::npos ? address : "[" + address + "]";
-}
-
-/// What others are told to dial. 0.0.0.0 and :: are no place: this host's first address that leads elsewhere, where it
-/// has one.
-std::string told_address(const std::string& address) {
-  if (address != "0.0.0.0" && address != "::") return address;
-  ifaddrs* first = nullptr;
-  if (getifaddrs(&first) != 0) return address;
-  const std::unique_ptr<ifaddrs, decltype(&freeifaddrs)> all(first, freeifaddrs);
-  for (const ifaddrs* each = first; each != nullptr; each = each->ifa_next) {
-    if (each->ifa_addr == nullptr || (each->ifa_flags & IFF_LOOPBACK) != 0 || (each->ifa_flags & IFF_UP) == 0) continue;
-    char numbers[INET_ADDRSTRLEN] = {};
-    if (each->ifa_addr->sa_family != AF_INET) continue;
-    const auto* const found = reinterpret_cast<const sockaddr_in*>(each->ifa_addr);
-    if (inet_ntop(AF_INET, &found->sin_addr, numbers, sizeof numbers) != nullptr) return numbers;
-  }
-  return address;
-}
-
-int port_in(const std::string& endpoint) {
-  int port = 0;
-  const auto digits = endpoint.rfind(':') + 1;
-  std::from_chars(endpoint.data() + digits, endpoint.data() + endpoint.size(), port);
-  return port;
-}
-
 void release_owner(void* /*data*/, void* hint) noexcept { delete static_cast<std::shared_ptr<const void>*>(hint); }
 
 UniqueFd duplicate(const UniqueFd& fd) { return UniqueFd(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0)); }
@@ -115,31 +84,6 @@ zmq::message_t part_frame(const detail::Part& part) {
 }
 
 }  // namespace
-
-std::string numeric_endpoint(const std::string& endpoint, int flags) {
-  const auto colon = endpoint.rfind(':');
-  int port = 0;
-  if (colon != std::string::npos) std::from_chars(endpoint.data() + colon + 1, endpoint.data() + endpoint.size(), port);
-  if (port < 1 || port > 65535) throw Error("it names no port");
-  std::string host = endpoint.substr(0, colon);
-  if (host.size() > 2 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
-  addrinfo hints{};
-  hints.ai_flags = flags;
-  hints.ai_socktype = SOCK_STREAM;
-  addrinfo* found = nullptr;
-  if (const int error = getaddrinfo(host.c_str(), nullptr, &hints, &found); error != 0)
-    throw Error(gai_strerror(error));
-  const std::unique_ptr<addrinfo, decltype(&freeaddrinfo)> addresses(found, freeaddrinfo);
-  const addrinfo* chosen = found;
-  while (chosen != nullptr && chosen->ai_family != AF_INET) chosen = chosen->ai_next;
-  if (chosen == nullptr) chosen = found;
-  char numbers[NI_MAXHOST] = {};
-  if (const int error =
-          getnameinfo(chosen->ai_addr, chosen->ai_addrlen, numbers, sizeof numbers, nullptr, 0, NI_NUMERICHOST);
-      error != 0)
-    throw Error(gai_strerror(error));
-  return bracketed(numbers) + ":" + std::to_string(port);
-}
 
 ZmqLane::ZmqLane(const std::string& address, int port, LinkSecurity security)
     : token_(random_token(32)),
@@ -173,14 +117,13 @@ int ZmqLane::bind_there(const std::string& address, int port) {
     if (!guard_) guard_ = std::make_unique<KeyGuard>(context_, keys_->client.public_key);
     secure_next_bind(socket_, *keys_);
   }
-  const std::string place = "tcp://" + bracketed(address) + ":";
   try {
     try {
-      socket_.bind(place + (port == 0 ? "*" : std::to_string(port)));
+      socket_.bind("tcp://" + endpoint_of(address, port));
     } catch (const zmq::error_t& error) {
       if (port == 0 || error.num() != EADDRINUSE) throw;
       log::warning("Port " + std::to_string(port) + " of " + address + " is in use; another one is taken");
-      socket_.bind(place + "*");
+      socket_.bind("tcp://" + endpoint_of(address, 0));
     }
   } catch (const zmq::error_t& error) {
     throw Error(

@@ -31,11 +31,6 @@
 
 namespace muster::runtime {
 
-/// `host:port` with the address in numbers, as libzmq and its monitor write it after `tcp://`.
-/// @param flags getaddrinfo's; without AI_NUMERICHOST it may wait for a name server
-/// @throws Error saying what is wrong with it, without naming it
-std::string numeric_endpoint(const std::string& endpoint, int flags);
-
 class ZmqLane final : public Lane {
  public:
   /// Binds at once.

@@ -447,6 +447,17 @@ TEST(MapSchedule, WhatIsTooLargeTogetherGoesAlone) {
   }
 }
 
+TEST(MapSchedule, NoMoreMessagesAreOutstandingThanItsLimit) {
+  Driver driver({.max_units = 3}, 2);
+  EXPECT_EQ(driver.read(100), 3U);
+  EXPECT_EQ(driver.sends.size(), 3U);
+  EXPECT_TRUE(driver.complete(1));
+  EXPECT_EQ(driver.read(100), 1U);
+  driver.die(2);  // what it had waits for the limit too, each alone
+  EXPECT_LE(driver.sends.size(), 4U + 3U);
+  EXPECT_EQ(driver.read(100), 0U);
+}
+
 TEST(MapSchedule, WorkersWithThreadsRunSeveralAtOnce) {
   Driver driver({}, 0);
   driver.schedule.worker_joined(2, driver.now, 4);

@@ -3,6 +3,7 @@
 #include "runtime/base/child_process.hpp"
 
 #include <muster/cluster_manager.hpp>
+#include <muster/slurm_manager.hpp>
 
 #include <gtest/gtest.h>
 
@@ -10,6 +11,7 @@
 
 #include <chrono>
 #include <csignal>
+#include <sstream>
 #include <string>
 
 namespace muster {
@@ -97,6 +99,17 @@ TEST(ClusterManager, LeavesAloneWhatIsNoProcessOrGone) {
     manager.manage(2, config, ManageOp::Interrupt);
     EXPECT_LT(Clock::now() - begin, std::chrono::seconds(1)) << os_pid;
   }
+}
+
+// catalogue: 53
+TEST(ClusterManager, CanBePrinted) {
+  std::ostringstream text;
+  text << PlainManager() << ' ' << LocalManager(4) << ' '
+       << SshManager({"node1", {"user@node2:2222", 4}, {"[::1]", Auto}}) << ' ' << SlurmManager() << ' '
+       << SlurmManager(8) << ' ' << MpiManager(2) << ' ' << ElasticManager();
+  EXPECT_EQ(text.str(),
+            "PlainManager() LocalManager(4) SshManager(node1, 4*user@node2:2222, auto*[::1]) SlurmManager() "
+            "SlurmManager(8) MpiManager(2) ElasticManager()");
 }
 
 TEST(ClusterManager, AnUnreapedProcessCountsAsGone) {
