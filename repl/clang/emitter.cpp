@@ -112,15 +112,15 @@ int run(const std::vector<std::string>& command) {
 Emitter::Emitter(std::unique_ptr<llvm::TargetMachine> machine, std::string folder)
     : machine_(std::move(machine)), folder_(std::move(folder)) {}
 
-void Emitter::begin(int input) {
-  input_ = input;
+void Emitter::begin(std::string name) {
+  name_ = std::move(name);
   cells_.clear();
 }
 
 llvm::Error Emitter::addModule(clang::PartialTranslationUnit& unit) {
   llvm::Module& module = *unit.TheModule;
   if (is_empty(module)) return llvm::Error::success();
-  const std::string name = "muster_cell_" + std::to_string(input_) + "_" + std::to_string(cells_.size());
+  const std::string name = "muster_cell_" + name_ + "_" + std::to_string(cells_.size());
   const std::string object = folder_ + "/" + name + ".o", result = folder_ + "/" + name + ".so";
   lift_initialisers(module, "start_" + name);
   define_dso_handle(module);

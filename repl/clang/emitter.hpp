@@ -20,8 +20,8 @@ class Emitter : public clang::IncrementalExecutor {
  public:
   Emitter(std::unique_ptr<llvm::TargetMachine> machine, std::string folder);
 
-  /// Cells made from here on are called after this input. @returns nothing; cells() has them
-  void begin(int input);
+  /// Cells made from here on are called after this, and cells() has them alone.
+  void begin(std::string name);
   const std::vector<Cell>& cells() const { return cells_; }
 
   llvm::Error addModule(clang::PartialTranslationUnit& unit) override;
@@ -41,7 +41,7 @@ class Emitter : public clang::IncrementalExecutor {
   std::unique_ptr<llvm::TargetMachine> machine_;
   std::string folder_;
   std::vector<Cell> cells_;
-  int input_ = 0;
+  std::string name_;
   std::map<std::string, std::string, std::less<>> defined_in_;  ///< symbol to the cell that has it
 };
 

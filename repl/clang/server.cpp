@@ -14,6 +14,7 @@
 #include <atomic>
 #include <csignal>
 #include <cstring>
+#include <iterator>
 #include <optional>
 #include <stdexcept>
 #include <utility>
@@ -27,6 +28,8 @@ constexpr std::size_t kept_states = 16;
 
 /// How a process of the row ends, for the one before it.
 enum Ending : int { over = 0, refused = 11, taken_back = 12 };
+/// The signal that ends a state which nobody can go back to any more.
+constexpr int too_old = SIGTERM;
 
 std::string describe(int status) {
   if (WIFSIGNALED(status) && WTERMSIG(status) == SIGINT) return "interrupted";
@@ -47,18 +50,20 @@ std::string preamble() {
   return "#include <muster/prompt.hpp>\nusing namespace muster;\nusing namespace std::chrono_literals;\n";
 }
 
-/// What most sessions do first. It is compiled, and never called.
-std::string warm_up_source() {
-  return "void muster_warm_up() {\n"
-         "  using muster::prompt::Shown;\n"
-         "  const int n = 1;\n"
-         "  (muster::fetch(muster::spawn([n] { return n; })), Shown{});\n"
-         "  (muster::fetch(muster::spawnat(2, [](double x) { return x; }, 1.0)), Shown{});\n"
-         "  (muster::fetchfrom(2, [](int x) { return x; }, 1), Shown{});\n"
-         "  (muster::pmap([n](int x) { return n * x; }, std::vector<int>{}), Shown{});\n"
-         "  (muster::spawn([n] { return n; }), Shown{});\n"
-         "  (std::string(), Shown{});\n"
-         "}\n";
+/// What most sessions do first, in the order in which they do. It is compiled, and never called.
+constexpr const char* warm_sources[] = {
+    "(muster::addprocs(2), Shown{});",
+    "(muster::fetch(muster::spawn([] { return 1; })), Shown{});",
+    "(muster::spawn([n] { return n; }), Shown{});\n"
+    "(muster::fetchfrom(2, [](int x) { return x; }, 1), Shown{});",
+    "(muster::fetch(muster::spawnat(2, [](double x) { return x; }, 1.0)), Shown{});\n"
+    "(std::string(), Shown{});",
+    "(muster::pmap([n](int x) { return n * x; }, std::vector<int>{}), Shown{});",
+};
+
+std::string warm_up_function(std::size_t part) {
+  return "void muster_warm_up_" + std::to_string(part) +
+         "() {\n  using muster::prompt::Shown;\n  [[maybe_unused]] const int n = 1;\n" + warm_sources[part] + "\n}\n";
 }
 
 /// An input that breaks off, as the end of a translation unit: statements in a function, what else it has outside.
@@ -76,24 +81,25 @@ std::string cut_off_unit(const std::string& text) {
 }  // namespace
 
 Server::Server(int socket, const FrontEndOptions& options) : socket_(socket), options_(options), parser_(options) {
-  void* shared = ::mmap(nullptr, sizeof(bool), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  void* shared = ::mmap(nullptr, sizeof(Row), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (shared == MAP_FAILED) throw std::runtime_error("no shared memory");
-  busy_ = new (shared) bool(false);
-  parser_.emitter().begin(0);
+  row_ = new (shared) Row;
+  parser_.emitter().begin("0");
   parser_.begin(preamble());
 }
 
 void Server::answer(const std::vector<std::string>& frame) const {
-  *busy_ = false;
+  row_->busy = false;
   if (!send_frame(socket_, frame)) ::_exit(over);
 }
 
 void Server::serve() {
   answer({"ready", clang::getClangFullVersion()});
   for (;;) {
+    while (warmed_ < warm_parts_ && !asked()) warm_up();
     const std::optional<Frame> request = receive_frame(socket_);
     if (!request || request->empty()) ::_exit(over);
-    *busy_ = true;
+    row_->busy = true;
     const Frame& frame = *request;
     if (frame[0] == "compile" && frame.size() == 6) {
       compile(
@@ -101,10 +107,10 @@ void Server::serve() {
     } else if ((frame[0] == "complete" || frame[0] == "explain") && frame.size() == 2) {
       say_what_ends(frame[1], frame[0] == "explain");
     } else if (frame[0] == "warm up") {
-      *busy_ = false;
-      warm_up();
+      row_->busy = false;
+      warm_parts_ = std::size(warm_sources);
     } else if (frame[0] == "forget") {
-      if (!before_.empty()) ::_exit(taken_back);  // whoever sleeps behind answers
+      if (before_.size() > row_->oldest) ::_exit(taken_back);  // whoever sleeps behind answers
       answer({"error", "nothing is left to take back"});
     } else {
       answer({"error", "a request that this version of the compiler's process does not know"});
@@ -179,10 +185,7 @@ void Server::compile(const Input& input) {
     return answer({"error", std::string("error: can't start a process for the compiler: ") + std::strerror(errno)});
   if (child > 0) return sleep_behind(child);
   before_.push_back(self);
-  if (before_.size() > kept_states) {
-    ::kill(before_.front(), SIGKILL);
-    before_.erase(before_.begin());
-  }
+  if (before_.size() - row_->oldest > kept_states) ::kill(before_[row_->oldest++], too_old);
   (void)std::signal(SIGINT, SIG_DFL);  // Ctrl-C ends an endless compilation
   become(input, pieces);
   (void)std::signal(SIGINT, SIG_IGN);
@@ -202,26 +205,39 @@ void Server::compile(const Input& input) {
   answer(frame);
 }
 
-/// The first call of a session needs a lot of code that later ones share. A forked process compiles it, and goes on as
-/// the server, unless somebody asks for something before it is done.
+/// Whether a request is there.
+bool Server::asked() const {
+  pollfd event{socket_, POLLIN, 0};
+  return ::poll(&event, 1, 0) != 0;
+}
+
+/// The first call of a session needs a lot of code that later ones share. A forked process compiles the next part of
+/// it, and goes on as the server, unless somebody asks for something before it is done.
 void Server::warm_up() {
   enum State : int { working, finished, abandoned };
   void* shared = ::mmap(nullptr, sizeof(std::atomic<int>), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   int ends[2];
-  if (shared == MAP_FAILED || ::pipe2(ends, O_CLOEXEC) != 0) return;
+  if (shared == MAP_FAILED || ::pipe2(ends, O_CLOEXEC) != 0) {
+    warm_parts_ = warmed_;
+    return;
+  }
   auto* state = new (shared) std::atomic<int>(working);
   int expected = working;
   const pid_t child = ::fork();
   if (child == 0) {
     ::close(ends[0]);
-    parser_.emitter().begin(0);
+    // Of this process alone: another may have compiled the same part, and may do so after an input is taken back.
+    parser_.emitter().begin("warm_" + std::to_string(::getpid()));
     try {
-      (void)parser_.compile(warm_up_source());
+      (void)parser_.compile(warm_up_function(warmed_));
     } catch (const std::exception&) {
       ::_exit(refused);
     }
-    warm_ = parser_.emitter().cells();
+    const std::vector<Cell>& cells = parser_.emitter().cells();
+    warm_.insert(warm_.end(), cells.begin(), cells.end());
+    ++warmed_;
     if (!state->compare_exchange_strong(expected, finished)) ::_exit(refused);
+    ::munmap(shared, sizeof(std::atomic<int>));
     ::close(ends[1]);
     return;
   }
@@ -230,15 +246,26 @@ void Server::warm_up() {
   while (child > 0 && ::poll(events, 2, -1) < 0 && errno == EINTR) {
   }
   ::close(ends[0]);
+  const bool is_finished = child > 0 && !state->compare_exchange_strong(expected, abandoned);
+  ::munmap(shared, sizeof(std::atomic<int>));
+  if (is_finished) return stand_aside(child);
+  if (child < 0 || events[0].revents == 0) warm_parts_ = warmed_;  // it can't be compiled
   if (child < 0) return;
-  if (!state->compare_exchange_strong(expected, abandoned)) return sleep_behind(child);
   ::kill(child, SIGKILL);
   (void)wait_for(child);
 }
 
+/// Ends as the child does, which is the same state; where it crashed, goes on in its place.
+void Server::stand_aside(pid_t child) {
+  const int status = wait_for(child);
+  if (WIFEXITED(status)) ::_exit(WEXITSTATUS(status));
+  if (WTERMSIG(status) == too_old) ::_exit(over);
+  if (row_->busy) answer({"error", describe(status)});
+}
+
 /// Makes this process the state after the input.
 void Server::become(const Input& input, const std::vector<Piece>& pieces) {
-  parser_.emitter().begin(input.number);
+  parser_.emitter().begin(std::to_string(input.number));
   last_warnings_.clear();
   try {
     for (const Piece& piece : pieces) {
@@ -260,7 +287,7 @@ void Server::sleep_behind(pid_t child) {
   if (WIFEXITED(status) && WEXITSTATUS(status) == over) ::_exit(over);
   if (WIFEXITED(status) && WEXITSTATUS(status) == refused) return;
   if (WIFEXITED(status) && WEXITSTATUS(status) == taken_back) return answer({"ok"});
-  if (*busy_) answer({"error", describe(status)});
+  if (row_->busy) answer({"error", describe(status)});
 }
 
 /// Completes or explains the word that ends the text.

@@ -5,6 +5,9 @@
 /// child, which then *is the session*; the process it came from sleeps, as the state before that input. It goes on
 /// where the child ends: because the input was refused, the compiler crashed, or the input is taken back. So nothing
 /// that a bad input does to the compiler reaches the session.
+///
+/// While nobody asks for anything, what most inputs need is compiled ahead, each part in a child that then is the
+/// session too; it is the same state as the process that it came from, which ends as it ends.
 #pragma once
 
 #include "repl/clang/parser.hpp"
@@ -32,7 +35,9 @@ class Server {
   void compile(const Input& input);
   void become(const Input& input, const std::vector<Piece>& pieces);
   void sleep_behind(pid_t child);
+  bool asked() const;
   void warm_up();
+  void stand_aside(pid_t child);
   void say_what_ends(const std::string& text, bool explain);
   void answer(const std::vector<std::string>& frame) const;
   std::optional<std::vector<std::string>> in_child(const std::function<std::vector<std::string>()>& work,
@@ -43,10 +48,17 @@ class Server {
   Parser parser_;
   std::set<std::string> used_;        ///< names that were ever declared
   std::vector<std::string> sources_;  ///< what was accepted
-  std::vector<pid_t> before_;         ///< processes that are earlier states, the oldest first
+  std::vector<pid_t> before_;         ///< processes that are, or were, the states before each input
   std::string last_warnings_;
-  std::vector<Cell> warm_;  ///< made while nobody asked for anything; the next input's cells need them
-  bool* busy_;              ///< shared by the row: a request is being worked on
+  std::vector<Cell> warm_;      ///< made while nobody asked for anything; the next input's cells need them
+  std::size_t warm_parts_ = 0;  ///< how many of them there are to be
+  std::size_t warmed_ = 0;      ///< and are
+  /// Shared by the row.
+  struct Row {
+    bool busy = false;       ///< a request is being worked on
+    std::size_t oldest = 0;  ///< the state before_ has here is the oldest that is left
+  };
+  Row* row_;
 };
 
 }  // namespace muster::repl

@@ -53,6 +53,20 @@ TEST(Editing, CompletesNamesMembersAndCommands) {
   EXPECT_THAT(prompt.ask(""), HasSubstr("no workers"));
 }
 
+TEST(Undo, GoesBackAsFarAsStatesAreKept) {
+  Terminal prompt;
+  EXPECT_EQ(prompt.ask("int early = 7;"), "");
+  // The compiler has time to get ready for what is likely to come.
+  EXPECT_EQ(prompt.ask("std::this_thread::sleep_for(4s);"), "");
+  for (int i = 100; i < 125; ++i) ASSERT_EQ(prompt.ask(std::to_string(i) + " + 0"), std::to_string(i));
+  EXPECT_EQ(prompt.ask("int late = 8;"), "");
+  EXPECT_EQ(prompt.ask("late"), "8");
+  EXPECT_EQ(prompt.ask("%undo"), "");
+  EXPECT_THAT(prompt.ask("late"), HasSubstr("undeclared identifier"));
+  EXPECT_THAT(prompt.ask("%undo"), HasSubstr("nothing is left to take back"));
+  EXPECT_EQ(prompt.ask("early"), "7");
+}
+
 TEST(CtrlC, DropsTheLineThatIsTyped) {
   Terminal prompt;
   for (int i = 0; i < 50; ++i) {  // also while the editor is busy with the last key
