@@ -235,10 +235,11 @@ SlurmManager::SlurmManager(SlurmOptions options) : options_(std::move(options)),
 SlurmManager::SlurmManager(int ntasks, SlurmOptions options) : SlurmManager(std::move(options)) {
   if (ntasks < 1)
     throw std::invalid_argument("muster: SlurmManager got " + std::to_string(ntasks) + " tasks; at least 1");
-  for (const SlurmComponent& component : options_.components)
+  for (const SlurmComponent& component : options_.components) {
     if (component.ntasks < 1)
       throw std::invalid_argument("muster: a SlurmComponent has " + std::to_string(component.ntasks) +
                                   " tasks; at least 1");
+  }
   ntasks_ = ntasks;
 }
 

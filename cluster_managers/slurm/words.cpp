@@ -190,7 +190,7 @@ std::string batch_script(const StepRequest& step, const std::string& record_file
     script += " --ntasks=" + std::to_string(step.ntasks);
   else
     script += " --het-group=0-" + std::to_string(components - 1) + " --input=none /bin/sh -c " +
-              quoted("record=$1; shift; exec \"$@\" <\"$record\"") + " muster " + quoted(record_file);
+              quoted(R"(record=$1; shift; exec "$@" <"$record")") + " muster " + quoted(record_file);
   for (const std::string& word : step.worker) script += " " + quoted(word);
   return script + "\n";
 }

@@ -22,7 +22,10 @@ int main(int argc, char** argv) {
   (void)std::signal(SIGINT, SIG_IGN);  // Ctrl-C is meant for what the prompt runs
   muster::repl::FrontEndOptions options;
   options.folder = argv[2];
-  options.flags = {"-std=c++20", "-O2", "-fPIC", "-w", "-resource-dir", MUSTER_CLANG_RESOURCES};
+  // Whoever tries things follows null pointers: that is to end in a signal, and not in whatever the optimizer makes of
+  // it.
+  options.flags = {"-std=c++20",          "-O2", "-fPIC", "-w", "-fno-delete-null-pointer-checks", "-resource-dir",
+                   MUSTER_CLANG_RESOURCES};
   for (int i = 3; i < argc; ++i) options.flags.emplace_back(argv[i]);
   try {
     muster::repl::use_prelude(options.flags);

@@ -27,6 +27,7 @@ std::unique_ptr<llvm::TargetMachine> machine_for(clang::CompilerInstance& compil
   if (target == nullptr) throw std::runtime_error("no code for this machine: " + error);
   llvm::TargetOptions options;
   options.EmulatedTLS = false;
+  options.TrapUnreachable = true;  // what never ends well is not to go on in the next function
   return std::unique_ptr<llvm::TargetMachine>(target->createTargetMachine(triple, compiler.getTargetOpts().CPU, "",
                                                                           options, llvm::Reloc::PIC_, std::nullopt,
                                                                           llvm::CodeGenOptLevel::Default));
@@ -94,6 +95,7 @@ Parser::Parser(const FrontEndOptions& options) : flags_(options.flags) {
   llvm::InitializeNativeTargetAsmPrinter();
   llvm::InitializeNativeTargetAsmParser();
   std::vector<const char*> arguments;
+  arguments.reserve(flags_.size());
   for (const std::string& flag : flags_) arguments.push_back(flag.c_str());
   clang::IncrementalCompilerBuilder builder;
   builder.SetCompilerArgs(arguments);

@@ -63,6 +63,7 @@ std::vector<fs::path> headers(const std::vector<std::string>& flags) {
 
 bool run(const std::vector<std::string>& command) {
   std::vector<char*> arguments;
+  arguments.reserve(command.size() + 1);
   for (const std::string& word : command) arguments.push_back(const_cast<char*>(word.c_str()));
   arguments.push_back(nullptr);
   pid_t pid = -1;

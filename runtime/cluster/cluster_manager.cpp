@@ -72,10 +72,12 @@ class HeldProcess {
 
 }  // namespace
 
+// NOLINTBEGIN(performance-unnecessary-value-param): a context that can do it keeps them
 std::unique_ptr<Invitation> LaunchContext::invite(InviteOptions /*options*/,
                                                   std::function<void(LaunchContext&, Caller)> /*called*/) {
   throw std::logic_error("muster: this LaunchContext takes no workers that connect by themselves");
 }
+// NOLINTEND(performance-unnecessary-value-param)
 
 void ClusterManager::manage(Pid, WorkerConfig& config, ManageOp op) {
   if (op != ManageOp::Interrupt) return;
