@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <csignal>
 #include <cstring>
@@ -140,30 +141,49 @@ std::optional<std::vector<std::string>> Server::in_child(const std::function<std
   return result;
 }
 
+/// What the input becomes, or what is wrong with it, as a frame.
+std::optional<std::vector<std::string>> Server::prepare(const Input& input, Transformer::Loops loops,
+                                                        std::string& how_it_ended) {
+  const auto work = [&]() -> Frame {
+    try {
+      const Prepared prepared = Transformer(parser_, input, used_, loops).prepare();
+      Frame frame{"good", std::to_string(prepared.names.size())};
+      frame.insert(frame.end(), prepared.names.begin(), prepared.names.end());
+      for (const Piece& piece : prepared.pieces) {
+        frame.push_back(piece.source);
+        frame.push_back(std::to_string(piece.hide.size()));
+        for (const auto& [name, address] : piece.hide) {
+          frame.push_back(name);
+          frame.push_back(std::to_string(address));
+        }
+      }
+      return frame;
+    } catch (const std::exception& error) {
+      return {"bad", error.what()};
+    }
+  };
+  return in_child(work, how_it_ended);
+}
+
+/// What is wrong with an input, in words that show it as it was typed.
+std::string Server::without_loop_checks(const Input& input, const std::string& message) {
+  if (message.find(loop_check) == std::string::npos) return message;
+  std::string how_it_ended;
+  const auto as_typed = prepare(input, Transformer::Loops::as_typed, how_it_ended);
+  const auto first_complaint = [](const std::string& text) {
+    const std::size_t from = std::min(text.find("error:"), text.size());
+    return text.substr(from, text.find('\n', from) - from);
+  };
+  const bool is_the_same =
+      as_typed && as_typed->at(0) == "bad" && first_complaint(as_typed->at(1)) == first_complaint(message);
+  return is_the_same ? as_typed->at(1) : message;
+}
+
 void Server::compile(const Input& input) {
   std::string how_it_ended;
-  const auto tried = in_child(
-      [&]() -> Frame {
-        try {
-          const Prepared prepared = Transformer(parser_, input, used_).prepare();
-          Frame frame{"good", std::to_string(prepared.names.size())};
-          frame.insert(frame.end(), prepared.names.begin(), prepared.names.end());
-          for (const Piece& piece : prepared.pieces) {
-            frame.push_back(piece.source);
-            frame.push_back(std::to_string(piece.hide.size()));
-            for (const auto& [name, address] : piece.hide) {
-              frame.push_back(name);
-              frame.push_back(std::to_string(address));
-            }
-          }
-          return frame;
-        } catch (const std::exception& error) {
-          return {"bad", error.what()};
-        }
-      },
-      how_it_ended);
+  const auto tried = prepare(input, Transformer::Loops::checked, how_it_ended);
   if (!tried) return answer({"error", how_it_ended});
-  if (tried->at(0) == "bad") return answer({"error", tried->at(1)});
+  if (tried->at(0) == "bad") return answer({"error", without_loop_checks(input, tried->at(1))});
   std::size_t at = 1;
   const auto next_number = [&] { return std::stoull(tried->at(at++)); };
   std::vector<std::string> names(next_number());
@@ -276,7 +296,7 @@ void Server::become(const Input& input, const std::vector<Piece>& pieces) {
       last_warnings_ += parser_.compile(piece.source);
     }
   } catch (const std::exception& error) {
-    answer({"error", error.what()});
+    answer({"error", without_loop_checks(input, error.what())});
     ::_exit(refused);
   }
 }

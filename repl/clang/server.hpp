@@ -11,6 +11,7 @@
 #pragma once
 
 #include "repl/clang/parser.hpp"
+#include "repl/clang/transform.hpp"
 
 #include <sys/types.h>
 
@@ -22,8 +23,6 @@
 
 namespace muster::repl {
 
-struct Piece;
-
 class Server {
  public:
   /// @param socket to the prompt
@@ -33,6 +32,9 @@ class Server {
 
  private:
   void compile(const Input& input);
+  std::optional<std::vector<std::string>> prepare(const Input& input, Transformer::Loops loops,
+                                                  std::string& how_it_ended);
+  std::string without_loop_checks(const Input& input, const std::string& message);
   void become(const Input& input, const std::vector<Piece>& pieces);
   void sleep_behind(pid_t child);
   bool asked() const;

@@ -71,7 +71,7 @@ Prepared Transformer::prepare() {
 
 /// Notes the piece; parses it for those that come behind it, as it will be parsed when it is compiled.
 void Transformer::accept(Piece piece, bool last) {
-  if (last) {
+  if (last && loops_ == Loops::checked) {  // it is parsed when it is compiled
     result_.pieces.push_back(std::move(piece));
     return;
   }
@@ -124,7 +124,7 @@ void Transformer::declaration(const Item& item, bool last) {
       item.kind == Item::Kind::function || (item.kind == Item::Kind::space && !tokens[0].is("using"));
   if (item.kind != Item::Kind::directive && !body_ends_it && !tokens.back().is(";")) text += "\n;";  // forgotten
   if (item.kind == Item::Kind::function || item.kind == Item::Kind::declaration) text = without_leading("static", text);
-  if (item.kind == Item::Kind::function) text = with_loop_checks(text);
+  if (item.kind == Item::Kind::function) text = with_loops(text);
   const bool foreign =
       item.kind == Item::Kind::space && (tokens[0].is("using") || parser_.is_foreign_namespace(item.name));
   const bool specialises = item.qualified && tokens.size() > 2 && tokens[0].is("template") && tokens[2].is(">");
@@ -157,7 +157,7 @@ clang::CompoundStmt* Transformer::probe(const std::string& head, const std::stri
 }
 
 void Transformer::statements(const Item& item, bool show, bool last) {
-  std::string text = with_loop_checks(with_explicit_captures(item.text));
+  std::string text = with_loops(with_explicit_captures(item.text));
   text.resize(text.find_last_not_of(" \t\r\n") + 1);
   if (is_blank(text)) return;
   const std::string place = place_of(item);

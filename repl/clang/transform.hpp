@@ -31,10 +31,12 @@ struct Prepared {
 /// Tries an input, in a process that is thrown away afterwards: parsing leaves traces.
 class Transformer {
  public:
+  /// Whether loops are given a check that ends them. As they were typed is for the sake of messages that show them.
+  enum class Loops : std::uint8_t { checked, as_typed };
   /// @param used every name that was ever declared, also where it was taken back: code of it is loaded, and a symbol
   /// of the same spelling would be bound to it
-  Transformer(Parser& parser, const Input& input, const std::set<std::string>& used)
-      : parser_(parser), input_(input), used_(used) {}
+  Transformer(Parser& parser, const Input& input, const std::set<std::string>& used, Loops loops)
+      : parser_(parser), input_(input), used_(used), loops_(loops) {}
 
   /// @throws CompileError
   Prepared prepare();
@@ -50,11 +52,15 @@ class Transformer {
   std::vector<Hidden> to_hide_of_function(const Item& item);
   std::string with_explicit_captures(const std::string& text) const;
   std::string place_of(const Item& item) const;
+  std::string with_loops(const std::string& text) const {
+    return loops_ == Loops::checked ? with_loop_checks(text) : text;
+  }
   std::string unique(const std::string& what);
 
   Parser& parser_;
   const Input& input_;
   const std::set<std::string>& used_;
+  const Loops loops_;
   Prepared result_;
   std::vector<std::string> new_names_;  ///< of the statements that are looked at
   int last_ = 0;

@@ -10,8 +10,6 @@ namespace muster::repl {
 
 namespace {
 
-constexpr std::string_view check = "::muster::this_task::check()";
-
 /// What is put where; at one place, the first comes first.
 using Insertions = std::vector<std::pair<std::size_t, std::string>>;
 
@@ -24,7 +22,7 @@ class LoopChecks {
       if (i + 1 >= all_.size() || (i > 0 && (all_[i - 1].is(".") || all_[i - 1].is("->") || all_[i - 1].is("::"))))
         continue;
       if (all_[i].is("do") && all_[i + 1].is("{")) {
-        add(all_[i + 1].end(), " " + std::string(check) + ";");
+        add(all_[i + 1].end(), " " + std::string(loop_check) + ";");
         do_ends_.push_back(closing(all_, i + 1));
       } else if (all_[i].is("while") && all_[i + 1].is("(")) {
         look_at_while(i);
@@ -48,7 +46,7 @@ class LoopChecks {
     replaced_.push_back(i);
     add(all_[i].offset, "for");
     add(all_[i + 1].end(), ";");
-    add(all_[close].offset, "; " + std::string(check));
+    add(all_[close].offset, "; " + std::string(loop_check));
   }
   bool has_do_before(std::size_t i) const {
     for (std::size_t k = i; k-- > 0;) {
@@ -70,9 +68,9 @@ class LoopChecks {
       const bool has_condition = semicolons[1] > semicolons[0] + 1, has_step = close > semicolons[1] + 1;
       if (has_condition && has_step && !calls_within(i + 2, close) && !calls_within(close + 1, end_of_body(close + 1)))
         return;
-      add(all_[semicolons[1]].end(), " " + std::string(check) + (has_step ? ", " : ""));
+      add(all_[semicolons[1]].end(), " " + std::string(loop_check) + (has_step ? ", " : ""));
     } else if (all_[close + 1].is("{")) {  // over a range
-      add(all_[close + 1].end(), " " + std::string(check) + ";");
+      add(all_[close + 1].end(), " " + std::string(loop_check) + ";");
     }
   }
   std::size_t end_of_body(std::size_t first) const {

@@ -60,7 +60,9 @@ struct Item {
 /// are one item.
 std::vector<Item> items_of(std::string_view text, bool group);
 
-/// The text with a look at `::muster::this_task::check()` in each turn of its loops, so that an endless one can be
+/// Ends a loop that is to be stopped.
+inline constexpr std::string_view loop_check = "::muster::this_task::check()";
+/// The text with a loop_check in each turn of its loops, so that an endless one can be
 /// stopped. Left alone are counting loops that call nothing: they end, and stay as fast as they are.
 std::string with_loop_checks(const std::string& text);
 

@@ -7,6 +7,7 @@
 namespace {
 
 using muster::testing::Terminal;
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
@@ -173,6 +174,15 @@ TEST(Stock, AnInitialiserThatThrowsLeavesNoName) {
   EXPECT_EQ(prompt.ask("m"), "\"now\"");
 }
 
+TEST(Errors, ShowLoopsAsTheyWereTyped) {
+  Terminal prompt;
+  const std::string call = "for (int i = 0; i < 4; ++i) nothing(i);";
+  EXPECT_THAT(prompt.ask(call), AllOf(HasSubstr(call), HasSubstr(":1:29: error"), Not(HasSubstr("check"))));
+  const std::string function = "int f(int n) { while (n > 0) n = nothing(n); return n; }";
+  EXPECT_THAT(prompt.ask(function), AllOf(HasSubstr(function), HasSubstr(":1:34: error"), Not(HasSubstr("check"))));
+  EXPECT_EQ(prompt.ask("1"), "1");
+}
+
 TEST(Errors, NeverEndTheSession) {
   Terminal prompt;
   EXPECT_EQ(prompt.ask("int n = 41;"), "");
@@ -193,6 +203,8 @@ TEST(Lambdas, CapturePromptVariables) {
   EXPECT_EQ(prompt.ask("auto f = [=](int k) { return n + v.size() + s.size() + k; };"), "");
   EXPECT_EQ(prompt.ask("n = 100;"), "");
   EXPECT_EQ(prompt.ask("f(10)"), "18");
+  EXPECT_EQ(prompt.ask("f"), "function object");
+  EXPECT_EQ(prompt.ask("[] { return 1; }"), "function object");  // and not what it converts to
   EXPECT_EQ(prompt.ask("[n] { return n + 1; }()"), "101");
   EXPECT_EQ(prompt.ask("[v] { return v.size(); }()"), "3");
   EXPECT_EQ(prompt.ask("[&] { n = 5; }();"), "");

@@ -74,6 +74,11 @@ void show_number(std::string& text, T value) {
 
 template <class T>
 concept streamable = requires(std::ostream& stream, const T& value) { stream << value; };
+/// A closure without captures: as a pointer to a function it would be streamed, and come out as 1.
+template <class T>
+concept becomes_function = std::is_class_v<T> && requires(const T& value) {
+  requires std::is_function_v<std::remove_pointer_t<decltype(+value)>>;
+};
 template <class T>
 concept ranged = requires(const T& value) {
   value.begin();
@@ -233,7 +238,7 @@ void show_to(std::string& text, const T& value) {
       text += "nullptr";
   } else if constexpr (std::is_function_v<std::remove_pointer_t<T>>) {
     text += "function " + std::string(name_of_type<std::remove_pointer_t<T>>());
-  } else if constexpr (streamable<T>) {
+  } else if constexpr (streamable<T> && !becomes_function<T>) {
     show_streamed(text, value);
   } else if constexpr (ranged<T>) {
     show_range(text, value);
