@@ -64,7 +64,8 @@ class GxxFrontEnd : public FrontEnd {
     const std::string header = options_.folder + "/prelude.hpp";
     std::ofstream(header)
         << "#include <muster/prompt.hpp>\nusing namespace muster;\nusing namespace std::chrono_literals;\n";
-    std::fprintf(stderr, "muster: no clang 22: inputs are compiled with %s, which takes some seconds to prepare\n",
+    std::fprintf(stderr,
+                 "muster: inputs are compiled with %s, which takes some seconds to prepare; clang 22 is quicker\n",
                  compiler_.c_str());
     const std::string messages = run(command({"-x", "c++-header", header, "-o", header + ".gch"}));
     if (!messages.empty()) throw std::runtime_error(messages);
@@ -167,7 +168,12 @@ class GxxFrontEnd : public FrontEnd {
     const bool is_auto = type.find("auto") != std::string::npos;
     std::string value = initialiser.substr(std::min(initialiser.size(), initialiser.find_first_not_of(" =")));
     if (value.ends_with(';')) value.pop_back();
-    if (is_auto && tokens_of(type).all.back().is("auto") && !initialiser.empty()) {
+    const auto value_tokens = tokens_of(value).all;
+    if (is_auto && value_tokens.size() > 1 && value_tokens[0].is("[") && value_tokens[1].is("]")) {
+      // A closure without captures has no state, so that each cell may have its own.
+      declare(state, variable->name, id);
+      state.text += enclosed(state, "inline auto " + variable->name + " =\n" + place + value + "\n;");
+    } else if (is_auto && tokens_of(type).all.back().is("auto") && !initialiser.empty()) {
       // The type of a lambda that a function returns is the same in each cell.
       state.text += enclosed(state, "inline auto make_" + id + "() { return\n" + place + value + "\n;}");
       declare(state, variable->name, id);
@@ -194,6 +200,23 @@ class GxxFrontEnd : public FrontEnd {
     return true;
   }
 
+  /// A list of captures up to its `]`, as it is meant where its names are variables of the prompt: those are at
+  /// namespace scope, and by themselves would not be captured at all.
+  static std::string with_initialisers(const std::string& text, const std::vector<Token>& all, std::size_t open,
+                                       std::size_t close, const std::set<std::string>& variables) {
+    std::string captures;
+    std::size_t from = all[open].offset;
+    for (std::size_t k = open + 1; k < close; ++k) {
+      const std::size_t before = all[k - 1].is("&") ? k - 2 : k - 1;
+      const std::string name(all[k].text);
+      const bool alone = (before == open || all[before].is(",")) && (k + 1 == close || all[k + 1].is(","));
+      if (!alone || !variables.contains(name)) continue;
+      captures += text.substr(from, all[k].end() - from) + " = " + name;
+      from = all[k].end();
+    }
+    return captures + text.substr(from, all[close].offset - from);
+  }
+
   /// Lambdas that capture variables of the prompt by value get them as bound parameters; those by reference by name.
   static std::string with_captures(const std::string& text, const std::set<std::string>& variables) {
     const auto all = tokens_of(text).all;
@@ -214,7 +237,10 @@ class GxxFrontEnd : public FrontEnd {
         if (all[k].is("&") || (is_word(all[k]) && !variables.contains(std::string(all[k].text)))) by_value = false;
         if (is_word(all[k])) names.emplace_back(all[k].text);
       }
-      if (!by_value && !(close == i + 2 && all[i + 1].is("&"))) continue;
+      if (!by_value && !(close == i + 2 && all[i + 1].is("&"))) {
+        const std::string captures = with_initialisers(text, all, i, close, variables);
+        return text.substr(0, all[i].offset) + captures + with_captures(text.substr(all[close].offset), variables);
+      }
       const bool everything = close == i + 2 && (all[i + 1].is("=") || all[i + 1].is("&"));
       for (std::size_t k = body; everything && k < end; ++k) {
         const std::string name(all[k].text);

@@ -45,4 +45,18 @@ TEST(Gxx, WorkersRunWhatWasTyped) {
   EXPECT_EQ(outcome.out, "28\n11\n") << outcome.error;
 }
 
+TEST(Gxx, ClosuresCaptureWhatTheyName) {
+  const Outcome outcome = run({"--front-end", "g++", "-p", "1"},
+                              "int n = 5; int m = 7;\n"
+                              "auto twice = [](int x) { return 2 * x; };\n"
+                              "pmap(twice, std::vector<int>{1, 2})\n"
+                              "n = 100;\n"
+                              "fetchfrom(2, [n] { return n; })\n"
+                              "[&n, m] { n = 1; return n + m; }()\n"
+                              "n\n"
+                              "fetchfrom(2, [&n] { return n; })\n");
+  EXPECT_EQ(outcome.out, "{2, 4}\n100\n8\n1\n") << outcome.error;
+  EXPECT_THAT(outcome.error, HasSubstr("this closure captures by reference"));
+}
+
 }  // namespace
