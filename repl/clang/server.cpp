@@ -51,15 +51,16 @@ std::string preamble() {
   return "#include <muster/prompt.hpp>\nusing namespace muster;\nusing namespace std::chrono_literals;\n";
 }
 
-/// What most sessions do first, in the order in which they do. It is compiled, and never called.
+/// What most sessions do first, in the order in which they do; each part costs a process that stays. It is compiled,
+/// and never called.
 constexpr const char* warm_sources[] = {
-    "(muster::addprocs(2), Shown{});",
+    "(muster::addprocs(2), Shown{});\n"
     "(muster::fetch(muster::spawn([] { return 1; })), Shown{});",
     "(muster::spawn([n] { return n; }), Shown{});\n"
-    "(muster::fetchfrom(2, [](int x) { return x; }, 1), Shown{});",
+    "(muster::fetchfrom(2, [](int x) { return x; }, 1), Shown{});\n"
     "(muster::fetch(muster::spawnat(2, [](double x) { return x; }, 1.0)), Shown{});\n"
+    "(muster::pmap([n](int x) { return n * x; }, std::vector<int>{}), Shown{});\n"
     "(std::string(), Shown{});",
-    "(muster::pmap([n](int x) { return n * x; }, std::vector<int>{}), Shown{});",
 };
 
 std::string warm_up_function(std::size_t part) {
