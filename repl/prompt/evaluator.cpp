@@ -2,6 +2,8 @@
 
 #include "repl/text/tokens.hpp"
 
+#include <muster/cluster.hpp>
+#include <muster/debug.hpp>
 #include <muster/errors.hpp>
 #include <muster/module.hpp>
 #include <muster/spawn.hpp>
@@ -45,12 +47,25 @@ std::string type_of_current_exception() {
   return text;
 }
 
+/// A wait that was interrupted may have been for something that goes on, and keeps its worker from other work.
+std::string interrupted() {
+  std::size_t calls = 0;
+  try {
+    calls = debug::calls_in_flight(myid());
+  } catch (const Error&) {  // NOLINT(bugprone-empty-catch): there is no session, or it ends
+  }
+  if (calls == 0) return "interrupted";
+  return "interrupted; " + (calls == 1 ? "a call to a worker is" : std::to_string(calls) + " calls to workers are") +
+         " not over (interrupt() stops what runs there)";
+}
+
 /// The exception that is being handled.
 Failure current_failure() {
   try {
     throw;
   } catch (const InterruptedError&) {
-    return {"muster::InterruptedError", "interrupted", "interrupted"};
+    const std::string text = interrupted();
+    return {"muster::InterruptedError", text, text};
   } catch (const RemoteException& error) {
     return {error.type_name(), error.message(), error.what()};
   } catch (const CompileError& error) {

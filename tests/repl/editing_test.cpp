@@ -103,6 +103,13 @@ TEST(CtrlC, EndsAWaitAndLeavesTheWorkersUsable) {
   prompt.write("\x03");
   EXPECT_THAT(prompt.expect("muster> "), HasSubstr("interrupted"));
   EXPECT_EQ(prompt.ask("fetchfrom(2, [] { return myid(); })"), "2");  // the loop there was ended too
+  prompt.write(
+      "auto g = spawnat(2, [] { std::cout << \"again\" << std::endl; while (true) {} return 1; }); g.fetch()\n");
+  (void)prompt.expect("From worker 2:");
+  prompt.write("\x03");
+  EXPECT_THAT(prompt.expect("muster> "), HasSubstr("interrupt() stops what runs there"));
+  EXPECT_EQ(prompt.ask("interrupt();"), "");
+  EXPECT_EQ(prompt.ask("fetchfrom(2, [] { return myid(); })"), "2");
 }
 
 }  // namespace
