@@ -318,6 +318,9 @@ void Transport::take_message(const std::shared_ptr<Link>& link, LaneEvent& event
   FrameView view = read_frame({event.frames[0].data, event.frames[0].size}, options_.max_message);
   if (view.part_sizes.size() + 1 != event.frames.size())
     throw SerializationError("A message has another number of frames than it names parts");
+  // Who is admitted there before it is here may have nothing else to say yet. It does not count as heard of: a stranger
+  // is not to stay by that.
+  if (link->peer == 0 && view.header.kind == MessageKind::heartbeat) return;
   link->last_heard.store(now(), std::memory_order_relaxed);
   count_alone(link->messages_received, 1);
   std::size_t arrived = 0;

@@ -92,26 +92,9 @@ Frames damaged(Frames frames, std::size_t at, unsigned value) {
 
 TEST(HostileTransport, NothingButTheHandshakeBeforeAdmission) {
   using enum MessageKind;
-  for (const MessageKind kind : {members_added,
-                                 member_removed,
-                                 dial,
-                                 MessageKind::exit,
-                                 goodbye,
-                                 heartbeat,
-                                 credit,
-                                 define_code,
-                                 MessageKind::call,
-                                 reply_value,
-                                 reply_stored,
-                                 reply_failure,
-                                 cancel,
-                                 interrupt,
-                                 reference_request,
-                                 reference_notes,
-                                 retain,
-                                 retained,
-                                 fill,
-                                 reference_question}) {
+  for (const MessageKind kind : {members_added, member_removed, dial, MessageKind::exit, goodbye, credit, define_code,
+                                 MessageKind::call, reply_value, reply_stored, reply_failure, cancel, interrupt,
+                                 reference_request, reference_notes, retain, retained, fill, reference_question}) {
     Attack attack;
     attack.send(frames_of({.kind = kind}));
     EXPECT_TRUE(attack.closed()) << static_cast<int>(kind);
@@ -120,6 +103,14 @@ TEST(HostileTransport, NothingButTheHandshakeBeforeAdmission) {
   Attack attack;
   attack.send(piece_of(1, true, 2 * mib, mib));
   EXPECT_TRUE(attack.closed());
+}
+
+// The other side may admit this one first, and has nothing else to say then.
+TEST(HostileTransport, AHeartbeatBeforeAdmissionIsNothing) {
+  Attack attack;
+  attack.send(frames_of({.kind = MessageKind::heartbeat}));
+  EXPECT_FALSE(attack.closed());
+  EXPECT_EQ(attack.recorder().messages.size(), 1u) << "only the friend's";
 }
 
 TEST(HostileTransport, WhatIsNoMessageClosesThePeer) {
