@@ -239,6 +239,9 @@ class Map : private muster::simulation::SeededRun {
       const MapSend sent = worker.queue.front();
       worker.queue.pop_front();
       worker.running.emplace(sent.unit, RemoteUnit{sent, sent.first});
+      std::size_t at_once = 0;
+      for (const auto& [other, each] : workers_) at_once += each.alive ? each.running.size() : 0;
+      if (at_once > setting_.rules.max_units) fail(at_once, " elements run at once");
       run_next(pid, sent.unit);
     }
   }
@@ -371,6 +374,7 @@ Setting random_setting(std::uint64_t seed) {
   if (killing > 0 || setting.mean_life > 0ns) {
     if (between(0, 4) != 0) setting.mean_join = Nanoseconds(between(1, 40) * 1ms);
   }
+  if (between(0, 3) == 0) setting.rules.max_units = static_cast<std::size_t>(between(1, 10));
   return setting;
 }
 
