@@ -122,7 +122,7 @@ void HostLane::wait(Clock::time_point until) {
   }
   local_.wait(until);
   const bool readable = local_.take_watched_ready();
-  network_->end_sleep(readable);
+  network_->end_sleep({readable, readable, readable});
   network_active_ = network_active_ || readable;
 }
 

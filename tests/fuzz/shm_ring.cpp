@@ -70,7 +70,7 @@ class Stranger {
     std::array<int, 2> ends{};
     if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends.data()) != 0) std::abort();
     socket_ = UniqueFd(ends[0]);
-    peer_ = std::make_shared<ShmPeer>(1, own_, any_unheard_, 0, UniqueFd(ends[1]), "");
+    peer_ = std::make_shared<ShmPeer>(1, own_, unheard_, 0, UniqueFd(ends[1]), "");
     UniqueFd rings, segment, porch, bell(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
     rings_ = SharedMemory::create(controls_size + 2 * ring_capacity, rings);
     segment_ = SharedMemory::create(segment_size, segment);
@@ -109,7 +109,7 @@ class Stranger {
   std::byte* ring() { return rings_.data() + controls_size; }
 
   Door own_;
-  std::atomic<bool> any_unheard_{false};
+  Unheard unheard_;
   UniqueFd socket_;
   SharedMemory rings_, segment_, porch_;
   std::shared_ptr<ShmPeer> peer_;

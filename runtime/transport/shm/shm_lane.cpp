@@ -27,7 +27,7 @@ constexpr auto idle_memory_limit = std::chrono::seconds(10);
 constexpr int calls_between_looks = 64;
 
 /// What an epoll entry is, besides links.
-enum class Watched : std::uint64_t { bell = 0, listener = 1, other = 2 };
+enum class Watched : std::uint64_t { bell = 0, listener = 1, other = 2, unheard = 3 };
 
 constexpr LinkId slot_bits = 16;
 constexpr LinkId no_slot = (LinkId{1} << slot_bits) - 1;
@@ -65,6 +65,7 @@ ShmLane::ShmLane(std::string endpoint, Refused refused, std::span<const int> wat
       spare_(make_spare(door_)) {
   watch(door_.bell_fd(), EPOLLIN | EPOLLET, static_cast<std::uint64_t>(Watched::bell));
   watch(listener_.get(), EPOLLIN, static_cast<std::uint64_t>(Watched::listener));
+  watch(unheard_.timer_fd(), EPOLLIN | EPOLLET, static_cast<std::uint64_t>(Watched::unheard));
   for (const int fd : watched) watch(fd, EPOLLIN, static_cast<std::uint64_t>(Watched::other));
 }
 
@@ -98,7 +99,7 @@ ShmLane::PeerPointer ShmLane::add(UniqueFd socket, const std::string& endpoint) 
   if (!slot) return nullptr;
   const std::unique_lock lock(mutex_);
   const LinkId id = link_bit | (++last_serial_ << slot_bits) | *slot;
-  auto peer = std::make_shared<ShmPeer>(id, door_, any_unheard_, *slot, std::move(socket), endpoint);
+  auto peer = std::make_shared<ShmPeer>(id, door_, unheard_, *slot, std::move(socket), endpoint);
   if (peers_.size() <= *slot) peers_.resize(*slot + 1);
   peers_[*slot] = peer;
   return peer;
@@ -233,7 +234,7 @@ void ShmLane::kick() {
 
 /// What was sent with Wake::later is told at last.
 void ShmLane::wake_peers() {
-  if (!any_unheard_.exchange(false)) return;
+  if (!unheard_.take()) return;
   const std::shared_lock lock(mutex_);
   for (const PeerPointer& peer : peers_)
     if (peer) peer->wake();
@@ -263,6 +264,8 @@ void ShmLane::look(const timespec* limit) {
       accept_all();
     } else if (what == static_cast<std::uint64_t>(Watched::other)) {
       watched_ready_ = true;
+    } else if (what == static_cast<std::uint64_t>(Watched::unheard)) {
+      unheard_.timer_ended();  // they are told of it before the next sleep
     } else if (what != static_cast<std::uint64_t>(Watched::bell)) {
       if (const PeerPointer peer = find(what)) look_at(peer);
     }

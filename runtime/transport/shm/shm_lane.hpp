@@ -83,7 +83,7 @@ class ShmLane final : public Lane {
   Door door_;
   UniqueFd epoll_, listener_, spare_;  ///< the last to be given up where no descriptor is left for a connection
   std::atomic<bool> kicked_{false};
-  std::atomic<bool> any_unheard_{false};  ///< a peer may sleep that has something
+  Unheard unheard_;  ///< by a peer that may sleep
 
   mutable std::shared_mutex mutex_;  ///< guards the following
   std::vector<PeerPointer> peers_;   ///< by slot

@@ -77,11 +77,11 @@ struct ShmPeer::Lease {
   std::shared_ptr<const void> memory;
 };
 
-ShmPeer::ShmPeer(LinkId id, const Door& own, std::atomic<bool>& any_unheard, std::uint32_t slot, UniqueFd socket,
+ShmPeer::ShmPeer(LinkId id, const Door& own, Unheard& left_unheard, std::uint32_t slot, UniqueFd socket,
                  std::string endpoint)
     : id_(id),
       own_(own),
-      any_unheard_(any_unheard),
+      left_unheard_(left_unheard),
       slot_(slot),
       socket_(std::move(socket)),
       endpoint_(std::move(endpoint)),
@@ -285,7 +285,7 @@ bool ShmPeer::send(const Header& header, const detail::Payload& payload, Urgency
         return true;
       },
       urgency == Urgency::now ? Wake::now : Wake::later);
-  if (urgency == Urgency::soon) any_unheard_ = true;
+  if (urgency == Urgency::soon) left_unheard_.note();
   return taken;
 }
 

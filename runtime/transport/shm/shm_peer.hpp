@@ -9,6 +9,7 @@
 #include "runtime/transport/shm/body.hpp"
 #include "runtime/transport/shm/door.hpp"
 #include "runtime/transport/shm/ring.hpp"
+#include "runtime/transport/shm/unheard.hpp"
 #include "runtime/transport/shm/unix_socket.hpp"
 
 #include <deque>
@@ -27,10 +28,9 @@ struct UnsentMessage {
 class ShmPeer final : public LanePort, public std::enable_shared_from_this<ShmPeer> {
  public:
   /// @param own this process's door, which outlives the lane's use of this
-  /// @param any_unheard set when this peer may be asleep and have something; outlives that use too
+  /// @param left_unheard noted when this peer may be asleep and have something; outlives that use too
   /// @param slot of the link at that door
-  ShmPeer(LinkId id, const Door& own, std::atomic<bool>& any_unheard, std::uint32_t slot, UniqueFd socket,
-          std::string endpoint);
+  ShmPeer(LinkId id, const Door& own, Unheard& left_unheard, std::uint32_t slot, UniqueFd socket, std::string endpoint);
 
   LinkId id() const { return id_; }
   std::uint32_t slot() const { return slot_; }
@@ -97,7 +97,7 @@ class ShmPeer final : public LanePort, public std::enable_shared_from_this<ShmPe
 
   const LinkId id_;
   const Door& own_;
-  std::atomic<bool>& any_unheard_;
+  Unheard& left_unheard_;
   const std::uint32_t slot_;
   const UniqueFd socket_;
   const std::string endpoint_;

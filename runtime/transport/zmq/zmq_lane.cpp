@@ -435,13 +435,13 @@ bool ZmqLane::begin_sleep() {
   return true;
 }
 
-void ZmqLane::end_sleep(bool readable) {
-  if (readable) {
+void ZmqLane::end_sleep(const std::array<bool, 3>& readable) {
+  const auto [message, told, kicked] = readable;
+  if (kicked) {
     std::uint64_t kicks = 0;
     (void)!::read(kick_.get(), &kicks, sizeof kicks);
-    // The monitor's descriptor is edge-triggered: what it may have said is remembered until the monitor was drained.
-    look_at_monitor_ = true;
   }
+  if (told) look_at_monitor_ = true;  // its descriptor says so once: it is remembered until the monitor was drained
   const std::lock_guard lock(mutex_);
   sleeping_ = false;
 }
@@ -454,9 +454,11 @@ void ZmqLane::wait(Clock::time_point until) {
   const auto left = std::chrono::duration_cast<std::chrono::nanoseconds>(until - Clock::now()).count();
   timespec limit{};
   if (left > 0) limit = {left / 1'000'000'000, left % 1'000'000'000};
-  const int readable =
-      ppoll(watched.data(), watched.size(), until == Clock::time_point::max() ? nullptr : &limit, nullptr);
-  end_sleep(readable > 0);
+  (void)ppoll(watched.data(), watched.size(), until == Clock::time_point::max() ? nullptr : &limit, nullptr);
+  std::array<bool, 3> readable{};
+  std::transform(watched.begin(), watched.end(), readable.begin(),
+                 [](const pollfd& each) { return each.revents != 0; });
+  end_sleep(readable);
 }
 
 void ZmqLane::kick() {

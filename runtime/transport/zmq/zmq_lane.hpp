@@ -44,6 +44,8 @@ class ZmqLane final : public Lane {
 
   const char* name(LinkId /*link*/) const override { return "zmq-tcp"; }
   bool encrypted(LinkId link) const override;
+  /// About as long as a round trip takes where nobody sleeps, libzmq's I/O threads included.
+  std::chrono::nanoseconds spin() const override { return std::chrono::microseconds(75); }
   std::string endpoint() const override { return address_ + ":" + std::to_string(port_); }
   LinkId dial(const std::string& endpoint) override;
   void send(LinkId link, const Header& header, const detail::Payload& payload) override;
@@ -59,8 +61,8 @@ class ZmqLane final : public Lane {
   // A wait for this lane and something else, in place of wait().
   /// @returns false: something may be there, do not sleep. Else one of descriptors() becomes readable when there is.
   bool begin_sleep();
-  /// @param readable whether any of them did
-  void end_sleep(bool readable);
+  /// @param readable which of them did
+  void end_sleep(const std::array<bool, 3>& readable);
   const std::array<int, 3>& descriptors() const { return descriptors_; }
 
   int port() const { return port_; }

@@ -6,8 +6,10 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <csignal>
 #include <filesystem>
+#include <fstream>
 #include <thread>
 
 namespace muster::runtime {
@@ -31,6 +33,30 @@ bool next(Lane& lane, LaneEvent& event, Clock::duration limit = patience) {
   while (!lane.receive(event)) {
     if (Clock::now() > deadline) return false;
     lane.wait(deadline);
+  }
+  return true;
+}
+
+/// Whether a thread of this process waits in the kernel.
+bool sleeps(const std::filesystem::path& thread) {
+  std::ifstream stat(thread / "stat");
+  std::string line;
+  std::getline(stat, line);
+  return line.find(") S ") != std::string::npos;
+}
+
+/// Waits until all threads but this one sleep. @returns false at the deadline
+bool all_others_sleep() {
+  const std::string self = std::to_string(gettid());
+  const auto idle = [&](const auto& thread) { return thread.path().filename() == self || sleeps(thread.path()); };
+  const auto all_idle = [&] {
+    const std::filesystem::directory_iterator threads("/proc/self/task");
+    return std::all_of(begin(threads), end(threads), idle);
+  };
+  const auto deadline = Clock::now() + patience;
+  while (!all_idle()) {
+    if (Clock::now() > deadline) return false;
+    std::this_thread::yield();
   }
   return true;
 }
@@ -196,6 +222,37 @@ TEST(ShmLane, WhatCanWaitIsHeardWithTheNextMessageOrWhenItsSenderSleeps) {
     pair.b.recorder.messages.clear();
     EXPECT_TRUE(heard(most)) << "enough have come";
     pair.b.recorder.messages.clear();
+  }
+}
+
+/// Receives for a side, and sleeps where nothing is there, as a leader does.
+class Receiving {
+ public:
+  explicit Receiving(Side& side) : side_(side) {}
+  ~Receiving() {
+    thread_.request_stop();
+    side_.transport.lane().kick();
+  }
+  Receiving(const Receiving&) = delete;
+  Receiving& operator=(const Receiving&) = delete;
+
+ private:
+  Side& side_;
+  std::jthread thread_{[this](const std::stop_token& stop) {
+    while (!stop.stop_requested())
+      if (!side_.transport.receive_some(16)) side_.transport.wait(Clock::time_point::max());
+  }};
+};
+
+TEST(ShmLane, WhatCanWaitIsSoonHeardThoughItsSenderSleepsAlready) {
+  Pair pair(LaneKind::shm);
+  const Receiving at_a(pair.a), at_b(pair.b);
+  for (std::size_t count = 1; count <= 3; ++count) {
+    ASSERT_TRUE(all_others_sleep()) << "before message " << count;
+    pair.a.transport.lane().send_soon(pair.to_b->id, Header{.kind = MessageKind::call}, {});
+    const auto deadline = Clock::now() + patience;
+    while (pair.b.recorder.count() < count && Clock::now() < deadline) std::this_thread::yield();
+    EXPECT_LT(Clock::now(), deadline) << "nobody told the receiver of message " << count;
   }
 }
 
