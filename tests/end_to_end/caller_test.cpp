@@ -1,6 +1,7 @@
 // Workers that connect to the master by themselves, with the start record of an invitation.
 
 #include "child_program.hpp"
+#include "support.hpp"
 
 #include <muster/cluster_manager.hpp>
 #include <muster/muster.hpp>
@@ -111,7 +112,7 @@ TEST(Caller, SeveralComeByOneRecordAndTellWhatWasAsked) {
   EXPECT_EQ(fetchfrom(
                 pids[0], [](Pid other) { return fetchfrom(other, [] { return static_cast<int>(myid()); }); }, pids[2]),
             pids[2]);
-  for (const auto& link : debug::links(1)) EXPECT_EQ(link.lane, "shm");  // of one host
+  for (const auto& link : debug::links(1)) EXPECT_EQ(link.lane, test::lane_within_a_host());
   rmprocs(pids);
 }
 
@@ -124,7 +125,7 @@ TEST(Caller, ComesEncryptedFromAnotherHost) {
   const bool leaves_the_host = !manager->endpoints().front().starts_with("127.");
   ASSERT_EQ(debug::links(1).size(), 2U);
   for (const auto& link : debug::links(1)) {
-    EXPECT_EQ(link.lane, leaves_the_host ? "zmq-tcp" : "shm");  // a machine may have no network
+    EXPECT_EQ(link.lane, leaves_the_host ? "zmq-tcp" : test::lane_within_a_host());  // a machine may have no network
     EXPECT_EQ(link.encrypted, leaves_the_host);
   }
   rmprocs(pids);

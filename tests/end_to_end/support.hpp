@@ -12,6 +12,7 @@
 
 #include <array>
 #include <chrono>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -36,6 +37,12 @@ bool eventually(Predicate&& predicate, std::chrono::nanoseconds limit = patience
     std::this_thread::sleep_for(1ms);
   }
   return true;
+}
+
+/// What carries links within a host, as debug::links tells it: the tests run over each lane.
+inline std::string lane_within_a_host() {
+  const char* const chosen = std::getenv("MUSTER_LANE");
+  return chosen != nullptr && std::string(chosen) == "zmq" ? "zmq-tcp" : "shm";
 }
 
 /// At least that many workers, which tests of one program share.

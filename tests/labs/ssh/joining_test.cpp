@@ -27,7 +27,7 @@ TEST(Ssh, TwoHostsOfTwoWorkersComputeAndTalkToEachOther) {
     EXPECT_EQ(procs(pid).size(), 2U) << "hosts are told apart";
     for (const debug::LinkInfo& link : debug::links(pid)) {
       const bool same_host = check_same_host({pid, link.peer});
-      EXPECT_EQ(link.lane, same_host ? "shm" : "zmq-tcp") << pid << " to " << link.peer;
+      EXPECT_EQ(link.lane, same_host ? test::lane_within_a_host() : "zmq-tcp") << pid << " to " << link.peer;
       EXPECT_EQ(link.encrypted, !same_host) << pid << " to " << link.peer;
     }
   }
