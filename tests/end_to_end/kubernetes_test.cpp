@@ -38,7 +38,8 @@ if arguments[0] == "create":
             continue
         mounted = home / "mounted"
         mounted.mkdir(exist_ok=True)
-        (mounted / "record").write_text(secrets[spec["volumes"][-1]["secret"]["secretName"]]["record"])
+        if not (mounted / "record").exists():  # all pods have the same, and some may be reading it
+            (mounted / "record").write_text(secrets[spec["volumes"][-1]["secret"]["secretName"]]["record"])
         container = spec["containers"][0]
         command = [word.replace("/etc/muster", str(mounted)) for word in container["command"]]
         process = subprocess.Popen(command, env=os.environ | {e["name"]: e["value"] for e in container["env"]},
