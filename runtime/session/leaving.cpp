@@ -16,6 +16,7 @@ namespace muster::runtime {
 namespace {
 
 constexpr auto leaving_patience = std::chrono::seconds(30);
+constexpr std::chrono::milliseconds joining_patience{500};
 constexpr auto look_interval = std::chrono::milliseconds(5);
 
 /// What the handler writes to, which can be handed nothing: an eventfd that is never closed.
@@ -34,7 +35,7 @@ void remove_now(Pid pid) { current_process().launcher().remove({pid}); }
 
 }  // namespace
 
-LeavingOnSignal::LeavingOnSignal(Process& process) : process_(process) {
+LeavingOnSignal::LeavingOnSignal(Process& process, Joins joins) : process_(process), joins_(std::move(joins)) {
   if (signalled.load() < 0) signalled = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   watch_ = process_.steward().watch_readable(signalled.load(), [this] { return on_signal(); });
   struct sigaction action = {};
@@ -67,6 +68,11 @@ bool LeavingOnSignal::on_signal() {
 }
 
 void LeavingOnSignal::leave() {
+  if (!joins_(joining_patience)) {
+    (void)std::signal(SIGTERM, SIG_DFL);
+    (void)::kill(::getpid(), SIGTERM);
+    return;
+  }
   const Pid self = process_.pid();
   log::info("This worker leaves, as it was asked to by a signal, when its tasks have ended");
   remotecall_fetch(&no_more_work, 1, self);

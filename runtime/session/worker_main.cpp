@@ -159,6 +159,10 @@ std::optional<int> serve(const StartRecord& record, const Place& place, const st
     });
   }
 
+  // Who came by itself may go by itself. Others are signalled by their managers, to end at once.
+  std::optional<LeavingOnSignal> leaving;
+  if (!master.empty() && record.call_back.leaves_on_sigterm)
+    leaving.emplace(process, [&ending](std::chrono::milliseconds wait) { return ending.wait_for_join(wait); });
   if (master.empty()) {
     std::printf("muster_worker:%d#%s\n", port, address.c_str());
     std::fflush(stdout);
@@ -169,12 +173,8 @@ std::optional<int> serve(const StartRecord& record, const Place& place, const st
     set_session_process(nullptr);
     return std::nullopt;
   }
-  {
-    // Who came by itself may go by itself. Others are signalled by their managers, to end at once.
-    std::optional<LeavingOnSignal> leaving;
-    if (!master.empty() && record.call_back.leaves_on_sigterm) leaving.emplace(process);
-    ending.wait_for_exit_request();
-  }
+  ending.wait_for_exit_request();
+  leaving.reset();
   process.cluster().leave();
   log::set_level(log::Level::off);  // that tasks failed because they were stopped is no news
   process.calls().interrupt_here();

@@ -115,7 +115,7 @@ TEST(Elastic, TheGenericWorkerBecomesOneOfThisProgram) {
   std::getline(in, secret);
   EXPECT_THAT(words, Not(HasSubstr(secret)));
   EXPECT_EQ(::kill(one.os_pid(), SIGTERM), 0);
-  EXPECT_EQ(one.status(), 0) << "it left gracefully";
+  EXPECT_EQ(one.status(), 0) << "it left by signal " << one.signal();
 
   const ByHand by_pipe(std::string(MUSTER_WORKER_PROGRAM) + " < " + elastic->secret_file());
   EXPECT_EQ(wait_for_workers(1).size(), 1U) << "the key may come on standard input, and says where the master is";
@@ -175,6 +175,18 @@ TEST(Elastic, AWorkerThatIsToldToLeaveEndsItsTasksFirst) {
   EXPECT_EQ(told.pid, pid);
   EXPECT_TRUE(told.expected) << told.describe();
   EXPECT_EQ(one.status(), 0);
+}
+
+TEST(Elastic, AWorkerMayBeToldToLeaveAsSoonAsItHasJoined) {
+  const auto elastic = std::make_shared<ElasticManager>(ElasticOptions{.announce = false});
+  (void)addprocs(elastic);
+  for (int round = 0; round < 10; ++round) {
+    ByHand one(elastic->join_command());
+    (void)wait_for_workers(1);
+    ::kill(one.os_pid(), SIGTERM);
+    EXPECT_EQ(one.status(), 0) << "it left by signal " << one.signal();
+    EXPECT_TRUE(eventually([] { return other_procs().empty(); }));
+  }
 }
 
 TEST(Elastic, ASecondSignalEndsAWorkerThatWaitsForATask) {
