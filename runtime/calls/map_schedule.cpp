@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <utility>
 
 namespace muster::runtime {
 
@@ -58,6 +59,10 @@ void MapSchedule::worker_left(Pid pid, bool died, Time now) {
   place(now);
 }
 
+void MapSchedule::expect_workers(bool expected, Time now) {
+  if (std::exchange(expected_, expected) && !expected) place(now);
+}
+
 void MapSchedule::requeue(const Worker& gone, bool died) {
   std::vector<Work> again;
   for (const MapUnitId id : gone.units) {
@@ -105,7 +110,7 @@ bool MapSchedule::charge(std::size_t element, Pid worker) {
 
 bool MapSchedule::need_input() const {
   return !stopped_ && !input_ended_ && ready_.empty() && suspects_.empty() &&
-         (workers_.empty() || (room_ > 0 && !at_limit()));
+         (workers_.empty() ? !expected_ : room_ > 0 && !at_limit());
 }
 
 bool MapSchedule::gather() {
@@ -240,7 +245,7 @@ void MapSchedule::final_failure(std::size_t element) {
 void MapSchedule::place(Time now) {
   if (stopped_) return;
   if (workers_.empty()) {
-    fail_without_workers();
+    if (!expected_) fail_without_workers();
     return;
   }
   place_suspects(now);

@@ -95,6 +95,9 @@ class MapSchedule {
   /// fails.
   void worker_left(Pid worker, bool died, Time now);
 
+  /// Whether some are to join soon: where there is no worker, elements then wait for them.
+  void expect_workers(bool expected, Time now);
+
   /// Whether an element should be read: some worker's window has room. Bounds how far ahead the input is read.
   bool need_input() const;
   /// The next element was read; where it fills no message, nothing follows from it, and nobody needs to know the time.
@@ -224,6 +227,7 @@ class MapSchedule {
 
   std::size_t next_element_ = 0;
   bool input_ended_ = false, stopped_ = false;
+  bool expected_ = false;                             ///< some workers are
   Work gathering_;                                    ///< a batch being filled from the input
   std::deque<Work> ready_;                            ///< to be sent as soon as a window has room
   std::deque<std::size_t> suspects_;                  ///< elements to be run alone, before all that is ready

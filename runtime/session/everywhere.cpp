@@ -3,10 +3,8 @@
 #include <muster/task.hpp>
 
 #include <algorithm>
-#include <cstdlib>
 #include <optional>
 #include <stdexcept>
-#include <string_view>
 
 namespace muster::runtime {
 
@@ -22,12 +20,9 @@ void refuse(Cluster& cluster, Pid pid) {
   throw std::invalid_argument("muster: there is no process " + std::to_string(pid) + " in this cluster");
 }
 
-/// To whom large arguments go from here: joining processes, which others may not know, and those of this host, where
-/// each copy costs the same processors, and the memory of the links from here is warm. (A test may want it otherwise.)
+/// To whom large arguments go from here: also to joining processes, which others may not know.
 std::vector<Pid> served_directly(const Cluster& cluster, Pid self, const std::vector<Pid>& joining) {
-  const char* const chosen = std::getenv("MUSTER_BROADCAST");
-  const bool tree_here = chosen != nullptr && std::string_view(chosen) == "tree";
-  std::vector<Pid> direct = tree_here ? std::vector<Pid>{} : cluster.procs_on_host_of(self);
+  std::vector<Pid> direct = Handout::served_directly(cluster, self);
   direct.insert(direct.end(), joining.begin(), joining.end());
   std::sort(direct.begin(), direct.end());
   return direct;
@@ -54,7 +49,7 @@ void Everywhere::run_on(Calls& calls, const Cluster& cluster, const std::vector<
   const std::vector<Pid> direct = served_directly(cluster, self, joining);
   const std::vector<Pid> handed = Handout::others_in(targets, self, direct);
   if (Handout::pays(cluster, arguments, handed.size())) {
-    handout.emplace(calls, handouts_, arguments);
+    handout.emplace(calls, arguments);
     const auto each_of = [&](Pid pid, auto&& what) {
       for (std::size_t i = 0; i < targets.size(); ++i)
         if (targets[i] == pid) attempt(i, [&] { what(i); });

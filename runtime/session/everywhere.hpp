@@ -17,7 +17,6 @@ namespace muster::runtime {
 /// Any thread.
 class Everywhere {
  public:
-  explicit Everywhere(Handouts& handouts) : handouts_(handouts) {}
   /// @see muster::everywhere. No pids: all.
   void call(Calls& calls, Cluster& cluster, const std::vector<Pid>& pids, detail::Thunk thunk,
             detail::Payload&& arguments);
@@ -36,8 +35,6 @@ class Everywhere {
   /// @param joining among the targets, but no members yet: gone ones are no failure
   void run_on(Calls& calls, const Cluster& cluster, const std::vector<Pid>& targets, detail::Thunk thunk,
               const detail::Payload& arguments, const std::vector<Pid>& joining);
-
-  Handouts& handouts_;
 
   std::mutex mutex_;  ///< guards both
   std::vector<Registered> registered_;

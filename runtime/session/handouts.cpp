@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstdlib>
+#include <string_view>
 
 namespace muster::runtime {
 
@@ -23,9 +25,6 @@ namespace {
 /// Smaller ones are sent to each by who calls: to wait for others would take longer.
 constexpr std::size_t least_bytes = std::size_t{1} << 18;
 constexpr std::size_t fewest_processes = 4;
-
-/// Who has not been served by another after so long is served by who hands out.
-constexpr auto patience = std::chrono::milliseconds(100);
 
 Payload naming(KeptId id) {
   Payload payload;
@@ -71,8 +70,9 @@ void hand_on(const std::shared_ptr<TaskRun>& run, KeptId id, const std::shared_p
     Process& process = current_process();
     process.cluster().heard_of(to);
     if (process.cluster().link_to(to) == nullptr) {
+      // Told also as this process ends, when it is the session's no more.
       process.cluster().when_linked(
-          to, [=](const auto&) { current_process().steward().post([=] { hand_on(run, id, arguments, to); }); });
+          to, [=, &process](const auto&) { process.steward().post([=] { hand_on(run, id, arguments, to); }); });
       return;
     }
     const Executor::ReceivingScope must_not_wait;
@@ -169,6 +169,12 @@ std::vector<Thunk> Handouts::quick_calls() { return {&keep_handout, &pass_handou
 
 // -- who hands out ----------------------------------------------------------------------------------------------------
 
+std::vector<Pid> Handout::served_directly(const Cluster& cluster, Pid self) {
+  const char* const chosen = std::getenv("MUSTER_BROADCAST");
+  if (chosen != nullptr && std::string_view(chosen) == "tree") return {};
+  return cluster.procs_on_host_of(self);
+}
+
 std::vector<Pid> Handout::others_in(const std::vector<Pid>& pids, Pid self, const std::vector<Pid>& but) {
   std::vector<Pid> others;
   std::unordered_set<Pid> seen{self};
@@ -177,27 +183,35 @@ std::vector<Pid> Handout::others_in(const std::vector<Pid>& pids, Pid self, cons
   return others;
 }
 
-bool Handout::pays(const Cluster& cluster, const Payload& arguments, std::size_t processes) {
-  return processes >= fewest_processes && arguments.handles.empty() && arguments.total_size() >= least_bytes &&
-         cluster.topology() == Topology::all_to_all;
+bool Handout::enough(const Cluster& cluster, std::size_t processes) {
+  return processes >= fewest_processes && cluster.topology() == Topology::all_to_all;
 }
 
-Handout::Handout(Calls& calls, Handouts& kept, const Payload& arguments)
+bool Handout::pays(const Cluster& cluster, const Payload& arguments, std::size_t processes) {
+  return enough(cluster, processes) && arguments.handles.empty() && arguments.total_size() >= least_bytes;
+}
+
+Handout::Handout(Calls& calls, const Payload& arguments, std::function<void()> tell)
     : calls_(calls),
-      kept_(kept),
+      anchor_(calls.anchor()),
       id_{calls.self(), calls.next_number()},
-      arguments_(std::make_shared<const Payload>(arguments)) {}
+      arguments_(std::make_shared<const Payload>(arguments)) {
+  ended_->tell = std::move(tell);
+}
 
 Handout::~Handout() {
   // Stopping the task that ends here must not keep it from cleaning up.
   const auto deadline = exchange_scope_deadline(std::nullopt);
   const TaskScope scope(nullptr, false);
-  for (const Pid pid : given_to_) {
-    try {
-      (void)calls_.start(pid, &drop_handout, naming(id_), Returns::nothing);
-    } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch): it is gone, and what it had with it
+  anchor_->with([this](Calls& calls) {
+    const Executor::ReceivingScope must_not_wait;
+    for (const Pid pid : given_to_) {
+      try {
+        (void)calls.start(pid, &drop_handout, naming(id_), Returns::nothing);
+      } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch): it is gone, and what it had with it
+      }
     }
-  }
+  });
   (void)exchange_scope_deadline(deadline);
 }
 
@@ -210,17 +224,31 @@ CorePointer Handout::call(Pid pid, Thunk thunk) {
   return calls_.start(pid, &run_handed, std::move(payload), Returns::value);
 }
 
-void Handout::give(const std::vector<Pid>& to, const std::function<void(Pid)>& served,
-                   const std::function<void(Pid, const std::exception_ptr&)>& failed) {
-  served_ = &served;
-  failed_ = &failed;
+void Handout::give(const std::vector<Pid>& to, Served served, Failed failed) {
+  begin(to, std::move(served), std::move(failed));
+  while (!take_in()) wait();
+}
+
+void Handout::begin(const std::vector<Pid>& to, Served served, Failed failed) {
+  served_ = std::move(served);
+  failed_ = std::move(failed);
   to_serve_.assign(to.begin(), to.end());
   given_to_ = to;
-  for (;;) {
-    assign();
-    if (under_way_.empty() || done_.size() == to.size()) return;
-    wait();
+  assign();
+}
+
+bool Handout::take_in() {
+  std::vector<std::uint64_t> now;
+  {
+    const std::lock_guard lock(ended_->mutex);
+    now.swap(ended_->transfers);
   }
+  for (const std::uint64_t number : now) {
+    const auto node = under_way_.extract(number);
+    conclude(node.mapped());
+  }
+  assign();
+  return under_way_.empty() || done_.size() == given_to_.size();
 }
 
 void Handout::assign() {
@@ -267,10 +295,11 @@ void Handout::start(Pid from, Pid to) {
       event = std::exchange(ended->event, nullptr);
     }
     if (event) event->set_value({});
+    if (ended->tell) ended->tell();
   });
 }
 
-/// For something to end, and deals with that.
+/// For something to end.
 void Handout::wait() {
   CorePointer event;
   {
@@ -278,15 +307,6 @@ void Handout::wait() {
     if (ended_->transfers.empty()) event = ended_->event = detail::make_local_core();
   }
   if (event && !detail::wait_settled_for(event, patience)) help_late_ones();
-  std::vector<std::uint64_t> now;
-  {
-    const std::lock_guard lock(ended_->mutex);
-    now.swap(ended_->transfers);
-  }
-  for (const std::uint64_t number : now) {
-    const auto node = under_way_.extract(number);
-    conclude(node.mapped());
-  }
 }
 
 void Handout::conclude(const Transfer& transfer) {
@@ -299,7 +319,7 @@ void Handout::conclude(const Transfer& transfer) {
   if (!by_us) idle_.push_back(transfer.from);
   if (!done_.insert(transfer.to).second) return;
   idle_.push_back(transfer.to);
-  (*served_)(transfer.to);
+  served_(transfer.to);
 }
 
 void Handout::conclude_failed(const Transfer& transfer, const std::exception_ptr& failure) {
@@ -309,7 +329,7 @@ void Handout::conclude_failed(const Transfer& transfer, const std::exception_ptr
     return;
   }
   done_.insert(transfer.to);
-  (*failed_)(transfer.to, failure);
+  failed_(transfer.to, failure);
 }
 
 /// Whoever gives may be slow, or may not get through to the other; and who is given something by us may stand still.

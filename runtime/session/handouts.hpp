@@ -47,27 +47,45 @@ class Handouts {
   std::deque<detail::KeptId> dropped_;  ///< the last ones, of which one may still arrive
 };
 
-/// One handing out, from its process. One thread.
+/// One handing out, from its process. One thread at a time.
 class Handout {
  public:
+  using Served = std::function<void(Pid)>;
+  using Failed = std::function<void(Pid, const std::exception_ptr&)>;
+  /// Who has not been served by another after so long is served by who hands out.
+  static constexpr auto patience = std::chrono::milliseconds(100);
+
   /// @param arguments without handles; all their parts owned
-  Handout(Calls& calls, Handouts& kept, const detail::Payload& arguments);
+  /// @param tell called by any thread when there is something to take in
+  Handout(Calls& calls, const detail::Payload& arguments, std::function<void()> tell = {});
   /// Frees them everywhere.
   ~Handout();
   Handout(const Handout&) = delete;
   Handout& operator=(const Handout&) = delete;
 
+  /// Those who are called directly (sorted): of this host each copy costs the same processors, and the memory of the
+  /// links from here is warm. (A test may want it otherwise.)
+  static std::vector<Pid> served_directly(const Cluster& cluster, Pid self);
   /// Each of those once, but for the process itself and those in `but` (sorted).
   static std::vector<Pid> others_in(const std::vector<Pid>& pids, Pid self, const std::vector<Pid>& but);
-  /// Whether it is worth it: large arguments, several processes that may talk to each other.
+  /// Whether there are several processes, which may talk to each other.
+  static bool enough(const Cluster& cluster, std::size_t processes);
+  /// Whether it is worth it: enough of them, and large arguments.
   static bool pays(const Cluster& cluster, const detail::Payload& arguments, std::size_t processes);
 
   /// Gives them to all of those (none of them this process, none twice). Returns when each was served or has failed.
   /// @param served called for each that has them, as soon as it does
   /// @param failed called for each other one, with what a call to it would have thrown
   /// @throws where the calling task must stop
-  void give(const std::vector<Pid>& to, const std::function<void(Pid)>& served,
-            const std::function<void(Pid, const std::exception_ptr&)>& failed);
+  void give(const std::vector<Pid>& to, Served served, Failed failed);
+
+  // The same without waiting.
+  void begin(const std::vector<Pid>& to, Served served, Failed failed);
+  /// What ended, and what follows from it. @returns whether each was served or has failed
+  bool take_in();
+  /// To be called where nothing came for `patience`.
+  void help_late_ones();
+
   /// Starts a call with them there, where they are.
   detail::CorePointer call(Pid pid, detail::Thunk thunk);
 
@@ -83,6 +101,7 @@ class Handout {
     std::mutex mutex;  ///< guards both
     std::vector<std::uint64_t> transfers;
     detail::CorePointer event;
+    std::function<void()> tell;  ///< never changes
   };
 
   void assign();
@@ -90,18 +109,17 @@ class Handout {
   void wait();
   void conclude(const Transfer& transfer);
   void conclude_failed(const Transfer& transfer, const std::exception_ptr& failure);
-  void help_late_ones();
 
   Calls& calls_;
-  Handouts& kept_;
+  const std::shared_ptr<detail::Anchor> anchor_;  ///< of the session, which may end before this
   const detail::KeptId id_;
   const std::shared_ptr<const detail::Payload> arguments_;
   std::vector<Pid> given_to_;  ///< or tried
   const std::shared_ptr<Ended> ended_ = std::make_shared<Ended>();
 
   // While it gives:
-  const std::function<void(Pid)>* served_ = nullptr;
-  const std::function<void(Pid, const std::exception_ptr&)>* failed_ = nullptr;
+  Served served_;
+  Failed failed_;
   std::deque<Pid> to_serve_;  ///< by anybody
   std::deque<Pid> by_us_;     ///< where another failed, or is late
   std::deque<Pid> idle_;      ///< they have them, and give them to nobody just now

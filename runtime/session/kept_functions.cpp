@@ -1,6 +1,7 @@
 #include "runtime/session/kept_functions.hpp"
 
 #include "runtime/base/log.hpp"
+#include "runtime/session/background_handout.hpp"
 #include "runtime/session/process.hpp"
 
 #include <muster/spawn.hpp>
@@ -109,40 +110,103 @@ void release_at(Pid pid, KeptId id) {
 }  // namespace
 
 SentFunction::~SentFunction() {
+  for (const auto& handout : handouts_) handout->end();  // which call nobody from here on
   if (current_process_or_null() == nullptr) return;
   // Stopping the task that ends here must not keep it from cleaning up.
   const auto deadline = exchange_scope_deadline(std::nullopt);
   const TaskScope scope(nullptr, false);
-  for (const auto& [pid, id] : ids_) release_at(pid, id);
+  for (const auto& [pid, id] : places_->ids) release_at(pid, id);
   (void)exchange_scope_deadline(deadline);
 }
 
 KeptId SentFunction::at(Pid pid) {
-  const std::lock_guard lock(mutex_);
-  if (const auto found = ids_.find(pid); found != ids_.end()) return found->second;
+  const std::lock_guard lock(places_->mutex);
+  if (const auto found = places_->ids.find(pid); found != places_->ids.end()) return found->second;
   Calls& calls = current_process().calls();
   const KeptId id{calls.self(), calls.next_number()};
   Payload payload;
   write_(payload, id);
   const auto arrival = detail::start_call(pid, keep_, std::move(payload), detail::Returns::value);
-  ids_[pid] = id;
-  arrival->when_settled(false, [self = weak_from_this(), core = arrival.get(), pid, id] {
-    if (core->state() != detail::FutureCore::State::failed) return;
-    detail::run_here([self, pid, id] {
-      if (const auto function = self.lock()) function->lost(pid, id);
-    });
-  });
+  places_->ids[pid] = id;
+  follow(places_, arrival, pid, id);
   return id;
 }
 
-void SentFunction::lost(Pid pid, KeptId id) {
-  {
-    const std::lock_guard lock(mutex_);
-    const auto found = ids_.find(pid);
-    if (found == ids_.end() || found->second != id) return;
-    ids_.erase(found);
+/// Where it does not arrive it will be sent again.
+void SentFunction::follow(const std::shared_ptr<Places>& places, const CorePointer& arrival, Pid pid, KeptId id) {
+  arrival->when_settled(false, [weak = std::weak_ptr(places), core = arrival.get(), pid, id] {
+    if (core->state() != detail::FutureCore::State::failed) return;
+    detail::run_here([weak, pid, id] {
+      const auto there = weak.lock();
+      if (!there) return;
+      {
+        const std::lock_guard lock(there->mutex);
+        const auto found = there->ids.find(pid);
+        if (found == there->ids.end() || found->second != id) return;
+        there->ids.erase(found);
+      }
+      release_at(pid, id);
+    });
+  });
+}
+
+// -- to many ----------------------------------------------------------------------------------------------------------
+
+void SentFunction::hand_out(const std::vector<Pid>& to) {
+  Process& process = current_process();
+  const Pid self = process.pid();
+  const std::lock_guard lock(places_->mutex);
+  std::vector<Pid> others = Handout::others_in(to, self, Handout::served_directly(process.cluster(), self));
+  std::erase_if(others, [this](Pid pid) { return places_->ids.contains(pid) || places_->on_the_way.contains(pid); });
+  if (!Handout::enough(process.cluster(), others.size())) return;
+  const KeptId id{self, process.calls().next_number()};
+  Payload payload;
+  try {
+    write_(payload, id);
+  } catch (const std::exception&) {  // at() says so to whoever needs it
+    return;
   }
-  release_at(pid, id);
+  if (!Handout::pays(process.cluster(), payload, others.size())) return;
+  payload.own();
+  places_->on_the_way.insert(others.begin(), others.end());
+  BackgroundHandout::Listener listener;
+  listener.called = [places = places_, id](Pid pid, const CorePointer& call) {
+    {
+      const std::lock_guard lock_places(places->mutex);
+      places->ids[pid] = id;
+    }
+    follow(places, call, pid, id);
+    places->settled(pid);
+  };
+  listener.failed = [places = places_](Pid pid) { places->settled(pid); };
+  handouts_.push_back(BackgroundHandout::begin(process, payload, std::move(others), keep_, std::move(listener)));
+}
+
+void SentFunction::Places::settled(Pid pid) {
+  std::vector<std::weak_ptr<Listener>> told;
+  {
+    const std::lock_guard lock(mutex);
+    on_the_way.erase(pid);
+    told = listeners;
+  }
+  for (const auto& each : told)
+    if (const auto listener = each.lock()) (*listener)();
+}
+
+void SentFunction::tell(const std::shared_ptr<Listener>& listener) {
+  const std::lock_guard lock(places_->mutex);
+  std::erase_if(places_->listeners, [](const auto& each) { return each.expired(); });
+  places_->listeners.push_back(listener);
+}
+
+bool SentFunction::on_its_way(Pid pid) const {
+  const std::lock_guard lock(places_->mutex);
+  return places_->on_the_way.contains(pid);
+}
+
+bool SentFunction::on_its_way() const {
+  const std::lock_guard lock(places_->mutex);
+  return !places_->on_the_way.empty();
 }
 
 }  // namespace muster::runtime

@@ -10,6 +10,8 @@
 #include <memory>
 #include <mutex>
 #include <unordered_map>
+#include <unordered_set>
+#include <vector>
 
 namespace muster::runtime {
 
@@ -39,8 +41,10 @@ class KeptFunctions {
   std::unordered_map<detail::KeptId, Entry> entries_;
 };
 
+class BackgroundHandout;
+
 /// A function on its way from this process to others: to each once. Any thread.
-class SentFunction : public std::enable_shared_from_this<SentFunction> {
+class SentFunction {
  public:
   /// @param write writes the function behind its name
   SentFunction(detail::Thunk keep, std::function<void(detail::Payload&, detail::KeptId)> write)
@@ -52,14 +56,34 @@ class SentFunction : public std::enable_shared_from_this<SentFunction> {
 
   /// Its name at that process; sends it there before anything that is sent after this returns. @throws as start_call
   detail::KeptId at(Pid pid);
-  /// It did not arrive: it will be sent again.
-  void lost(Pid pid, detail::KeptId id);
+
+  /// Where it is large and many of those are on other hosts, they hand it on to each other, while the caller does
+  /// something else.
+  void hand_out(const std::vector<Pid>& to);
+  /// Whether it is on its way to that process, or to any: at() would send it there a second time.
+  bool on_its_way(Pid pid) const;
+  bool on_its_way() const;
+  /// Called by any thread, while somebody keeps it, when it is not on its way to some process any more.
+  using Listener = std::function<void()>;
+  void tell(const std::shared_ptr<Listener>& listener);
 
  private:
+  /// Where it is. Also known to those who tell of its arrival, who may come later than the end of this.
+  struct Places {
+    mutable std::mutex mutex;  ///< guards the following; held while sending, so that no name is used too early
+    std::unordered_map<Pid, detail::KeptId> ids;
+    std::unordered_set<Pid> on_the_way;
+    std::vector<std::weak_ptr<Listener>> listeners;
+
+    void settled(Pid pid);
+  };
+  static void follow(const std::shared_ptr<Places>& places, const detail::CorePointer& arrival, Pid pid,
+                     detail::KeptId id);
+
   const detail::Thunk keep_;
   const std::function<void(detail::Payload&, detail::KeptId)> write_;
-  std::mutex mutex_;  ///< guards ids_; held while sending, so that no name is used before its function was sent
-  std::unordered_map<Pid, detail::KeptId> ids_;
+  const std::shared_ptr<Places> places_ = std::make_shared<Places>();
+  std::vector<std::shared_ptr<BackgroundHandout>> handouts_;  ///< guarded by the places' mutex
 };
 
 }  // namespace muster::runtime

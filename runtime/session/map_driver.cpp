@@ -187,10 +187,13 @@ MapDriver::MapDriver(detail::MapWork& work, detail::MapSettings settings)
       events_(std::make_shared<MapEvents>(process_.executor())),
       members_(process_, settings),
       function_(function_of(work, settings)),
+      function_came_(
+          std::make_shared<SentFunction::Listener>([events = events_] { events->push({What::members, 0}); })),
       refreshed_(Clock::now()) {
   if (settings.progress) progress_.emplace(*settings.progress, settings.total);
   // Only then subscribed to: what is told while the lists are read is not lost.
   subscription_.emplace(process_.changes(), [this] { events_->push({What::members, 0}); });
+  if (function_) function_->tell(function_came_);
   update_members();
 }
 
@@ -358,12 +361,17 @@ void MapDriver::update_members() {
   const Pid self = process_.pid();
   for (const Pid pid : before)
     if (!std::binary_search(now.begin(), now.end(), pid)) worker_left(pid, false);
+  if (function_) function_->hand_out(now);
+  const bool some_come = function_ && function_->on_its_way();
+  if (some_come) schedule_.expect_workers(true, Clock::now());
   for (const Pid pid : now) {
     if (std::binary_search(before.begin(), before.end(), pid) || exits_.contains(pid)) continue;
+    if (function_ && function_->on_its_way(pid)) continue;
     workers_.insert(std::upper_bound(workers_.begin(), workers_.end(), pid), pid);
     const auto way = process_.cluster().one_host({self, pid}) ? way_within_host : std::chrono::nanoseconds(0);
     schedule_.worker_joined(pid, Clock::now(), process_.cluster().threads_of(pid), way);
   }
+  schedule_.expect_workers(some_come, Clock::now());
 }
 
 void MapDriver::worker_died(Pid pid, const WorkerExit& exit) {

@@ -125,6 +125,7 @@ class MapDriver {
   std::vector<Pid> workers_;  ///< told to the schedule
   std::unordered_map<Pid, WorkerExit> exits_;
   std::shared_ptr<SentFunction> function_;
+  std::shared_ptr<SentFunction::Listener> function_came_;
   Units units_;
   std::size_t delivered_ = 0;
   Clock::time_point refreshed_;

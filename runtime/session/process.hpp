@@ -83,7 +83,7 @@ class Process final : private TransportSink, private MessageSource {
   WorkerPools pools_;
   KeptFunctions kept_functions_;
   Handouts handouts_;
-  Everywhere everywhere_{handouts_};
+  Everywhere everywhere_;
   Changes changes_;
   LifeCallbacks life_callbacks_;
   std::unique_ptr<Launcher> launcher_;

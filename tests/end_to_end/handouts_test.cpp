@@ -123,5 +123,86 @@ TEST_F(HandoutsTest, WhoDiesLeavesNobodyWithoutAndIsNamed) {
   }
 }
 
+// -- functions of maps ------------------------------------------------------------------------------------------------
+
+std::atomic<int> kept{0};
+int kept_here() { return kept; }
+
+struct Counted {
+  Counted() { ++kept; }
+  Counted(const Counted&) { ++kept; }
+  Counted& operator=(const Counted&) = default;
+  ~Counted() { --kept; }
+  template <class Archive>
+  void serialize(Archive& /*archive*/) {}
+};
+
+/// A function that is large, and counted where it is kept.
+struct PlusSum {
+  std::vector<double> values = ones();
+  std::set<Pid> deadly_at = {};
+  Counted counted = {};
+  template <class Archive>
+  void serialize(Archive& archive) {
+    archive(values, deadly_at, counted);
+  }
+  double operator()(int x) const {
+    if (deadly_at.contains(myid())) (void)::kill(::getpid(), SIGKILL);
+    if (x < 0) throw std::invalid_argument("negative");
+    return x + std::accumulate(values.begin(), values.end(), 0.0);
+  }
+};
+
+std::vector<int> numbers() {
+  std::vector<int> all(200);
+  std::iota(all.begin(), all.end(), 0);
+  return all;
+}
+
+void expect_right(const std::vector<double>& results) {
+  ASSERT_EQ(results.size(), numbers().size());
+  for (std::size_t i = 0; i < results.size(); ++i)
+    EXPECT_EQ(results[i], static_cast<double>(i + elements)) << "element " << i;
+}
+
+TEST_F(HandoutsTest, AMapsFunctionIsHandedOnToo) {
+  const OwnWorkers own(workers_in_test);
+  WorkerPool pool(own.pids());
+  const auto before = bytes_sent();
+  expect_right(pmap(PlusSum(), numbers(), PmapOptions{.pool = &pool}));
+  const auto sent = static_cast<double>(bytes_sent() - before) / (elements * sizeof(double));
+  EXPECT_LT(sent, workers_in_test - 1) << "nobody else handed it on";
+  for (const Pid pid : own.pids())
+    EXPECT_TRUE(eventually([&] { return fetchfrom(pid, &kept_here) == 0; })) << "it stays at " << pid;
+}
+
+TEST_F(HandoutsTest, AMapDoesNotWaitForWhoStandsStill) {
+  const OwnWorkers own(workers_in_test);
+  WorkerPool pool(own.pids());
+  const int still = remotecall_fetch([] { return static_cast<int>(::getpid()); }, own[0]);
+  stop_process(still);
+  expect_right(pmap(PlusSum(), numbers(), PmapOptions{.pool = &pool}));
+  ASSERT_EQ(::kill(still, SIGCONT), 0);
+  for (const Pid pid : own.pids())
+    EXPECT_TRUE(eventually([&] { return fetchfrom(pid, &kept_here) == 0; })) << "it stays at " << pid;
+}
+
+TEST_F(HandoutsTest, AMapGoesOnWhereSomeDieOfIt) {
+  const OwnWorkers own(workers_in_test);
+  WorkerPool pool(own.pids());
+  PlusSum deadly;
+  deadly.deadly_at = {own[0], own[1]};
+  expect_right(pmap(deadly, numbers(), PmapOptions{.pool = &pool}));
+}
+
+TEST_F(HandoutsTest, AMapThatFailsLeavesNothing) {
+  const OwnWorkers own(workers_in_test);
+  WorkerPool pool(own.pids());
+  for (int round = 0; round < 10; ++round)
+    EXPECT_THROW((void)pmap(PlusSum(), std::vector<int>{-1, 1, 2, 3}, PmapOptions{.pool = &pool}), RemoteException);
+  for (const Pid pid : own.pids())
+    EXPECT_TRUE(eventually([&] { return fetchfrom(pid, &kept_here) == 0; })) << "it stays at " << pid;
+}
+
 }  // namespace
 }  // namespace muster::test

@@ -351,6 +351,32 @@ TEST(MapSchedule, WithoutWorkersElementsFail) {
   EXPECT_EQ(driver.sent(4).worker, 3);
 }
 
+TEST(MapSchedule, ElementsWaitForWorkersThatAreExpected) {
+  Driver driver({}, 1);
+  driver.schedule.expect_workers(true, driver.now);
+  driver.read(3);
+  driver.die(2);
+  EXPECT_FALSE(driver.schedule.need_input());
+  EXPECT_TRUE(driver.failures.empty());
+  driver.schedule.worker_joined(3, driver.now);
+  driver.collect();
+  for (std::size_t element = 0; element < 3; ++element) {
+    EXPECT_EQ(driver.sent(element).worker, 3);
+    EXPECT_TRUE(driver.complete(element));
+  }
+}
+
+TEST(MapSchedule, ElementsFailWhereExpectedWorkersDoNotCome) {
+  Driver driver({}, 0);
+  driver.schedule.expect_workers(true, driver.now);
+  EXPECT_FALSE(driver.schedule.need_input());
+  driver.schedule.expect_workers(false, driver.now);
+  ASSERT_TRUE(driver.schedule.need_input());
+  driver.read(1);
+  ASSERT_EQ(driver.failures.size(), 1u);
+  EXPECT_EQ(driver.failures[0].reason, MapFailure::Reason::no_worker);
+}
+
 TEST(MapSchedule, WhatWaitsBehindALongElementIsCalledBack) {
   Driver driver({}, 2);
   driver.read(4);
