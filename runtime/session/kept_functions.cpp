@@ -115,7 +115,12 @@ SentFunction::~SentFunction() {
   // Stopping the task that ends here must not keep it from cleaning up.
   const auto deadline = exchange_scope_deadline(std::nullopt);
   const TaskScope scope(nullptr, false);
-  for (const auto& [pid, id] : places_->ids) release_at(pid, id);
+  std::unordered_map<Pid, KeptId> ids;
+  {
+    const std::lock_guard lock(places_->mutex);
+    ids.swap(places_->ids);
+  }
+  for (const auto& [pid, id] : ids) release_at(pid, id);
   (void)exchange_scope_deadline(deadline);
 }
 
