@@ -35,15 +35,6 @@ std::uint64_t bytes_sent() {
   return sent;
 }
 
-/// What those sent to each other.
-std::uint64_t sent_between(const std::vector<Pid>& pids) {
-  std::uint64_t sent = 0;
-  for (const Pid pid : pids)
-    for (const auto& link : debug::links(pid))
-      if (link.peer != 1) sent += link.bytes_sent;
-  return sent;
-}
-
 class HandoutsTest : public ::testing::Test {
  protected:
   static void SetUpTestSuite() { ASSERT_EQ(::setenv("MUSTER_BROADCAST", "tree", 1), 0); }

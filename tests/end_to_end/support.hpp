@@ -45,6 +45,15 @@ inline std::string lane_within_a_host() {
   return chosen != nullptr && std::string(chosen) == "zmq" ? "zmq-tcp" : "shm";
 }
 
+/// Bytes that those workers sent to each other.
+inline std::uint64_t sent_between(const std::vector<Pid>& pids) {
+  std::uint64_t sent = 0;
+  for (const Pid pid : pids)
+    for (const auto& link : debug::links(pid))
+      if (link.peer != 1) sent += link.bytes_sent;
+  return sent;
+}
+
 /// At least that many workers, which tests of one program share.
 inline std::vector<Pid> at_least(int count) {
   const int have = static_cast<int>(other_procs().size());
