@@ -125,14 +125,18 @@ SentFunction::~SentFunction() {
 }
 
 KeptId SentFunction::at(Pid pid) {
-  const std::lock_guard lock(places_->mutex);
-  if (const auto found = places_->ids.find(pid); found != places_->ids.end()) return found->second;
+  if (const auto known = places_->name_at(pid)) return *known;
+  const std::lock_guard sending(sending_);
+  if (const auto known = places_->name_at(pid)) return *known;
   Calls& calls = current_process().calls();
   const KeptId id{calls.self(), calls.next_number()};
   Payload payload;
   write_(payload, id);
   const auto arrival = detail::start_call(pid, keep_, std::move(payload), detail::Returns::value);
-  places_->ids[pid] = id;
+  {
+    const std::lock_guard lock(places_->mutex);
+    places_->ids[pid] = id;
+  }
   follow(places_, arrival, pid, id);
   return id;
 }
@@ -160,9 +164,12 @@ void SentFunction::follow(const std::shared_ptr<Places>& places, const CorePoint
 void SentFunction::hand_out(const std::vector<Pid>& to) {
   Process& process = current_process();
   const Pid self = process.pid();
-  const std::lock_guard lock(places_->mutex);
+  const std::lock_guard sending(sending_);
   std::vector<Pid> others = Handout::others_in(to, self, Handout::served_directly(process.cluster(), self));
-  std::erase_if(others, [this](Pid pid) { return places_->ids.contains(pid) || places_->on_the_way.contains(pid); });
+  {
+    const std::lock_guard lock(places_->mutex);
+    std::erase_if(others, [this](Pid pid) { return places_->ids.contains(pid) || places_->on_the_way.contains(pid); });
+  }
   if (!Handout::enough(process.cluster(), others.size())) return;
   const KeptId id{self, process.calls().next_number()};
   Payload payload;
@@ -173,11 +180,14 @@ void SentFunction::hand_out(const std::vector<Pid>& to) {
   }
   if (!Handout::pays(process.cluster(), payload, others.size())) return;
   payload.own();
-  places_->on_the_way.insert(others.begin(), others.end());
+  {
+    const std::lock_guard lock(places_->mutex);
+    places_->on_the_way.insert(others.begin(), others.end());
+  }
   BackgroundHandout::Listener listener;
   listener.called = [places = places_, id](Pid pid, const CorePointer& call) {
     {
-      const std::lock_guard lock_places(places->mutex);
+      const std::lock_guard lock(places->mutex);
       places->ids[pid] = id;
     }
     follow(places, call, pid, id);
@@ -185,6 +195,12 @@ void SentFunction::hand_out(const std::vector<Pid>& to) {
   };
   listener.failed = [places = places_](Pid pid) { places->settled(pid); };
   handouts_.push_back(BackgroundHandout::begin(process, payload, std::move(others), keep_, std::move(listener)));
+}
+
+std::optional<KeptId> SentFunction::Places::name_at(Pid pid) const {
+  const std::lock_guard lock(mutex);
+  const auto found = ids.find(pid);
+  return found == ids.end() ? std::nullopt : std::optional(found->second);
 }
 
 void SentFunction::Places::settled(Pid pid) {

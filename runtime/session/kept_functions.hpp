@@ -9,6 +9,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <unordered_map>
 #include <unordered_set>
 #include <vector>
@@ -70,11 +71,12 @@ class SentFunction {
  private:
   /// Where it is. Also known to those who tell of its arrival, who may come later than the end of this.
   struct Places {
-    mutable std::mutex mutex;  ///< guards the following; held while sending, so that no name is used too early
+    mutable std::mutex mutex;  ///< guards the following; never held for long: the steward takes it
     std::unordered_map<Pid, detail::KeptId> ids;
     std::unordered_set<Pid> on_the_way;
     std::vector<std::weak_ptr<Listener>> listeners;
 
+    std::optional<detail::KeptId> name_at(Pid pid) const;
     void settled(Pid pid);
   };
   static void follow(const std::shared_ptr<Places>& places, const detail::CorePointer& arrival, Pid pid,
@@ -83,7 +85,8 @@ class SentFunction {
   const detail::Thunk keep_;
   const std::function<void(detail::Payload&, detail::KeptId)> write_;
   const std::shared_ptr<Places> places_ = std::make_shared<Places>();
-  std::vector<std::shared_ptr<BackgroundHandout>> handouts_;  ///< guarded by the places' mutex
+  std::mutex sending_;  ///< guards handouts_; held while sending, so that nothing is sent to one process twice
+  std::vector<std::shared_ptr<BackgroundHandout>> handouts_;
 };
 
 }  // namespace muster::runtime

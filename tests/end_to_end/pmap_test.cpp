@@ -389,7 +389,9 @@ TEST_F(Pmap, AnUnorderedRangeIsMovableAndCancelsWhenDestroyed) {
         return x;
       },
       trace.path());
-  auto range = pmap_unordered(f, numbers(4));
+  // Two workers have two elements each: nobody is idle, for whom one would be called back, to be sent by the next ++.
+  muster::WorkerPool pool({muster::workers()[0], muster::workers()[1]});
+  auto range = pmap_unordered(f, numbers(4), PmapOptions{.pool = &pool});
   static_assert(std::ranges::input_range<decltype(range)>);
   static_assert(!std::is_copy_constructible_v<decltype(range)>);
   {
