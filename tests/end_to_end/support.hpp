@@ -6,6 +6,7 @@
 
 #include <gtest/gtest.h>
 
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -132,6 +133,7 @@ class Owned {
 class CapturedStderr {
  public:
   CapturedStderr() : before_(::dup(STDERR_FILENO)), memory_(::memfd_create("stderr", MFD_CLOEXEC)) {
+    (void)::fcntl(memory_, F_SETFL, O_APPEND);  // else two threads may write to one place of it
     ::dup2(memory_, STDERR_FILENO);
   }
   ~CapturedStderr() {
