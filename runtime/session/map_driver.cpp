@@ -187,12 +187,12 @@ MapDriver::MapDriver(detail::MapWork& work, detail::MapSettings settings)
       events_(std::make_shared<MapEvents>(process_.executor())),
       members_(process_, settings),
       function_(function_of(work, settings)),
-      function_came_(
-          std::make_shared<SentFunction::Listener>([events = events_] { events->push({What::members, 0}); })),
       refreshed_(Clock::now()) {
   if (settings.progress) progress_.emplace(*settings.progress, settings.total);
   // Only then subscribed to: what is told while the lists are read is not lost.
   subscription_.emplace(process_.changes(), [this] { events_->push({What::members, 0}); });
+  const auto came = [events = events_] { events->push({What::members, 0}); };
+  function_came_ = std::make_shared<SentFunction::Listener>(came);
   if (function_) function_->tell(function_came_);
   update_members();
 }

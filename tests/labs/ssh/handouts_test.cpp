@@ -18,7 +18,8 @@ TEST(Ssh, WorkersHandOnWhatIsLarge) {
   EXPECT_EQ(pmap(PlusSum(), std::vector<int>{0, 1, 2, 3, 4, 5, 6, 7}).back(), static_cast<double>(elements + 7));
   EXPECT_TRUE(eventually([&] { return sent_between(four.pids()) > elements * sizeof(double); })) << "the function";
   const auto before = sent_between(four.pids());
-  everywhere(four.pids(), [](const View<double>& values) { EXPECT_EQ(values.size(), elements); }, PlusSum().values);
+  const auto take_in = [](const View<double>& values) { EXPECT_EQ(values.size(), elements); };
+  everywhere(four.pids(), take_in, PlusSum().values);
   EXPECT_TRUE(eventually([&] { return sent_between(four.pids()) - before > elements * sizeof(double); }))
       << "arguments";
 }
