@@ -5,7 +5,7 @@
 /// - outstanding: calls made to two workers that are kept from running them, and answered then; memory of the master
 /// - futures: results that stay at a worker until they are fetched
 /// - channels: remote channels of one worker, an item through each
-/// - workers: addprocs, a call to each at once, everywhere
+/// - workers: addprocs, a call to each at once, everywhere, rmprocs
 /// - message: bytes of an array as argument, read in place
 #include "../common/growth.hpp"
 #include "../common/memory.hpp"
@@ -124,11 +124,12 @@ Growth channels(const Options& options) {
   return growth;
 }
 
-/// Three tables of the same workers.
+/// Tables of the same workers.
 std::vector<Growth> workers(const Options& options) {
   Growth start{"addprocs", "workers started, until all have answered", {}, 10, true};
   Growth calls{"calls_to_all", "one call to each of n idle workers, all at once", {}, 10};
   Growth all{"everywhere", "an empty function on every process", {}, 10};
+  Growth gone{"rmprocs", "every other of n workers removed, until the others have answered", {}, 10};
   Growth one{"one_of_many", "1000 calls, one at a time, to one of n workers (flat: exponent 0)", {}, 1};
   for (const int n : options.quick ? std::vector{1, 4, 16, 64} : std::vector{1, 4, 16, 64, 250, 1000}) {
     std::vector<muster::Pid> pids;
@@ -148,9 +149,15 @@ std::vector<Growth> workers(const Options& options) {
     all.points.push_back({count, bench::median_call([] { muster::everywhere(&nothing); }, 10)});
     one.points.push_back(
         {count, bench::median_call([&] { (void)muster::fetchfrom(pids[0], &identity, 1); }, 1000) * 1000});
-    muster::rmprocs(pids);
+    std::vector<muster::Pid> leaving, staying;
+    for (std::size_t i = 0; i < pids.size(); ++i) (i % 2 == 0 ? leaving : staying).push_back(pids[i]);
+    gone.points.push_back({count, seconds_of([&] {
+                             muster::rmprocs(leaving);
+                             muster::everywhere(&nothing);
+                           })});
+    muster::rmprocs(staying);
   }
-  return {start, calls, all, one};
+  return {start, calls, all, gone, one};
 }
 
 std::size_t size_of(const muster::View<std::uint8_t>& bytes) { return bytes.size(); }

@@ -19,6 +19,19 @@ using detail::FutureCore;
 using detail::Payload;
 using detail::Returns;
 
+namespace {
+
+FailedResult failed_result(std::exception_ptr failure, Pid self) {
+  return [failure = std::move(failure), self]() -> std::shared_ptr<const StoredResult> {
+    auto result = std::make_shared<StoredResult>();
+    result->failed = true;
+    result->failure = encode_failure(failure, self);
+    return result;
+  };
+}
+
+}  // namespace
+
 Calls::Calls(Pid self, Transport& transport, Executor& executor, Router& router)
     : self_(self),
       transport_(transport),
@@ -404,6 +417,7 @@ void Calls::fail_pending(Pid pid, const std::exception_ptr& failure) {
     waiting = pending_.take_if([pid](const FutureCore& core) { return core.owner() == pid; });
     for (const auto& core : waiting) no_longer_pending(*core);
   }
+  if (waiting.empty()) return;
   const auto encoded = encode_failure(failure, self_);
   for (const auto& core : waiting) core->set_failure(encoded, failure);
 }
@@ -414,13 +428,10 @@ void Calls::process_unreachable(Pid pid, const std::string& why) {
   modules_.gone(pid, why);
   places_lost(pid);
   // The result of a task whose answer had left already may have been on its way back to be kept here.
-  auto stored = std::make_shared<StoredResult>();
-  stored->failed = true;
-  stored->failure = encode_failure(failure, self_);
   std::vector<Answer> answers;
   {
     const std::lock_guard lock(references_mutex_);
-    store_.creator_lost(pid, stored, answers);
+    store_.creator_lost(pid, failed_result(failure, self_), answers);
   }
   send_answers(answers);
 }
@@ -433,20 +444,16 @@ void Calls::process_gone(const WorkerExit& exit, Rest rest) {
   WorkerExit told = exit;
   told.calls_in_flight = calls_in_flight(exit.pid);
   const auto failure = std::make_exception_ptr(ProcessExitedException(told));
-  const auto encoded = encode_failure(failure, self_);
   fail_pending(exit.pid, failure);
   modules_.gone(exit.pid, "it ended");
 
-  auto stored = std::make_shared<StoredResult>();
-  stored->failed = true;
-  stored->failure = encoded;
   std::vector<Answer> answers;
   ValueStore::Freed freed;
   std::vector<CorePointer> unanswered;
   std::vector<std::shared_ptr<OwnedChannel>> channels;
   {
     const std::lock_guard lock(references_mutex_);
-    store_.process_died(exit.pid, stored, answers);
+    store_.process_died(exit.pid, failed_result(failure, self_), answers);
     held_.process_died(exit.pid);
     freed = store_.collect(answers);
     channels = store_.channels();

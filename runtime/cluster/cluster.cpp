@@ -54,19 +54,22 @@ void Cluster::on_message(Incoming message) {
   }
   if (!from_master) throw SerializationError("Only the master may send that");
   switch (message.header.kind) {
-    case MessageKind::members_added:
-      on_members_added(decode_members(message.payload.bytes.bytes(), message.header.code));
-      break;
-    case MessageKind::member_removed: on_member_removed(decode_exit(message.payload.bytes.bytes())); break;
+    case MessageKind::news: on_news(decode_news(message.payload.bytes.bytes(), message.header.code)); break;
     case MessageKind::exit: events_.asked_to_exit(); break;
     default: throw SerializationError("An unexpected message");
   }
 }
 
-void Cluster::on_members_added(const std::vector<Member>& members) {
+void Cluster::on_news(const std::vector<MemberNews>& news) {
   std::vector<Pid> eager;
-  for (const Member& member : members)
-    if (on_member_added(member)) eager.push_back(member.pid);
+  for (const MemberNews& one : news) {
+    if (const auto* const exit = std::get_if<WorkerExit>(&one)) {
+      std::erase(eager, exit->pid);
+      on_member_removed(*exit);
+    } else if (const auto& member = std::get<Member>(one); on_member_added(member)) {
+      eager.push_back(member.pid);
+    }
+  }
   if (events_.changed) events_.changed(0);
   for (const Pid pid : eager) connect(pid);
 }
@@ -279,7 +282,9 @@ void Cluster::on_goodbye(const std::shared_ptr<Link>& link) {
   ended(link, "it leaves", end_patience);
 }
 
-void Cluster::leave() { broadcast(MessageKind::goodbye, {}, self_pid_); }
+void Cluster::leave() {
+  for (const auto& link : all_links()) transport_.send(*link, Header{.kind = MessageKind::goodbye}, {});
+}
 
 void Cluster::handshake_lost(const std::shared_ptr<Link>& link, const std::string& reason) {
   if (events_.handshake_lost && (self_pid_ == 1 || knocked_by(*link))) events_.handshake_lost(link, reason);
@@ -421,7 +426,8 @@ void Cluster::on_dial(Incoming& message) {
       if (from != nullptr && to != nullptr) pass_on = dials(*from, *to);
     }
     if (gone) {
-      transport_.send(*message.link, Header{.kind = MessageKind::member_removed}, encode(*gone));
+      const MemberNews news(*gone);
+      send_news(*message.link, {&news, 1});
     } else if (pass_on) {  // passed on to whom it is about; otherwise the asking one dials when it knows it
       detail::Payload payload;
       FieldWriter(payload.bytes).i32(asking);

@@ -7,6 +7,7 @@
 #include "runtime/calls/calls.hpp"
 #include "runtime/calls/router.hpp"
 #include "runtime/cluster/membership.hpp"
+#include "runtime/cluster/news.hpp"
 #include "runtime/cluster/program_messages.hpp"
 
 #include <functional>
@@ -99,18 +100,17 @@ class Cluster final : public Router {
   void set_topology(Topology topology, bool lazy);
   /// Calls may be sent there from now on, though it is not listed. It is told of all members.
   void linked(const Member& joining, const std::shared_ptr<Link>& link);
-  /// Lists it. Every other process is told a little later, together with others that come meanwhile, but before
+  /// Lists it. Every other process is told a little later, together with others that come or go meanwhile, but before
   /// anything else is sent there; so what each of n workers costs does not grow with n.
   void list(const Member& member);
-  /// Tells every process now of the members listed since.
+  /// Tells every process now of who came and went since.
   void tell_news();
   /// Tells that one, before something else is sent there (TransportSink::on_behind).
   void tell_news(Link& link);
   /// It was asked to leave; it is listed until it is gone.
   void set_leaving(Pid pid);
-  /// Takes it off the lists, fails what waits for it, and tells every other process. @returns false when it was not
-  /// listed
-  bool remove(const WorkerExit& exit);
+  /// Takes it off the lists and fails what waits for it. Every other process is told as of who comes (list).
+  void remove(const WorkerExit& exit);
   void send(Pid pid, MessageKind kind, detail::Payload&& payload = {});
 
  private:
@@ -138,7 +138,7 @@ class Cluster final : public Router {
   const Member* find_member(Pid pid) const;
   bool may_talk_to(Pid pid) const;
   void on_dial(Incoming& message);
-  void on_members_added(const std::vector<Member>& members);
+  void on_news(const std::vector<MemberNews>& news);
   /// @returns whether to connect to it at once
   bool on_member_added(const Member& member);
   void on_member_removed(const WorkerExit& exit);
@@ -152,9 +152,12 @@ class Cluster final : public Router {
   Waiting take_waiting(Pid pid, std::uint64_t attempt);
   /// Nothing where that attempt to connect is over.
   void give_up(Pid pid, std::uint64_t attempt, const std::string& why);
-  void broadcast(MessageKind kind, const detail::Payload& payload, Pid but);
   void removed(const WorkerExit& exit);
-  void send_members(Link& link, std::span<const Member> members);
+  /// Enters it among what every process is to be told; with mutex_. @returns how long that may wait, where nobody is
+  /// about to tell anyway
+  std::optional<std::chrono::nanoseconds> enter(MemberNews news);
+  void tell_after(std::optional<std::chrono::nanoseconds> patience);
+  void send_news(Link& link, std::span<const MemberNews> news);
   std::vector<std::shared_ptr<Link>> all_links() const;
 
   const ClusterSettings settings_;
@@ -178,7 +181,7 @@ class Cluster final : public Router {
 
   /// Guards the following; held while they are sent, so that nothing overtakes them. Taken after mutex_, or alone.
   std::mutex news_mutex_;
-  std::vector<Member> listed_;  ///< master: all workers ever listed, in that order; Link::news counts into it
+  std::vector<MemberNews> news_;  ///< master: all there ever were, in their order; Link::news counts into them
 };
 
 }  // namespace muster::runtime

@@ -8,12 +8,13 @@ namespace muster::runtime {
 
 namespace {
 
-/// How long the word of a new member may wait for others, for each process that is to be told: to tell one costs about
-/// a tenth of it.
-constexpr auto news_patience_each = std::chrono::microseconds(250);
+/// How long news of a member may wait for others, for each process that is to be told: to tell one costs about a tenth
+/// of it. And in all, as calls to who is gone wait for them.
+constexpr std::chrono::nanoseconds news_patience_each = std::chrono::microseconds(250);
+constexpr std::chrono::nanoseconds most_news_patience = std::chrono::milliseconds(250);
 
-/// Members told in one message: few kilobytes, which go through a ring of shared memory.
-constexpr std::size_t members_at_once = 256;
+/// Told in one message: few kilobytes, which go through a ring of shared memory.
+constexpr std::size_t news_at_once = 256;
 
 }  // namespace
 
@@ -113,10 +114,11 @@ void Cluster::linked(const Member& joining, const std::shared_ptr<Link>& link) {
     const std::lock_guard lock(mutex_);
     const std::lock_guard telling(news_mutex_);
     // From here on it is told with everybody else.
-    std::vector<Member> others = membership_.members();
-    std::erase_if(others, [](const Member& member) { return member.pid == 1; });
-    send_members(*link, others);
-    link->news = listed_.size();
+    std::vector<MemberNews> others;
+    for (Member& member : membership_.members())
+      if (member.pid != 1) others.emplace_back(std::move(member));
+    send_news(*link, others);
+    link->news = news_.size();
     links_[pid] = link;
     joining_[pid] = joining;
   }
@@ -124,19 +126,28 @@ void Cluster::linked(const Member& joining, const std::shared_ptr<Link>& link) {
 }
 
 void Cluster::list(const Member& member) {
-  std::optional<std::chrono::nanoseconds> tell_after;
+  std::optional<std::chrono::nanoseconds> patience;
   {
     const std::lock_guard lock(mutex_);
-    const std::lock_guard telling(news_mutex_);
     membership_.add(member);
     joining_.erase(member.pid);
-    listed_.push_back(member);
-    transport_.set_news(listed_.size());
-    if (!std::exchange(telling_soon_, true)) tell_after = news_patience_each * links_.size();
+    patience = enter(member);
   }
   calls_->worker_joined(member.pid);
   if (events_.changed) events_.changed(0);
-  if (tell_after) timers_.after(*tell_after, [this] { tell_news(); });
+  tell_after(patience);
+}
+
+std::optional<std::chrono::nanoseconds> Cluster::enter(MemberNews news) {
+  const std::lock_guard telling(news_mutex_);
+  news_.push_back(std::move(news));
+  transport_.set_news(news_.size());
+  if (std::exchange(telling_soon_, true)) return std::nullopt;
+  return std::min<std::chrono::nanoseconds>(news_patience_each * links_.size(), most_news_patience);
+}
+
+void Cluster::tell_after(std::optional<std::chrono::nanoseconds> patience) {
+  if (patience) timers_.after(*patience, [this] { tell_news(); });
 }
 
 void Cluster::tell_news() {
@@ -150,17 +161,17 @@ void Cluster::tell_news() {
 void Cluster::tell_news(Link& link) {
   const std::lock_guard telling(news_mutex_);
   const std::size_t known = link.news;
-  if (known >= listed_.size()) return;
-  send_members(link, std::span(listed_).subspan(known));
-  link.news = listed_.size();
+  if (known >= news_.size()) return;
+  send_news(link, std::span(news_).subspan(known));
+  link.news = news_.size();
 }
 
-void Cluster::send_members(Link& link, std::span<const Member> members) {
-  while (!members.empty()) {
-    const auto some = members.first(std::min(members.size(), members_at_once));
-    transport_.send(link, Header{.kind = MessageKind::members_added, .code = static_cast<std::uint32_t>(some.size())},
+void Cluster::send_news(Link& link, std::span<const MemberNews> news) {
+  while (!news.empty()) {
+    const auto some = news.first(std::min(news.size(), news_at_once));
+    transport_.send(link, Header{.kind = MessageKind::news, .code = static_cast<std::uint32_t>(some.size())},
                     encode(some));
-    members = members.subspan(some.size());
+    news = news.subspan(some.size());
   }
 }
 
@@ -172,17 +183,15 @@ void Cluster::set_leaving(Pid pid) {
   if (events_.changed) events_.changed(0);
 }
 
-bool Cluster::remove(const WorkerExit& exit) {
-  bool listed = false;
+void Cluster::remove(const WorkerExit& exit) {
+  std::optional<std::chrono::nanoseconds> patience;
   {
     const std::lock_guard lock(mutex_);
-    listed = membership_.find(exit.pid) != nullptr;
     joining_.erase(exit.pid);
+    if (membership_.remove(exit)) patience = enter(exit);
   }
-  if (listed) tell_news();  // that it came, before that it is gone
   removed(exit);
-  if (listed) broadcast(MessageKind::member_removed, encode(exit), exit.pid);
-  return listed;
+  tell_after(patience);
 }
 
 void Cluster::removed(const WorkerExit& exit) {
@@ -219,14 +228,6 @@ std::vector<std::shared_ptr<Link>> Cluster::all_links() const {
   links.reserve(links_.size());
   for (const auto& [pid, link] : links_) links.push_back(link);
   return links;
-}
-
-void Cluster::broadcast(MessageKind kind, const detail::Payload& payload, Pid but) {
-  for (const auto& link : all_links()) {
-    if (link->peer == but) continue;
-    detail::Payload copy = payload;
-    transport_.send(*link, Header{.kind = kind}, std::move(copy));
-  }
 }
 
 }  // namespace muster::runtime

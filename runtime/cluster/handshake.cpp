@@ -13,8 +13,6 @@ namespace {
 
 using detail::Payload;
 
-/// A cluster has no more members, a text no more bytes: what says otherwise is refused before memory is taken for it.
-constexpr std::uint32_t most_members = 1U << 20;
 constexpr std::uint32_t most_facts = 1U << 10;
 
 void put(FieldWriter& out, const std::vector<std::string>& texts) {
@@ -29,28 +27,6 @@ std::vector<std::string> get_texts(FieldReader& in) {
   // NOLINTNEXTLINE(performance-inefficient-vector-operation)
   for (std::uint32_t i = 0; i < count; ++i) texts.push_back(in.text());
   return texts;
-}
-
-/// All but who it is and where it can be dialed.
-void put_kind(FieldWriter& out, const Member& member) {
-  out.text(member.host);
-  out.text(member.host_identity);
-  out.text(member.ident);
-  put(out, member.connect_idents);
-  out.i32(member.threads);
-}
-
-void get_kind(FieldReader& in, Member& member) {
-  member.host = in.text();
-  member.host_identity = in.text();
-  member.ident = in.text();
-  member.connect_idents = get_texts(in);
-  member.threads = in.i32();
-}
-
-bool of_one_kind(const Member& a, const Member& b) {
-  return a.host == b.host && a.host_identity == b.host_identity && a.ident == b.ident &&
-         a.connect_idents == b.connect_idents && a.threads == b.threads;
 }
 
 void put(FieldWriter& out, const Member& member) {
@@ -129,17 +105,6 @@ void compare_builds(const std::string& build_id, const std::string& layout) {
                        " there");
 }
 
-void put_optional(FieldWriter& out, const std::optional<int>& value) {
-  out.u8(value ? 1 : 0);
-  out.i32(value.value_or(0));
-}
-
-std::optional<int> get_optional(FieldReader& in) {
-  const bool there = get_bool(in);
-  const int value = in.i32();
-  return there ? std::optional(value) : std::nullopt;
-}
-
 }  // namespace
 
 void check_version(FieldReader& in) {
@@ -148,6 +113,22 @@ void check_version(FieldReader& in) {
                           " of muster's protocol, the other " + std::to_string(version) +
                           ". Build both with the same version of muster.");
   }
+}
+
+void put_kind(FieldWriter& out, const Member& member) {
+  out.text(member.host);
+  out.text(member.host_identity);
+  out.text(member.ident);
+  put(out, member.connect_idents);
+  out.i32(member.threads);
+}
+
+void get_kind(FieldReader& in, Member& member) {
+  member.host = in.text();
+  member.host_identity = in.text();
+  member.ident = in.text();
+  member.connect_idents = get_texts(in);
+  member.threads = in.i32();
 }
 
 bool get_bool(FieldReader& in) {
@@ -293,38 +274,6 @@ Refuse decode_refuse(std::span<const std::byte> bytes) {
   return refuse;
 }
 
-Payload encode(std::span<const Member> members) {
-  Payload payload;
-  FieldWriter out(payload.bytes);
-  const Member* before = nullptr;
-  for (const Member& member : members) {
-    const bool same = before != nullptr && of_one_kind(*before, member);
-    out.u8(same ? 1 : 0);
-    out.i32(member.pid);
-    out.text(member.endpoint);
-    if (!same) put_kind(out, member);
-    before = &member;
-  }
-  return payload;
-}
-
-std::vector<Member> decode_members(std::span<const std::byte> bytes, std::uint32_t count) {
-  if (count > most_members) throw SerializationError("A list of too many members");
-  FieldReader in(bytes);
-  std::vector<Member> members;  // its memory grows with what is there, not with what is said
-  for (std::uint32_t i = 0; i < count; ++i) {
-    const bool same = get_bool(in);
-    if (same && members.empty()) throw SerializationError("A list of members whose first is as the one before");
-    Member member = same ? members.back() : Member{};
-    member.pid = in.i32();
-    member.endpoint = in.text();
-    if (!same) get_kind(in, member);
-    members.push_back(std::move(member));
-  }
-  in.finish();
-  return members;
-}
-
 void verify(const Hello& hello, const std::string& cookie) {
   if (!same_proof(hello.proof, proof_of(hello, cookie)))
     throw AuthError("invalid connection credentials: the peer does not know this cluster's cookie");
@@ -358,33 +307,6 @@ std::exception_ptr error_of(const Refuse& refuse) {
     case Refuse::Why::other: break;
   }
   return std::make_exception_ptr(HandshakeError(refuse.text));
-}
-
-Payload encode(const WorkerExit& exit) {
-  Payload payload;
-  FieldWriter out(payload.bytes);
-  out.i32(exit.pid);
-  out.text(exit.host);
-  out.u8(exit.expected ? 1 : 0);
-  put_optional(out, exit.exit_status);
-  put_optional(out, exit.signal);
-  out.text(exit.last_output);
-  out.text(exit.cause);
-  return payload;
-}
-
-WorkerExit decode_exit(std::span<const std::byte> bytes) {
-  FieldReader in(bytes);
-  WorkerExit exit;
-  exit.pid = in.i32();
-  exit.host = in.text();
-  exit.expected = get_bool(in);
-  exit.exit_status = get_optional(in);
-  exit.signal = get_optional(in);
-  exit.last_output = in.text();
-  exit.cause = in.text();
-  in.finish();
-  return exit;
 }
 
 }  // namespace muster::runtime

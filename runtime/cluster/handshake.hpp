@@ -97,15 +97,11 @@ detail::Payload encode(const Hello& hello);
 detail::Payload encode(const Welcome& welcome);
 detail::Payload encode(const Knock& knock);
 detail::Payload encode(const Refuse& refuse);
-/// What members_added carries: who is as the one before it, but for its pid and endpoint, takes few bytes.
-detail::Payload encode(std::span<const Member> members);
 /// @throws VersionMismatch, before anything else is looked at; SerializationError
 Hello decode_hello(std::span<const std::byte> bytes);
 Welcome decode_welcome(std::span<const std::byte> bytes);
 Knock decode_knock(std::span<const std::byte> bytes);
 Refuse decode_refuse(std::span<const std::byte> bytes);
-/// @param count how many members there are to be
-std::vector<Member> decode_members(std::span<const std::byte> bytes, std::uint32_t count);
 
 /// @throws AuthError, CodeMismatch naming both builds
 void verify(const Hello& hello, const std::string& cookie);
@@ -117,8 +113,5 @@ void verify(const Knock& knock, const std::string& cookie);
 Refuse refusal_of(const std::exception& error);
 /// The exception that a refusal stands for.
 std::exception_ptr error_of(const Refuse& refuse);
-
-detail::Payload encode(const WorkerExit& exit);
-WorkerExit decode_exit(std::span<const std::byte> bytes);
 
 }  // namespace muster::runtime

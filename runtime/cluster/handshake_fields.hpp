@@ -1,5 +1,5 @@
 /// @file
-/// What the messages before admission are made of.
+/// What the messages before admission, and the news of members, are made of.
 #pragma once
 
 #include "runtime/wire/codec.hpp"
@@ -10,11 +10,20 @@
 
 namespace muster::runtime {
 
+struct Member;
+
+/// A cluster has no more members: what says otherwise is refused before memory is taken for it.
+inline constexpr std::uint32_t most_members = 1U << 20;
+
 /// Reads a version. @throws VersionMismatch for any other than this process's
 void check_version(FieldReader& in);
 
 /// @throws SerializationError for a byte that is neither 0 nor 1
 bool get_bool(FieldReader& in);
+
+/// All of a member but its pid and where it can be dialed.
+void put_kind(FieldWriter& out, const Member& member);
+void get_kind(FieldReader& in, Member& member);
 
 /// Compares in constant time.
 bool same_proof(const std::array<std::byte, 32>& a, const std::array<std::byte, 32>& b);

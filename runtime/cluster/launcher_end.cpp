@@ -285,7 +285,7 @@ void Launcher::finish_with(const Record& record, std::string cause) {
     exit.cause = std::move(cause);
   }
   if (!exit.expected) log::warning(exit.describe());
-  (void)cluster_.remove(exit);
+  cluster_.remove(exit);
   std::vector<std::function<void()>> tell;
   {
     const std::lock_guard lock(mutex_);

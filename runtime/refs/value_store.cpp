@@ -29,7 +29,7 @@ void ValueStore::request(Asker asker, ReferenceOperation operation, RemoteRefId 
   if (task && !asked.result) {
     asked.task = true;
     const auto exit = exits_.find(ref.creator);
-    if (exit != exits_.end() && !asked.expected) fill(asked, exit->second, answers);
+    if (exit != exits_.end() && !asked.expected) fill(asked, exit->second(), answers);
   }
   switch (operation) {
     case ReferenceOperation::fetch:
@@ -85,14 +85,12 @@ void ValueStore::apply(const RefNote& note) {
   if (note.kind == RefNote::Kind::add && counts_.contains(note.ref)) slots_.try_emplace(note.ref);
 }
 
-void ValueStore::creator_lost(Pid pid, const std::shared_ptr<const StoredResult>& failure,
-                              std::vector<Answer>& answers) {
+void ValueStore::creator_lost(Pid pid, const FailedResult& failure, std::vector<Answer>& answers) {
   for (auto& [ref, slot] : slots_)
-    if (ref.creator == pid && slot.task && !slot.expected && !slot.result) fill(slot, failure, answers);
+    if (ref.creator == pid && slot.task && !slot.expected && !slot.result) fill(slot, failure(), answers);
 }
 
-void ValueStore::process_died(Pid pid, const std::shared_ptr<const StoredResult>& exited,
-                              std::vector<Answer>& answers) {
+void ValueStore::process_died(Pid pid, const FailedResult& exited, std::vector<Answer>& answers) {
   exits_.try_emplace(pid, exited);
   creator_lost(pid, exited, answers);
   counts_.process_died(pid);

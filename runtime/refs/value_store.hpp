@@ -9,6 +9,7 @@
 #include <muster/detail/payload.hpp>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <unordered_map>
 #include <vector>
@@ -23,6 +24,10 @@ struct StoredResult {
   std::vector<std::byte> failure;  ///< encoded; empty: value counts
   bool failed = false;
 };
+
+/// A failure as a result, made where somebody asks for it: the end of a process concerns few values, and may be one of
+/// hundreds.
+using FailedResult = std::function<std::shared_ptr<const StoredResult>()>;
 
 /// What a request about a reference wants. Numbers are part of the protocol.
 enum class ReferenceOperation : std::uint32_t { fetch = 1, wait = 2, is_ready = 3, put = 4, cancel = 5, withdraw = 6 };
@@ -71,9 +76,9 @@ class ValueStore {
 
   void apply(const RefNote& note);
   /// Nothing more comes from that process: a slot that only it could fill gets this failure.
-  void creator_lost(Pid pid, const std::shared_ptr<const StoredResult>& failure, std::vector<Answer>& answers);
+  void creator_lost(Pid pid, const FailedResult& failure, std::vector<Answer>& answers);
   /// @param exited what waiters for a slot that only the dead could fill are told
-  void process_died(Pid pid, const std::shared_ptr<const StoredResult>& exited, std::vector<Answer>& answers);
+  void process_died(Pid pid, const FailedResult& exited, std::vector<Answer>& answers);
   std::vector<RefQuestion> take_questions() { return counts_.take_questions(); }
   /// Forgets what nobody holds. @param answers for those who asked for it, and did not stay to hear
   /// @returns it, to be destroyed where the caller likes: handles in it release others
@@ -101,7 +106,7 @@ class ValueStore {
 
   RefCounts counts_;
   std::unordered_map<RemoteRefId, Slot> slots_;
-  std::unordered_map<Pid, std::shared_ptr<const StoredResult>> exits_;  ///< of the dead, for slots made after that
+  std::unordered_map<Pid, FailedResult> exits_;  ///< of the dead, for slots made after that
 };
 
 }  // namespace muster::runtime

@@ -167,7 +167,7 @@ void Transport::send(Link& link, const Header& header, Payload&& payload) {
 }
 
 void Transport::tell_news_now(Link& link, MessageKind kind) {
-  if (link.peer != 0 && !is_handshake(kind) && kind != MessageKind::members_added) sink_.on_behind(link);
+  if (link.peer != 0 && !is_handshake(kind) && kind != MessageKind::news) sink_.on_behind(link);
 }
 
 bool Transport::send_pieces(Link& link, const Payload& payload, Progress& progress, bool may_stop) {

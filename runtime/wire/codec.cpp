@@ -13,8 +13,8 @@ static_assert(std::endian::native == std::endian::little,
 namespace {
 
 bool known(std::uint8_t kind) {
-  return (kind >= 1 && kind <= 11) || (kind >= 16 && kind <= 18) || (kind >= 32 && kind <= 38) ||
-         (kind >= 40 && kind <= 41) || (kind >= 48 && kind <= 56);
+  return (kind >= 1 && kind <= 4) || (kind >= 6 && kind <= 11) || (kind >= 16 && kind <= 18) ||
+         (kind >= 32 && kind <= 38) || (kind >= 40 && kind <= 41) || (kind >= 48 && kind <= 56);
 }
 
 template <class T>

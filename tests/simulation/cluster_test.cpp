@@ -371,6 +371,20 @@ TEST_F(ClusterSimulation, AThousandProcesses) {
   sums.print(1);
 }
 
+// Who goes is told together with others: what each costs does not grow with the number of those who stay.
+TEST_F(ClusterSimulation, ManyWhoGoAreToldTogether) {
+  const auto messages = [](int removals) {
+    Setting setting;
+    setting.workers = 200;
+    setting.actions = 0;
+    setting.removals = removals;
+    Sums sums;
+    EXPECT_EQ(run(setting, sums), "") << replay(setting);
+    return sums.messages;
+  };
+  EXPECT_LT(messages(100), messages(0) + std::size_t{100} * 10);
+}
+
 TEST_F(ClusterSimulation, TheSameSeedIsTheSameRun) {
   for (std::uint64_t seed = 1; seed <= 50; ++seed) {
     Sums first, second;

@@ -22,8 +22,7 @@ inline const char* name_of(runtime::MessageKind kind) {
     case Kind::hello: return "hello";
     case Kind::welcome: return "welcome";
     case Kind::refuse: return "refuse";
-    case Kind::members_added: return "members_added";
-    case Kind::member_removed: return "member_removed";
+    case Kind::news: return "news";
     case Kind::dial: return "dial";
     case Kind::exit: return "exit";
     case Kind::goodbye: return "goodbye";

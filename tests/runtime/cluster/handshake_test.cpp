@@ -174,31 +174,5 @@ TEST(Handshake, RefusalsKeepTheirKindAndText) {
   EXPECT_THROW((void)decode_refuse(unknown), SerializationError);
 }
 
-TEST(Handshake, ExitsTravelWhole) {
-  const WorkerExit sent{.pid = 3,
-                        .host = "h",
-                        .expected = false,
-                        .exit_status = {},
-                        .signal = 9,
-                        .last_output = "words\n",
-                        .calls_in_flight = 0};
-  const WorkerExit exit = decode_exit(bytes_of(encode(sent)));
-  EXPECT_EQ(exit.pid, 3);
-  EXPECT_EQ(exit.signal, 9);
-  EXPECT_EQ(exit.exit_status, std::nullopt);
-  EXPECT_EQ(exit.last_output, "words\n");
-  EXPECT_FALSE(exit.expected);
-}
-
-TEST(Handshake, TooLargeCountsTakeNoMemory) {
-  detail::Payload payload;
-  FieldWriter out(payload.bytes);
-  out.u8(0);
-  out.i32(1);
-  for (int i = 0; i < 4; ++i) out.text("");
-  out.u32(0xffffffff);  // so many names
-  EXPECT_THROW((void)decode_members(payload.bytes.bytes(), 1), SerializationError);
-}
-
 }  // namespace
 }  // namespace muster::runtime

@@ -142,7 +142,7 @@ TEST_F(ValueStoreTest, ADeadCreatorsUnfilledSlotsFail) {
   note(RefNote::Kind::add, 3, 1);
   EXPECT_TRUE(ask({3, 1}, Operation::fetch).empty());
   std::vector<Answer> answers;
-  store.process_died(1, failure(), answers);
+  store.process_died(1, failure, answers);
   EXPECT_EQ(only(answers), What::failure);
   EXPECT_EQ(collect(), 0U) << "process 3 still holds it";
   // Its holder is asked what it really has; it has nothing more.
@@ -158,14 +158,14 @@ TEST_F(ValueStoreTest, ADeadHoldersCountEnds) {
   note(RefNote::Kind::add, 3, 1);
   note(RefNote::Kind::release, 1, 1);
   std::vector<Answer> answers;
-  store.process_died(3, failure(), answers);
+  store.process_died(3, failure, answers);
   EXPECT_TRUE(answers.empty());
   EXPECT_EQ(collect(), 1U);
 }
 
 TEST_F(ValueStoreTest, AResultForADeadCreatorAloneIsFreedAtOnce) {
   std::vector<Answer> answers;
-  store.process_died(1, failure(), answers);
+  store.process_died(1, failure, answers);
   fill(value("late"));
   EXPECT_EQ(collect(), 1U);
   EXPECT_EQ(store.size(), 0U);
@@ -176,14 +176,14 @@ TEST_F(ValueStoreTest, ExpectedResultsOfADeadCreatorStillComeForOthers) {
   note(RefNote::Kind::add, 3, 1);
   EXPECT_TRUE(ask({3, 1}, Operation::fetch).empty());
   std::vector<Answer> answers;
-  store.process_died(1, failure(), answers);
+  store.process_died(1, failure, answers);
   EXPECT_TRUE(answers.empty()) << "the task is here, and goes on";
   EXPECT_EQ(only(fill(value("v"))), What::value);
 }
 
 TEST_F(ValueStoreTest, AResultThatADeadCreatorsLostCallWouldHaveBroughtFails) {
   std::vector<Answer> answers;
-  store.process_died(1, failure(), answers);
+  store.process_died(1, failure, answers);
   note(RefNote::Kind::add, 3, 2);  // passed on by another process, which still lives
   store.request({3, 1}, Operation::fetch, ref, nullptr, answers, true);
   EXPECT_EQ(only(answers), What::failure);
@@ -193,7 +193,7 @@ TEST_F(ValueStoreTest, ASlotThatWasAskedForAsATasksFailsWithItsCreator) {
   std::vector<Answer> answers;
   store.request({3, 1}, Operation::fetch, ref, nullptr, answers, true);
   EXPECT_TRUE(answers.empty());
-  store.process_died(1, failure(), answers);
+  store.process_died(1, failure, answers);
   EXPECT_EQ(only(answers), What::failure);
 }
 
@@ -201,7 +201,7 @@ TEST_F(ValueStoreTest, WhatOnlyACreatorOutOfReachCouldFillFails) {
   EXPECT_FALSE(store.retain(ref));
   EXPECT_TRUE(ask({3, 1}, Operation::wait).empty());
   std::vector<Answer> answers;
-  store.creator_lost(1, failure(), answers);
+  store.creator_lost(1, failure, answers);
   EXPECT_EQ(only(answers), What::failure);
   EXPECT_TRUE(fill(value("late")).empty());
   EXPECT_EQ(only(ask({3, 2}, Operation::fetch)), What::failure) << "the first counts";

@@ -92,9 +92,9 @@ Frames damaged(Frames frames, std::size_t at, unsigned value) {
 
 TEST(HostileTransport, NothingButTheHandshakeBeforeAdmission) {
   using enum MessageKind;
-  for (const MessageKind kind : {members_added, member_removed, dial, MessageKind::exit, goodbye, credit, define_code,
-                                 MessageKind::call, reply_value, reply_stored, reply_failure, cancel, interrupt,
-                                 reference_request, reference_notes, retain, retained, fill, reference_question}) {
+  for (const MessageKind kind : {news, dial, MessageKind::exit, goodbye, credit, define_code, MessageKind::call,
+                                 reply_value, reply_stored, reply_failure, cancel, interrupt, reference_request,
+                                 reference_notes, retain, retained, fill, reference_question}) {
     Attack attack;
     attack.send(frames_of({.kind = kind}));
     EXPECT_TRUE(attack.closed()) << static_cast<int>(kind);

@@ -5,6 +5,7 @@
 
 #include "runtime/base/failure.hpp"
 #include "runtime/cluster/handshake.hpp"
+#include "runtime/cluster/news.hpp"
 #include "runtime/cluster/program_messages.hpp"
 #include "runtime/wire/module_message.hpp"
 
@@ -61,12 +62,18 @@ void count_up(std::array<std::byte, N>& bytes, int from) {
 
 Member beta() { return {3, "10.0.0.2:6000", "beta", "boot-2", "west", {"east"}, 4}; }
 
-/// Two that differ in their pids and endpoints only.
-Payload members() {
-  std::vector<Member> all{beta(), beta()};
-  all[1].pid = 4;
-  all[1].endpoint = "10.0.0.2:6001";
-  return encode(all);
+/// Two that differ in their pids and endpoints only, and the end of the first.
+Payload news_of_three() {
+  Member alike = beta();
+  alike.pid = 4;
+  alike.endpoint = "10.0.0.2:6001";
+  WorkerExit exit;
+  exit.pid = 3;
+  exit.host = "beta";
+  exit.signal = 9;
+  exit.last_output = "last words";
+  exit.cause = "old age";
+  return encode(std::vector<MemberNews>{beta(), alike, exit});
 }
 
 Payload hello() {
@@ -124,16 +131,6 @@ Payload program_part() {
   part.contents = {std::byte{'e'}, std::byte{'n'}, std::byte{'d'}};
   count_up(part.proof, 32);
   return encode(part);
-}
-
-Payload killed() {
-  WorkerExit exit;
-  exit.pid = 3;
-  exit.host = "beta";
-  exit.signal = 9;
-  exit.last_output = "last words";
-  exit.cause = "old age";
-  return encode(exit);
 }
 
 void put_long(FieldWriter& out, const std::string& text) {
@@ -203,6 +200,7 @@ Payload piece() {
 std::vector<Sample> samples() {
   using enum MessageKind;
   const auto pid = [](Pid value) { return with([value](FieldWriter& out) { out.i32(value); }); };
+  const auto reference = [] { return with([](FieldWriter& out) { out.reference({1, 17}); }); };
   std::vector<Sample> all;
   const auto add = [&](const char* name, const Header& header, Payload payload = {}) {
     all.push_back({name, header, std::move(payload)});
@@ -210,11 +208,10 @@ std::vector<Sample> samples() {
   add("hello", {.kind = hello}, runtime::hello());
   add("welcome", {.kind = welcome}, runtime::welcome());
   add("refuse", {.kind = refuse}, encode(Refuse{Refuse::Why::cookie, "no"}));
-  add("member_removed", {.kind = member_removed}, killed());
   add("dial", {.kind = dial}, pid(2));
   add("exit", {.kind = exit});
   add("goodbye", {.kind = goodbye});
-  add("members_added", {.kind = members_added, .code = 2}, members());
+  add("news", {.kind = news, .code = 3}, news_of_three());
   add("knock", {.kind = MessageKind::knock}, runtime::knock());
   add("program_request", {.kind = MessageKind::program_request}, runtime::program_request());
   add("program", {.kind = program}, program_part());
@@ -233,8 +230,7 @@ std::vector<Sample> samples() {
   add("interrupt", {.kind = interrupt});
   add("module_request", {.kind = module_request, .number = 0x1122334455667788});
   add("module", {.kind = module, .number = 0x1122334455667788}, module_of_4_kib());
-  add("reference_request", {.kind = reference_request, .code = 1, .number = 43},
-      with([](FieldWriter& out) { out.reference({1, 17}); }));
+  add("reference_request", {.kind = reference_request, .code = 1, .number = 43}, reference());
   add("reference_notes", {.kind = reference_notes, .code = 3}, notes());
   add("retain", {.kind = retain, .number = 42}, pid(3));
   add("retained", {.kind = retained, .flags = 1, .number = 42});
@@ -244,10 +240,8 @@ std::vector<Sample> samples() {
         out.i32(42);
         out.reference({1, 17});
       }));
-  add("channel_notice", {.kind = channel_notice, .code = 1, .number = 64},
-      with([](FieldWriter& out) { out.reference({1, 17}); }));
-  add("channel_word", {.kind = channel_word, .code = 2, .number = 43},
-      with([](FieldWriter& out) { out.reference({1, 17}); }));
+  add("channel_notice", {.kind = channel_notice, .code = 1, .number = 64}, reference());
+  add("channel_word", {.kind = channel_word, .code = 2, .number = 43}, reference());
   return all;
 }
 
@@ -346,22 +340,13 @@ TEST(Codec, ContentsOfTheHandshakeAreRead) {
   EXPECT_EQ(decode_hello(bytes("hello")).facts.members.at(0).host, "alpha");
   EXPECT_EQ(decode_welcome(bytes("welcome")).self.connect_idents.at(0), "east");
   EXPECT_EQ(decode_refuse(bytes("refuse")).why, Refuse::Why::cookie);
-  const auto members = decode_members(bytes("members_added"), 2);
-  EXPECT_EQ(members.at(0).endpoint, "10.0.0.2:6000");
-  EXPECT_EQ(members.at(1).pid, 4);
-  EXPECT_EQ(members.at(1).endpoint, "10.0.0.2:6001");
-  EXPECT_EQ(members.at(1).host_identity, "boot-2");
-  EXPECT_EQ(members.at(1).connect_idents, std::vector<std::string>{"east"});
-  EXPECT_EQ(members.at(1).threads, 4);
-  EXPECT_THROW((void)decode_members(bytes("members_added"), 1), SerializationError);
-  EXPECT_THROW((void)decode_members(bytes("members_added"), 3), SerializationError);
-  EXPECT_THROW((void)decode_members(bytes("members_added"), ~0U), SerializationError);
-  EXPECT_EQ(decode_exit(bytes("member_removed")).signal, 9);
-  EXPECT_EQ(decode_exit(bytes("member_removed")).cause, "old age");
+  const auto news = decode_news(bytes("news"), 3);
+  EXPECT_EQ(std::get<Member>(news.at(0)).endpoint, "10.0.0.2:6000");
+  EXPECT_EQ(std::get<Member>(news.at(1)).pid, 4);
+  EXPECT_EQ(std::get<WorkerExit>(news.at(2)).signal, 9);
   EXPECT_EQ(decode_knock(bytes("knock")).caller.facts.at("RANK"), "3");
   EXPECT_EQ(decode_program_request(bytes("program_request")).ticket, "t1c");
   EXPECT_EQ(decode_program_part(bytes("program")).contents.size(), 3U);
-  EXPECT_EQ(decode_exit(bytes("member_removed")).exit_status, std::nullopt);
   EXPECT_THROW(std::rethrow_exception(decode_failure(bytes("reply_failure"))), RemoteException);
 }
 
@@ -399,11 +384,10 @@ TEST(Codec, EveryWrongByteInControlMessagesIsRefusedOrRead) {
     if (name == "hello") (void)decode_hello(bytes);
     if (name == "welcome") (void)decode_welcome(bytes);
     if (name == "refuse") (void)decode_refuse(bytes);
-    if (name == "members_added") (void)decode_members(bytes, 2);
+    if (name == "news") (void)decode_news(bytes, 3);
     if (name == "knock") (void)decode_knock(bytes);
     if (name == "program_request") (void)decode_program_request(bytes);
     if (name == "program") (void)decode_program_part(bytes);
-    if (name == "member_removed") (void)decode_exit(bytes);
     if (name == "reply_failure") (void)decode_failure(bytes);
   };
   for (const Sample& sample : samples()) {
