@@ -15,7 +15,11 @@ std::string quoted(const std::string& text) {
   return word + "'";
 }
 
-// Substitution drops newlines at the end, so something must follow it at first.
-std::string script_prologue() { return R"(muster_newline=$(printf '\nx'); muster_newline=${muster_newline%x}; )"; }
+// Substitution drops newlines at the end, so something must follow it at first. It takes the shell another process, so
+// it is there only where it is asked for.
+std::string script_of(const std::string& commands) {
+  if (commands.find("$muster_newline") == std::string::npos) return commands;
+  return R"(muster_newline=$(printf '\nx'); muster_newline=${muster_newline%x}; )" + commands;
+}
 
 }  // namespace muster::runtime::ssh

@@ -14,7 +14,7 @@ inline constexpr const char* script_runner = R"(exec /bin/sh -c 'IFS= read -r li
 /// A text as one word of a script, which stays one line whatever the text.
 std::string quoted(const std::string& text);
 
-/// What a script with such words begins with.
-std::string script_prologue();
+/// Commands with such words in them, as a script.
+std::string script_of(const std::string& commands);
 
 }  // namespace muster::runtime::ssh

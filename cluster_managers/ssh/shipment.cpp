@@ -22,6 +22,16 @@ struct Answer {
   std::string cache;         ///< the user's directory for what can be made again
 };
 
+/// What od prints, up to an empty line, in one.
+std::string read_dump(std::istream& lines) {
+  std::string digits, line;
+  while (std::getline(lines, line) && !line.empty()) {
+    std::erase(line, ' ');
+    digits += line;
+  }
+  return digits;
+}
+
 Answer read_answer(const std::string& output, const std::vector<ProgramFile>& files) {
   const auto begin = output.find("\nmuster_files=\n");
   if (begin == std::string::npos) throw Error("its shell did not say which files it has: " + output.substr(0, 500));
@@ -30,9 +40,14 @@ Answer read_answer(const std::string& output, const std::vector<ProgramFile>& fi
   std::getline(lines, line);
   Answer said;
   for (const ProgramFile& file : files) {
-    std::getline(lines, line);
-    const bool same = !file.build_id.empty() && line.find(note_of_build_id(file.build_id)) != std::string::npos;
-    said.usable.push_back(file.of_system ? !line.empty() : same);
+    if (file.of_system) {
+      std::getline(lines, line);
+      said.usable.push_back(!line.empty());
+    } else {
+      const std::string beginning = read_dump(lines);
+      said.usable.push_back(!file.build_id.empty() &&
+                            beginning.find(note_of_build_id(file.build_id)) != std::string::npos);
+    }
   }
   std::getline(lines, line);
   said.cache = line.substr(std::min(line.size(), line.find('=') + 1));
@@ -60,8 +75,8 @@ class Copying {
     log::info("The program is being copied to " + connection_.name() +
               ", which does not have it: " + std::to_string(files.size()) + " files");
     try {
-      const std::string said = run("umask 077 && mkdir -p " + quoted(unfinished_) +
-                                   " && if : | gzip -c 2>/dev/null | gzip -dc >/dev/null 2>&1; then echo gzip; fi");
+      const std::string said = run("umask 077 && mkdir -p " + quoted(unfinished_) + " && { " + remove_forgotten() +
+                                   "; if : | gzip -c 2>/dev/null | gzip -dc >/dev/null 2>&1; then echo gzip; fi; }");
       compressed_ = said.find("gzip") != std::string::npos;
       std::size_t total = 0;
       for (const ProgramFile& file : files) total += size_of(file.source);
@@ -84,7 +99,7 @@ class Copying {
 
   std::string run(const std::string& script, std::string_view input = {},
                   const std::function<void(std::size_t)>& sent = {}) {
-    const CommandResult result = connection_.run(script_prologue() + script, deadline_, input, sent);
+    const CommandResult result = connection_.run(script_of(script), deadline_, input, sent);
     if (result.status == 0) return result.output;
     std::string text = "the program can't be copied to " + target_ +
                        " there: " + (result.errors.empty() ? "no reason given" : result.errors);
@@ -113,10 +128,17 @@ class Copying {
     log::debug("Copied " + file.path + " to " + connection_.name());
   }
 
+  /// Copies in part by who was killed a day ago or more.
+  std::string remove_forgotten() const {
+    const std::string cache = std::filesystem::path(target_).parent_path();
+    return "find " + quoted(cache + "/.") +
+           " ! -name . -prune -name '*.unfinished-*' -mtime +0 -exec rm -rf {} + 2>/dev/null";
+  }
+
   /// A full disk stays full otherwise.
   void remove_unfinished() {
     try {
-      (void)connection_.run(script_prologue() + "rm -rf " + quoted(unfinished_), deadline_);
+      (void)connection_.run(script_of("rm -rf " + quoted(unfinished_)), deadline_);
     } catch (const Error& error) {
       log::debug("An unfinished copy is left on " + connection_.name() + ", " + unfinished_ + ": " + error.what());
     }
@@ -131,19 +153,20 @@ class Copying {
 
 }  // namespace
 
-// A line for each file: its beginning in hexadecimal, nothing where it is not there. Of the system's own, of which
-// there are many, only whether they are there: that is said by the shell itself, without starting a program for each.
+// Of each file its beginning in hexadecimal, which is nothing where it is not there, and an empty line. Of the system's
+// own, of which there are many, only whether they are there, in a line: that is said by the shell itself, without
+// starting a program for each.
 std::string ship_question(const std::vector<ProgramFile>& files) {
-  std::string script = script_prologue() + "echo; echo muster_files=; ";
+  std::string commands = "echo; echo muster_files=; ";
   for (const ProgramFile& file : files) {
     if (file.of_system) {
-      script += "[ -s " + quoted(file.path) + " ] && echo yes || echo; ";
+      commands += "[ -s " + quoted(file.path) + " ] && echo yes || echo; ";
     } else {
-      script += "head -c " + std::to_string(build_id_reach) + " " + quoted(file.path) +
-                " 2>/dev/null | od -An -v -tx1 | tr -d ' \\n'; echo; ";
+      commands +=
+          "od -An -v -tx1 -N " + std::to_string(build_id_reach) + " " + quoted(file.path) + " 2>/dev/null; echo; ";
     }
   }
-  return script + R"(echo "cache=${XDG_CACHE_HOME:-$HOME/.cache}")";
+  return commands + R"(echo "cache=${XDG_CACHE_HOME:-$HOME/.cache}")";
 }
 
 ShippedProgram ship(SshConnection& connection, const std::vector<ProgramFile>& files, Ship policy,
@@ -156,7 +179,7 @@ ShippedProgram ship(SshConnection& connection, const std::vector<ProgramFile>& f
     if (!said.usable[i] || (policy == Ship::Always && !files[i].of_system)) needed.push_back(files[i]);
   if (policy != Ship::Always && needed.size() == 1 && said.usable.front()) return {program, {}};
   const std::string target = said.cache + "/muster/" + name_of_copy(needed);
-  const CommandResult there = connection.run(script_prologue() + "[ -d " + quoted(target) + " ]", deadline);
+  const CommandResult there = connection.run(script_of("[ -d " + quoted(target) + " ]"), deadline);
   if (there.status != 0) Copying(connection, target, deadline).copy(needed);
   return {target + "/" + name_of_file(program), needed.size() == 1 ? "" : target};
 }

@@ -18,7 +18,7 @@ struct ShippedProgram {
   std::string libraries;  ///< the directory of those that came with it; empty: none had to
 };
 
-/// A script that asks which of them the host has.
+/// Commands that ask which of them the host has.
 std::string ship_question(const std::vector<ProgramFile>& files);
 
 /// Sees to it that the host can run this program.

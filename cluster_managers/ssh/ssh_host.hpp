@@ -24,15 +24,16 @@ namespace muster::runtime::ssh {
 struct HostFacts {
   bool directory = false;  ///< the working directory is there
   bool program = false;    ///< the program is there, and may be run
-  int threads = 0;         ///< hardware threads
+  int threads = 0;         ///< hardware threads, where they were counted
   std::string address;     ///< of its own, as its SSH server is reached
   std::string system;      ///< as uname -sm says
   ShippedProgram shipped;  ///< where workers are started from
 };
 
-/// Reads what the script of facts_script printed, beside whatever a login shell printed.
+/// Commands that ask a host for its facts. Each program that they start there costs the start of the first worker.
+std::string facts_question(const std::string& directory, const std::string& program, bool count_processors);
+/// Reads what they printed, beside whatever a login shell printed.
 HostFacts read_facts(const std::string& output);
-std::string facts_script(const std::string& directory, const std::string& program);
 
 /// One addprocs over SSH, as all of its hosts see it.
 struct SshLaunch {

@@ -66,13 +66,13 @@ std::string change_directory(const std::string& directory) {
 
 // -- what is found there ----------------------------------------------------------------------------------------------
 
-std::string facts_script(const std::string& directory, const std::string& program) {
+std::string facts_question(const std::string& directory, const std::string& program, bool count_processors) {
   // Relative paths of programs are meant from that directory.
-  return script_prologue() + "echo; echo muster_facts=; if " + change_directory(directory) +
-         " 2>/dev/null; then echo directory=yes; fi; if command -v " + quoted(program) +
-         " >/dev/null 2>&1; then echo program=yes; fi; "
-         "echo \"threads=$( (nproc || getconf _NPROCESSORS_ONLN) 2>/dev/null)\"; "
-         "echo \"connection=$SSH_CONNECTION\"; echo \"system=$(uname -sm)\"; echo muster_facts_end=";
+  std::string commands = "echo; echo muster_facts=; if " + change_directory(directory) +
+                         " 2>/dev/null; then echo directory=yes; fi; if command -v " + quoted(program) +
+                         " >/dev/null 2>&1; then echo program=yes; fi; ";
+  if (count_processors) commands += "echo \"threads=$( (nproc || getconf _NPROCESSORS_ONLN) 2>/dev/null)\"; ";
+  return commands + "echo \"connection=$SSH_CONNECTION\"; echo \"system=$(uname -sm)\"; echo muster_facts_end=";
 }
 
 HostFacts read_facts(const std::string& output) {
@@ -98,9 +98,9 @@ HostFacts SshHost::look_around(SshLaunch& launch) {
   const std::string program = launch.context.worker_command().front();
   const bool may_ship = launch.own_program && launch.options.ship != Ship::Never;
   const std::vector<ProgramFile> files = may_ship ? files_of_program(program) : std::vector<ProgramFile>();
-  std::string script = facts_script(launch.options.dir, program);
-  if (may_ship) script += "; " + ship_question(files);
-  const std::string said = "\n" + connection_->run(script, launch.deadline).output;
+  std::string question = facts_question(launch.options.dir, program, machine_.count.automatic());
+  if (may_ship) question += "; " + ship_question(files);
+  const std::string said = "\n" + connection_->run(script_of(question), launch.deadline).output;
   HostFacts facts = read_facts(said);
   if (!facts.directory) throw Error("there is no directory " + launch.options.dir + " there, or it may not be entered");
   facts.shipped.program = program;
@@ -165,7 +165,7 @@ void SshHost::start_workers(SshLaunch& launch) {
 // -- a worker ---------------------------------------------------------------------------------------------------------
 
 std::string SshHost::worker_script(SshLaunch& launch, const HostFacts& facts, int index) const {
-  std::string script = script_prologue();
+  std::string script;
   auto environment = added_environment(common_options(launch.options));
   environment.merge(forwarded_environment());
   for (const auto& [name, value] : environment) script += "export " + name + "=" + quoted(value) + "; ";
@@ -183,7 +183,7 @@ std::string SshHost::worker_script(SshLaunch& launch, const HostFacts& facts, in
     script += " --muster-bind " +
               quoted(port == 0 && address.find(':') == std::string::npos ? address : endpoint_of(address, port));
   }
-  return script;
+  return script_of(script);
 }
 
 void SshHost::start_worker(SshLaunch& launch, const HostFacts& facts, int index) {

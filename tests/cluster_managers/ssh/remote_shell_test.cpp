@@ -46,11 +46,12 @@ TEST(RemoteShell, AnyTextIsOneWord) {
     for (auto size = random() % 20; size > 0; --size) text += static_cast<char>(1 + random() % 255);
     texts.push_back(text);
   }
-  std::string script = script_prologue() + "printf '<%s>'", expected;
+  std::string commands = "printf '<%s>'", expected;
   for (const std::string& text : texts) {
-    script += " " + quoted(text);
+    commands += " " + quoted(text);
     expected += "<" + text + ">";
   }
+  const std::string script = script_of(commands);
   EXPECT_EQ(script.find('\n'), std::string::npos) << "it is read as one line";
   EXPECT_EQ(said(script), expected);
 }
@@ -60,13 +61,13 @@ TEST(RemoteShell, WhatFollowsTheScriptIsLeftToWhatItStarts) {
 }
 
 TEST(RemoteShell, FactsAreReadWhateverComesBefore) {
-  const std::string output = said("echo welcome; printf 'no newline'; " + facts_script("/usr", "sh"));
+  const std::string output = said("echo welcome; printf 'no newline'; " + facts_question("/usr", "sh", true));
   const HostFacts facts = read_facts(output);
   EXPECT_TRUE(facts.directory);
   EXPECT_TRUE(facts.program);
   EXPECT_GE(facts.threads, 1);
   EXPECT_THAT(facts.system, HasSubstr("Linux "));
-  const HostFacts none = read_facts(said(facts_script("/no/such/directory", "/no/such/program")));
+  const HostFacts none = read_facts(said(facts_question("/no/such/directory", "/no/such/program", false)));
   EXPECT_FALSE(none.directory);
   EXPECT_FALSE(none.program);
   EXPECT_EQ(read_facts("\nmuster_facts=\nconnection=10.0.0.1 4711 10.0.0.2 22\nmuster_facts_end=\n").address,

@@ -55,6 +55,18 @@ TEST(Ssh, AHostWithoutRoomForTheProgramSaysSoAndKeepsNothing) {
   EXPECT_EQ(bare.on("find " + cache + " -type f"), "");
 }
 
+TEST(Ssh, WhatAKilledMasterCopiedInPartIsRemovedADayLater) {
+  const BareHost bare;
+  const std::string old = bare.cache().string() + "/old.unfinished-1",
+                    fresh = bare.cache().string() + "/new.unfinished-2";
+  bare.on("mkdir -p " + old + " " + fresh);
+  bare.on("touch " + old + "/part");
+  bare.on("touch -d 2020-01-01 " + old);
+  const SshWorkers one({"h2"});
+  EXPECT_FALSE(std::filesystem::exists(old));
+  EXPECT_TRUE(std::filesystem::exists(fresh));
+}
+
 TEST(Ssh, AHostWithoutGzipGetsTheProgramAsItIs) {
   const BareHost bare;
   bare.on("mount --bind /bin/false /usr/bin/gzip");
