@@ -64,6 +64,7 @@ void Cluster::on_news(const std::vector<MemberNews>& news) {
   std::vector<Pid> eager;
   for (const MemberNews& one : news) {
     if (const auto* const exit = std::get_if<WorkerExit>(&one)) {
+      if (exit->pid == self_pid_) continue;  // given up, but not ended: the link's end will tell
       std::erase(eager, exit->pid);
       on_member_removed(*exit);
     } else if (const auto& member = std::get<Member>(one); on_member_added(member)) {
