@@ -16,17 +16,19 @@ using runtime::ChannelOperation;
 /// A duration of one operation, as the scope's deadline: then it bounds all that the operation waits for.
 class LimitedTo {
  public:
-  explicit LimitedTo(Timeout timeout) : before_(runtime::exchange_scope_deadline(std::nullopt)) {
-    if (timeout)
-      (void)runtime::exchange_scope_deadline(runtime::earlier(before_, runtime::deadline_after(*timeout)));
-    else
-      (void)runtime::exchange_scope_deadline(before_);
+  explicit LimitedTo(Timeout timeout) : limited_(timeout.has_value()) {
+    if (!timeout) return;
+    before_ = runtime::exchange_scope_deadline(std::nullopt);
+    (void)runtime::exchange_scope_deadline(runtime::earlier(before_, runtime::deadline_after(*timeout)));
   }
-  ~LimitedTo() { (void)runtime::exchange_scope_deadline(before_); }
+  ~LimitedTo() {
+    if (limited_) (void)runtime::exchange_scope_deadline(before_);
+  }
   LimitedTo(const LimitedTo&) = delete;
   LimitedTo& operator=(const LimitedTo&) = delete;
 
  private:
+  const bool limited_;
   std::optional<runtime::Clock::time_point> before_;
 };
 
