@@ -45,6 +45,7 @@ std::vector<int> powers_of_ten(int last) {
 
 int identity(int value) { return value; }
 void nothing() {}
+void wait_at(const muster::RemoteChannel<int>& gate) { (void)gate.take(); }
 double own_mib() { return bench::private_mib(::getpid()); }
 
 void demand(bool right) {
@@ -55,10 +56,7 @@ void demand(bool right) {
 bench::GrowthPoint outstanding_point(const std::vector<muster::Pid>& workers, int n) {
   const muster::RemoteChannel<int> gate(workers.size());
   std::vector<muster::Future<void>> waiting;
-  for (const muster::Pid pid : workers) {
-    waiting.push_back(
-        muster::spawnat(pid, [](const muster::RemoteChannel<int>& opened) { (void)opened.take(); }, gate));
-  }
+  for (const muster::Pid pid : workers) waiting.push_back(muster::spawnat(pid, &wait_at, gate));
   std::vector<muster::Future<int>> futures;
   futures.reserve(static_cast<std::size_t>(n));
   const double before = own_mib();
