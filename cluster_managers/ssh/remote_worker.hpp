@@ -2,31 +2,32 @@
 /// One worker at the other end of an SSH connection.
 #pragma once
 
-#include "cluster_managers/ssh/ssh_connection.hpp"
 #include "runtime/base/unique_fd.hpp"
+#include "runtime/base/worker_group.hpp"
 #include "runtime/cluster/startup_output.hpp"
 
-#include <libssh/callbacks.h>
-
+#include <array>
+#include <chrono>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
+#include <string_view>
 
 namespace muster::runtime::ssh {
 
 class SshHost;
 
-/// Carries what it prints into two pipes, and tells of its end. A host's thread drives it.
+/// Carries what it prints into two pipes, and tells of its end. A host's thread drives it, through a WorkerChannel.
 class RemoteWorker {
  public:
-  /// Its shell says this and its process number, before it becomes the worker.
-  static constexpr const char* tag = "muster_process:";
+  /// What it prints first: this, its process number and a newline.
+  static constexpr std::string_view tag = worker_process_tag;
+  enum Stream : std::size_t { output, errors };
 
-  /// @param channel on which nothing was started yet, since its end may come at once
-  /// @param output,errors where what it prints goes; made non-blocking
-  RemoteWorker(Channel channel, UniqueFd output, UniqueFd errors);
-  ~RemoteWorker();
+  /// @param to_output,to_errors where what it prints goes; made non-blocking
+  RemoteWorker(UniqueFd to_output, UniqueFd to_errors);
   RemoteWorker(const RemoteWorker&) = delete;
   RemoteWorker& operator=(const RemoteWorker&) = delete;
 
@@ -36,46 +37,50 @@ class RemoteWorker {
   long os_pid() const;
 
   // The host's thread:
-  ssh_channel channel() const { return channel_.get(); }
-  /// Before anything is pumped: where it says that it listens, it shall say what this makes of it.
+  /// Before anything was taken: where it says that it listens, it shall say what this makes of it.
   void replace_address(std::function<WorkerAddress(const WorkerAddress&)> replace) { replace_ = std::move(replace); }
-  /// Moves what can be moved without waiting. @returns whether anything was
-  bool pump();
-  /// What waits for its pipes, to be polled for POLLOUT; negative: nothing does.
-  int waiting_output() const { return out_.pending.empty() ? -1 : out_.pipe.get(); }
-  int waiting_errors() const { return err_.pending.empty() ? -1 : err_.pipe.get(); }
-  /// It has ended, though some of its output may still be on the way.
+  /// Whether whoever reads its pipe keeps up; no more should be taken otherwise.
+  bool has_room(Stream which) const { return of(which).pending.size() < most_pending; }
+  /// It printed that.
+  void take(Stream which, std::string_view text);
+  /// It prints nothing more.
+  void close(Stream which) { of(which).ended = true; }
+  /// Its process is gone, though some of its output may still be on the way. What is said first counts.
+  /// @param wait_status as waitpid gives it; -1: unknown
+  void exited(int wait_status);
+  /// Moves what can be moved without waiting, and ends with the last of it. @returns whether anything was moved
+  bool flush();
+  /// What waits for its pipe, to be polled for POLLOUT; negative: nothing does.
+  int waiting(Stream which) const { return of(which).pending.empty() ? -1 : of(which).pipe.get(); }
   bool is_ending() const { return wait_status_.has_value(); }
   bool has_ended() const { return ended_; }
   /// The connection is gone.
   void lose(const std::string& why);
   /// Nobody is interested any more.
-  void forget() { end(wait_status_.value_or(-1)); }
-  /// By the server, where no command can be run.
-  void signal(const char* name) { (void)ssh_channel_request_send_signal(channel_.get(), name); }
+  void forget() { end(); }
 
   std::weak_ptr<SshHost> host;
 
  private:
-  struct Stream {
+  using Clock = std::chrono::steady_clock;
+  /// No more than this is read ahead of whoever reads a pipe; the host then waits.
+  static constexpr std::size_t most_pending = std::size_t{256} * 1024;
+
+  struct Printed {
     UniqueFd pipe;
-    std::string pending = {};  ///< read, and not written yet
-    bool ended = false;        ///< nothing more will be read
+    std::string pending = {};  ///< taken, and not written yet
+    bool ended = false;        ///< nothing more will be taken
     bool done() const { return ended && pending.empty(); }
   };
 
-  bool move(Stream& stream, bool of_errors);
-  bool flush(Stream& stream);
+  Printed& of(Stream which) { return printed_[which]; }
+  const Printed& of(Stream which) const { return printed_[which]; }
+  bool flush(Stream which);
   void find_pid();
   void find_address();
-  void end(int wait_status);
-  static void on_exit_status(ssh_session session, ssh_channel channel, int status, void* self);
-  static void on_exit_signal(ssh_session session, ssh_channel channel, const char* signal, int core, const char* text,
-                             const char* language, void* self);
+  void end();
 
-  ssh_channel_callbacks_struct callbacks_{};  ///< outlives the channel
-  Channel channel_;
-  Stream out_, err_;
+  std::array<Printed, 2> printed_;
   bool pid_found_ = false;
   std::function<WorkerAddress(const WorkerAddress&)> replace_;  ///< until it was done
   std::optional<int> wait_status_;

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <functional>
+#include <iterator>
 #include <sstream>
 
 namespace muster::runtime::ssh {
@@ -22,16 +23,6 @@ struct Answer {
   std::string cache;         ///< the user's directory for what can be made again
 };
 
-/// What od prints, up to an empty line, in one.
-std::string read_dump(std::istream& lines) {
-  std::string digits, line;
-  while (std::getline(lines, line) && !line.empty()) {
-    std::erase(line, ' ');
-    digits += line;
-  }
-  return digits;
-}
-
 Answer read_answer(const std::string& output, const std::vector<ProgramFile>& files) {
   const auto begin = output.find("\nmuster_files=\n");
   if (begin == std::string::npos) throw Error("its shell did not say which files it has: " + output.substr(0, 500));
@@ -40,18 +31,16 @@ Answer read_answer(const std::string& output, const std::vector<ProgramFile>& fi
   std::getline(lines, line);
   Answer said;
   for (const ProgramFile& file : files) {
-    if (file.of_system) {
-      std::getline(lines, line);
-      said.usable.push_back(!line.empty());
-    } else {
-      const std::string beginning = read_dump(lines);
-      said.usable.push_back(!file.build_id.empty() &&
-                            beginning.find(note_of_build_id(file.build_id)) != std::string::npos);
-    }
+    if (file.of_system) std::getline(lines, line);
+    said.usable.push_back(file.of_system && !line.empty());
   }
   std::getline(lines, line);
   said.cache = line.substr(std::min(line.size(), line.find('=') + 1));
   if (!said.cache.starts_with('/')) throw Error("there is no directory to copy the program to: the user has no home");
+  const std::string beginnings(std::istreambuf_iterator<char>(lines), {});
+  for (std::size_t i = 0; i < files.size(); ++i)
+    if (!files[i].of_system && !files[i].build_id.empty())
+      said.usable[i] = beginnings.find(note_of_build_id(files[i].build_id)) != std::string::npos;
   return said;
 }
 
@@ -153,20 +142,19 @@ class Copying {
 
 }  // namespace
 
-// Of each file its beginning in hexadecimal, which is nothing where it is not there, and an empty line. Of the system's
-// own, of which there are many, only whether they are there, in a line: that is said by the shell itself, without
-// starting a program for each.
+// Of the system's own files, of which there are many, whether they are there, in a line each: that is said by the shell
+// itself. Then the beginnings of the others, in one: a build-id is found in it whichever of them has it, and a program
+// for each would cost the host more than this one does.
 std::string ship_question(const std::vector<ProgramFile>& files) {
-  std::string commands = "echo; echo muster_files=; ";
+  std::string commands = "echo; echo muster_files=; ", own;
   for (const ProgramFile& file : files) {
-    if (file.of_system) {
+    if (file.of_system)
       commands += "[ -s " + quoted(file.path) + " ] && echo yes || echo; ";
-    } else {
-      commands +=
-          "od -An -v -tx1 -N " + std::to_string(build_id_reach) + " " + quoted(file.path) + " 2>/dev/null; echo; ";
-    }
+    else
+      own += " " + quoted(file.path);
   }
-  return commands + R"(echo "cache=${XDG_CACHE_HOME:-$HOME/.cache}")";
+  return commands + R"(echo "cache=${XDG_CACHE_HOME:-$HOME/.cache}"; head -q -c )" + std::to_string(build_id_reach) +
+         " --" + own + " 2>/dev/null";
 }
 
 ShippedProgram ship(SshConnection& connection, const std::vector<ProgramFile>& files, Ship policy,

@@ -264,6 +264,18 @@ void SshConnection::wait(Clock::time_point deadline) const {
   (void)::poll(&socket, 1, static_cast<int>(std::clamp<decltype(left)>(left, 0, 1000)));
 }
 
+std::string SshConnection::hear(ssh_channel channel, std::string_view last, Clock::time_point deadline) const {
+  CommandResult said;
+  while (said.output.find(last) == std::string::npos) {
+    const std::uint64_t before = received();
+    if (Clock::now() >= deadline) throw Error("it did not answer in time");
+    const bool moved = take(channel, said);
+    if (is_over(channel)) break;
+    if (!moved && received() == before) wait(deadline);
+  }
+  return said.output;
+}
+
 CommandResult SshConnection::run(std::string_view script, Clock::time_point deadline, std::string_view input,
                                  const std::function<void(std::size_t)>& sent) {
   set_patience(deadline);

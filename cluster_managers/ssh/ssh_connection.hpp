@@ -72,6 +72,8 @@ class SshConnection {
   /// @throws Error, also at the deadline
   CommandResult run(std::string_view script, Clock::time_point deadline, std::string_view input = {},
                     const std::function<void(std::size_t)>& sent = {});
+  /// What the command says up to that, or all that it said where it ended before. @throws Error, also at the deadline
+  std::string hear(ssh_channel channel, std::string_view last, Clock::time_point deadline) const;
   /// Writes it to the command's standard input, which must have room for it. @throws Error
   void write(ssh_channel channel, std::string_view text) const;
   /// The connection breaks: whatever waits for it fails at once.

@@ -72,10 +72,9 @@ void SshHost::serve() {
     }
   } catch (const std::exception& error) {
     log::error("The SSH connection to " + name_of(machine_) + " is given up: " + error.what());
-    for (const auto& worker : workers_) worker->lose(error.what());
+    for (WorkerChannel& channel : channels_) channel.lose(error.what());
   }
-  for (const auto& worker : workers_) worker->forget();  // channels end before their connection
-  workers_.clear();
+  channels_.clear();  // they end before their connection
   tunnels_.clear();
   std::unique_ptr<SshConnection> connection;
   const std::lock_guard lock(mutex_);
@@ -90,17 +89,17 @@ bool SshHost::serve_once() {
   run_commands();
   bool moved = false;
   for (auto& [worker, tunnel] : tunnels_) moved = tunnel.pump() || moved;
-  for (const auto& worker : workers_) moved = worker->pump() || moved;
+  for (WorkerChannel& channel : channels_) moved = channel.pump() || moved;
   std::erase_if(tunnels_, [](TunnelOf& each) { return each.worker->has_ended() && each.tunnel.close(); });
-  std::erase_if(workers_, [](const auto& worker) { return worker->has_ended(); });
+  std::erase_if(channels_, [](const WorkerChannel& channel) { return channel.is_over(); });
   {
     const std::lock_guard lock(mutex_);
-    if (stopping_ || (workers_.empty() && tunnels_.empty())) return false;
+    if (stopping_ || (channels_.empty() && tunnels_.empty())) return false;
   }
   if (ssh_is_connected(connection_->session()) == 0) {
     const std::string why = connection_->last_error().empty() ? "the host hung up" : connection_->last_error();
     log::warning("The SSH connection to " + name_of(machine_) + " is gone (" + why + "), and its workers with it");
-    for (const auto& worker : workers_) worker->lose(why);
+    for (WorkerChannel& channel : channels_) channel.lose(why);
     return false;
   }
   // libssh reads for all channels, whichever is asked: only when it has nothing more for any.
@@ -114,10 +113,13 @@ void SshHost::wait() {
   watched.push_back({connection_->descriptor(), static_cast<short>(unsent ? POLLIN | POLLOUT : POLLIN), 0});
   watched.push_back({wakeup_.get(), POLLIN, 0});
   int patience = -1;
-  for (const auto& worker : workers_) {
-    for (const int fd : {worker->waiting_output(), worker->waiting_errors()})
-      if (fd >= 0) watched.push_back({fd, POLLOUT, 0});
-    if (worker->is_ending()) patience = ending_interval_ms;
+  for (const WorkerChannel& channel : channels_) {
+    for (const auto& worker : channel.workers()) {
+      if (worker->has_ended()) continue;
+      for (const int fd : {worker->waiting(RemoteWorker::output), worker->waiting(RemoteWorker::errors)})
+        if (fd >= 0) watched.push_back({fd, POLLOUT, 0});
+      if (worker->is_ending()) patience = ending_interval_ms;
+    }
   }
   for (const auto& [worker, tunnel] : tunnels_) tunnel.watch(watched);
   (void)::poll(watched.data(), watched.size(), patience);
@@ -148,25 +150,34 @@ void SshHost::run_commands() {
   for (const auto& command : commands) command();
 }
 
+/// To be done with the channel of a worker that has not ended by then.
+void SshHost::post_to(const std::shared_ptr<RemoteWorker>& worker, std::function<void(WorkerChannel&)> command) {
+  post([this, worker, command = std::move(command)] {
+    if (worker->has_ended()) return;
+    for (WorkerChannel& channel : channels_)
+      if (std::count(channel.workers().begin(), channel.workers().end(), worker) != 0) return command(channel);
+  });
+}
+
 /// @param signal sent by the server where it runs no further command
-void SshHost::run_quietly(const std::shared_ptr<RemoteWorker>& worker, const std::string& script, const char* signal) {
-  if (worker->has_ended()) return;
+void SshHost::run_quietly(const WorkerChannel& channel, const std::string& script, const char* signal) {
   ssh_set_blocking(connection_->session(), 1);
   try {
     (void)connection_->run(script, Clock::now() + command_patience);
   } catch (const Error& error) {
     log::debug("On " + name_of(machine_) + ": " + error.what());
-    worker->signal(signal);
+    channel.signal(signal);
   }
   ssh_set_blocking(connection_->session(), 0);
 }
 
 void SshHost::kill(const std::shared_ptr<RemoteWorker>& worker) {
-  post([this, worker] {
+  post_to(worker, [this, worker](const WorkerChannel& channel) {
+    if (channel.ask(*worker, GroupFrame::Kind::kill)) return;
     const std::string pid = std::to_string(worker->os_pid());
     if (worker->os_pid() <= 1) return worker->forget();  // its shell never came to start it
     // In the background, since this connection has others to serve.
-    run_quietly(worker,
+    run_quietly(channel,
                 "(kill -TERM " + pid + " || exit; i=0; while [ $i -lt 20 ]; do sleep 0.1; kill -0 " + pid +
                     " || exit; i=$((i+1)); done; kill -KILL " + pid + ") </dev/null >/dev/null 2>&1 &",
                 "KILL");
@@ -174,8 +185,9 @@ void SshHost::kill(const std::shared_ptr<RemoteWorker>& worker) {
 }
 
 void SshHost::interrupt(const std::shared_ptr<RemoteWorker>& worker) {
-  post([this, worker] {
-    if (worker->os_pid() > 1) run_quietly(worker, "kill -INT " + std::to_string(worker->os_pid()), "INT");
+  post_to(worker, [this, worker](const WorkerChannel& channel) {
+    if (channel.ask(*worker, GroupFrame::Kind::interrupt)) return;
+    if (worker->os_pid() > 1) run_quietly(channel, "kill -INT " + std::to_string(worker->os_pid()), "INT");
   });
 }
 

@@ -2,15 +2,16 @@
 /// A connection to one host, and the workers started over it.
 #pragma once
 
-#include "cluster_managers/ssh/remote_worker.hpp"
 #include "cluster_managers/ssh/shipment.hpp"
 #include "cluster_managers/ssh/ssh_connection.hpp"
 #include "cluster_managers/ssh/tunnel.hpp"
+#include "cluster_managers/ssh/worker_channel.hpp"
 
 #include <muster/cluster_manager.hpp>
 
 #include <condition_variable>
 #include <functional>
+#include <list>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -44,6 +45,9 @@ struct SshLaunch {
   std::mutex& known_hosts;
   /// Opens another connection to that host, for workers that one does not hold.
   std::function<void(const Machine& machine, HostFacts facts, int first, int last)> continue_elsewhere;
+
+  std::once_flag files_found = {};  ///< by the first host that asks for them
+  std::vector<ProgramFile> files = {};
 
   std::mutex mutex = {};  ///< guards the following
   std::condition_variable_any changed = {};
@@ -85,21 +89,24 @@ class SshHost : public std::enable_shared_from_this<SshHost> {
   // starting (ssh_host_start.cpp)
   void start_workers(SshLaunch& launch);
   void connect(SshLaunch& launch);
-  HostFacts look_around(SshLaunch& launch);
-  void start_worker(SshLaunch& launch, const HostFacts& facts, int index);
-  std::string worker_script(SshLaunch& launch, const HostFacts& facts, int index) const;
+  Channel open_shell() const;
+  HostFacts look_around(SshLaunch& launch, ssh_channel shell);
+  void start_together(SshLaunch& launch, const HostFacts& facts, Channel shell, int first, int last);
+  std::string script(SshLaunch& launch, const HostFacts& facts, int first, int last) const;
+  void hand_over(SshLaunch& launch, const std::shared_ptr<RemoteWorker>& worker, UniqueFd output, UniqueFd errors);
   // serving (ssh_host.cpp)
   void serve();
   bool serve_once();
   void wait();
   void post(std::function<void()> command);
   void run_commands();
-  void run_quietly(const std::shared_ptr<RemoteWorker>& worker, const std::string& script, const char* signal);
+  void post_to(const std::shared_ptr<RemoteWorker>& worker, std::function<void(WorkerChannel&)> command);
+  void run_quietly(const WorkerChannel& channel, const std::string& script, const char* signal);
   void wake() const;
 
   const Machine machine_;
   const std::optional<Share> share_;
-  std::vector<std::shared_ptr<RemoteWorker>> workers_;  ///< the thread's, as is the next
+  std::list<WorkerChannel> channels_;  ///< the thread's, as is the next
   struct TunnelOf {
     std::shared_ptr<RemoteWorker> worker;
     Tunnel tunnel;

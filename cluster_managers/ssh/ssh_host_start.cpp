@@ -22,7 +22,7 @@ namespace muster::runtime::ssh {
 namespace {
 
 /// SSH servers let one connection start ten commands (OpenSSH's MaxSessions); some are for killing.
-constexpr int most_workers_per_connection = 8;
+constexpr int most_commands_per_connection = 8;
 
 const std::string loopback = "127.0.0.1";
 
@@ -67,12 +67,15 @@ std::string change_directory(const std::string& directory) {
 // -- what is found there ----------------------------------------------------------------------------------------------
 
 std::string facts_question(const std::string& directory, const std::string& program, bool count_processors) {
-  // Relative paths of programs are meant from that directory.
-  std::string commands = "echo; echo muster_facts=; if " + change_directory(directory) +
+  // Relative paths of programs are meant from that directory, and it itself from where the shell begins.
+  std::string commands = "muster_here=$PWD; echo; echo muster_facts=; if " + change_directory(directory) +
                          " 2>/dev/null; then echo directory=yes; fi; if command -v " + quoted(program) +
-                         " >/dev/null 2>&1; then echo program=yes; fi; ";
+                         R"( >/dev/null 2>&1; then echo program=yes; fi; cd "$muster_here"; )";
   if (count_processors) commands += "echo \"threads=$( (nproc || getconf _NPROCESSORS_ONLN) 2>/dev/null)\"; ";
-  return commands + "echo \"connection=$SSH_CONNECTION\"; echo \"system=$(uname -sm)\"; echo muster_facts_end=";
+  // Linux itself says what it runs on, without a program to be started; older ones do not.
+  return commands + R"(echo "connection=$SSH_CONNECTION"; )" +
+         R"(if read -r machine 2>/dev/null </proc/sys/kernel/arch; then echo "system=Linux $machine"; )" +
+         R"sh(else echo "system=$(uname -sm)"; fi; echo muster_facts_end=)sh";
 }
 
 HostFacts read_facts(const std::string& output) {
@@ -94,18 +97,27 @@ HostFacts read_facts(const std::string& output) {
   return facts;
 }
 
-HostFacts SshHost::look_around(SshLaunch& launch) {
+/// A shell there that waits for a script.
+Channel SshHost::open_shell() const {
+  Channel shell = connection_->open();
+  connection_->start(shell.get(), script_runner);
+  return shell;
+}
+
+/// @param shell waits for another script afterwards
+HostFacts SshHost::look_around(SshLaunch& launch, ssh_channel shell) {
   const std::string program = launch.context.worker_command().front();
   const bool may_ship = launch.own_program && launch.options.ship != Ship::Never;
-  const std::vector<ProgramFile> files = may_ship ? files_of_program(program) : std::vector<ProgramFile>();
+  if (may_ship) std::call_once(launch.files_found, [&] { launch.files = files_of_program(program); });
   std::string question = facts_question(launch.options.dir, program, machine_.count.automatic());
-  if (may_ship) question += "; " + ship_question(files);
-  const std::string said = "\n" + connection_->run(script_of(question), launch.deadline).output;
+  if (may_ship) question += "; " + ship_question(launch.files);
+  connection_->write(shell, script_of(question + "; " + run_another) + "\n");
+  const std::string said = "\n" + connection_->hear(shell, waits_for_another, launch.deadline);
   HostFacts facts = read_facts(said);
   if (!facts.directory) throw Error("there is no directory " + launch.options.dir + " there, or it may not be entered");
   facts.shipped.program = program;
   if (may_ship) {
-    facts.shipped = ship(*connection_, files, launch.options.ship, facts.system, said, launch.deadline);
+    facts.shipped = ship(*connection_, launch.files, launch.options.ship, facts.system, said, launch.deadline);
   } else if (!facts.program) {
     throw Error("there is no program " + program + " there that may be run (" + facts.system +
                 "). Put it there at the same path, let it be copied (SshOptions::ship), or say where it is "
@@ -148,14 +160,21 @@ void SshHost::start_workers(SshLaunch& launch) {
   try {
     connect(launch);
     const std::stop_callback on_stop(launch.context.stop_token(), [this] { connection_->abort(); });
-    const HostFacts facts = share_ ? share_->facts : look_around(launch);
+    Channel shell = open_shell();
+    const HostFacts facts = share_ ? share_->facts : look_around(launch, shell.get());
     if (!share_ && machine_.count.automatic()) last = std::max(1, facts.threads);
-    if (!share_) {
-      for (int next = most_workers_per_connection; next < last; next += most_workers_per_connection)
-        launch.continue_elsewhere(machine_, facts, next, std::min(last, next + most_workers_per_connection));
-      last = std::min(last, most_workers_per_connection);
+    // Of another program it is not known whether it would lead a group; ports make each worker's command another.
+    const bool is_group = launch.own_program && machine_.bind_port == 0;
+    if (!is_group && !share_) {
+      for (int next = most_commands_per_connection; next < last; next += most_commands_per_connection)
+        launch.continue_elsewhere(machine_, facts, next, std::min(last, next + most_commands_per_connection));
+      last = std::min(last, most_commands_per_connection);
     }
-    for (; first < last; ++first) start_worker(launch, facts, first);
+    while (first < last) {
+      const int next = is_group ? last : first + 1;
+      start_together(launch, facts, shell ? std::move(shell) : open_shell(), first, next);
+      first = next;
+    }
   } catch (const std::exception& error) {
     for (; first < last; ++first) launch.context.failed(where, where + ": " + error.what());
   }
@@ -164,36 +183,55 @@ void SshHost::start_workers(SshLaunch& launch) {
 
 // -- a worker ---------------------------------------------------------------------------------------------------------
 
-std::string SshHost::worker_script(SshLaunch& launch, const HostFacts& facts, int index) const {
+/// Starts those workers by one command.
+std::string SshHost::script(SshLaunch& launch, const HostFacts& facts, int first, int last) const {
+  const bool is_group = last - first > 1;
   std::string script;
   auto environment = added_environment(common_options(launch.options));
   environment.merge(forwarded_environment());
   for (const auto& [name, value] : environment) script += "export " + name + "=" + quoted(value) + "; ";
   if (const std::string& libraries = facts.shipped.libraries; !libraries.empty())
     script += "export LD_LIBRARY_PATH=" + quoted(libraries) + R"("${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"; )";
-  script += change_directory(launch.options.dir) + " && echo " + RemoteWorker::tag + "$$ && exec";
+  script += change_directory(launch.options.dir) + " && ";
+  if (!is_group) script += "echo " + std::string(RemoteWorker::tag) + "$$ && ";
+  script += "exec";
   std::vector<std::string> command = launch.context.worker_command();
   command.front() = facts.shipped.program;
+  if (is_group) command.push_back(std::string(worker_group_flag) + "=" + std::to_string(last - first));
   for (const std::string& word : command) script += " " + quoted(word);
   const std::string address = !machine_.bind_address.empty() ? machine_.bind_address
                               : launch.options.tunnel        ? loopback
                                                              : facts.address;
   if (!address.empty()) {
-    const int port = machine_.bind_port == 0 ? 0 : machine_.bind_port + index;
+    const int port = machine_.bind_port == 0 ? 0 : machine_.bind_port + first;
     script += " --muster-bind " +
               quoted(port == 0 && address.find(':') == std::string::npos ? address : endpoint_of(address, port));
   }
   return script_of(script);
 }
 
-void SshHost::start_worker(SshLaunch& launch, const HostFacts& facts, int index) {
-  auto [output, to_output] = make_pipe();
-  auto [errors, to_errors] = make_pipe();
-  const auto worker = std::make_shared<RemoteWorker>(connection_->open(), std::move(to_output), std::move(to_errors));
-  connection_->start(worker->channel(), script_runner);
-  connection_->write(worker->channel(),
-                     worker_script(launch, facts, index) + "\n" + launch.context.start_record() + "\n");
-  ssh_channel_send_eof(worker->channel());
+void SshHost::start_together(SshLaunch& launch, const HostFacts& facts, Channel shell, int first, int last) {
+  std::vector<std::shared_ptr<RemoteWorker>> workers;
+  std::vector<std::pair<UniqueFd, UniqueFd>> printed;  // the ends to read from
+  std::string input = script(launch, facts, first, last) + "\n";
+  for (int index = first; index < last; ++index) {
+    auto [output, to_output] = make_pipe();
+    auto [errors, to_errors] = make_pipe();
+    workers.push_back(std::make_shared<RemoteWorker>(std::move(to_output), std::move(to_errors)));
+    printed.emplace_back(std::move(output), std::move(errors));
+    input += launch.context.start_record() + "\n";
+  }
+  const auto kind = workers.size() > 1 ? WorkerChannel::Kind::group : WorkerChannel::Kind::one;
+  const WorkerChannel& channel = channels_.emplace_back(std::move(shell), kind, workers);
+  connection_->write(channel.channel(), input);
+  if (kind == WorkerChannel::Kind::one) ssh_channel_send_eof(channel.channel());
+  for (std::size_t i = 0; i < workers.size(); ++i)
+    hand_over(launch, workers[i], std::move(printed[i].first), std::move(printed[i].second));
+}
+
+/// From now on the launch follows that worker.
+void SshHost::hand_over(SshLaunch& launch, const std::shared_ptr<RemoteWorker>& worker, UniqueFd output,
+                        UniqueFd errors) {
   worker->host = weak_from_this();
   if (launch.options.tunnel) {
     worker->replace_address([this, weak = std::weak_ptr(worker)](const WorkerAddress& there) {
@@ -201,7 +239,6 @@ void SshHost::start_worker(SshLaunch& launch, const HostFacts& facts, int index)
       return WorkerAddress{loopback, tunnels_.back().tunnel.listen()};
     });
   }
-  workers_.push_back(worker);
   ProcessElsewhere process;
   process.standard_error.fd = std::make_shared<UniqueFd>(std::move(errors));
   process.when_ended = [worker](std::function<void(int)> f) { worker->when_ended(std::move(f)); };

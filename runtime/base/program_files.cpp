@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -56,8 +57,11 @@ std::string contents_of(const std::string& path, std::size_t most) {
   if (!file) throw Error("can't read " + path + " here, which is to be copied there");
   std::string contents;
   std::array<char, 65536> part{};
-  while (contents.size() < most && (file.read(part.data(), part.size()) || file.gcount() > 0))
-    contents.append(part.data(), std::min(static_cast<std::size_t>(file.gcount()), most - contents.size()));
+  while (contents.size() < most) {
+    const std::size_t wanted = std::min(part.size(), most - contents.size());
+    if (!file.read(part.data(), static_cast<std::streamsize>(wanted)) && file.gcount() == 0) break;
+    contents.append(part.data(), static_cast<std::size_t>(file.gcount()));
+  }
   return contents;
 }
 
@@ -86,7 +90,15 @@ std::string build_id_at(std::string_view beginning) {
   return hexadecimal_of(beginning.substr(at + note_head.size(), build_id_size));
 }
 
-std::string note_of_build_id(const std::string& build_id) { return hexadecimal_of(note_head) + build_id; }
+std::string note_of_build_id(const std::string& build_id) {
+  std::string note(note_head);
+  for (std::size_t at = 0; at + 2 <= build_id.size(); at += 2) {
+    unsigned char byte = 0;
+    (void)std::from_chars(build_id.data() + at, build_id.data() + at + 2, byte, 16);
+    note += static_cast<char>(byte);
+  }
+  return note;
+}
 
 std::vector<ProgramFile> files_of_program(const std::string& program) {
   std::vector<std::string> paths{program};

@@ -28,7 +28,7 @@ std::vector<ProgramFile> files_of_program(const std::string& program);
 inline constexpr std::size_t build_id_reach = 4096;
 /// The build-id in the beginning of an ELF file (its GNU note), in hexadecimal; empty where there is none.
 std::string build_id_at(std::string_view beginning);
-/// The bytes of such a note, in hexadecimal.
+/// The bytes of such a note. @param build_id in hexadecimal
 std::string note_of_build_id(const std::string& build_id);
 
 /// A file's contents, or so many bytes of their beginning. @throws Error naming it

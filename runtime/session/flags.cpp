@@ -1,6 +1,7 @@
 #include "runtime/session/flags.hpp"
 
 #include "runtime/base/fork_server.hpp"
+#include "runtime/base/worker_group.hpp"
 
 #include <cstdlib>
 #include <stdexcept>
@@ -36,6 +37,7 @@ int take_flag(Flags& flags, int argc, char** argv, int i) {
   }
   const auto equals = argument.find('=');
   const auto name = argument.substr(0, equals);
+  if (name == worker_group_flag) return 1;  // it was obeyed as the program was loaded: this is a worker of the group
   if (name == "--muster-help") throw std::invalid_argument("--muster-help takes no value");
   for (const ValueFlag& flag : value_flags) {
     if (name != flag.name) continue;

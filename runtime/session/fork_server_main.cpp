@@ -4,6 +4,7 @@
 // offers is used here.
 
 #include "runtime/base/fork_server.hpp"
+#include "runtime/session/worker_group_main.hpp"
 
 #include <dirent.h>
 #include <linux/sched.h>
@@ -151,7 +152,11 @@ void serve() {
 
 /// The first priority there is: before all that has none, so before every C++ object of this library and the program.
 [[gnu::constructor(101)]] void serve_if_asked(int argc, char** argv, char** /*environment*/) {
-  if (has_flag(argc, argv) && is_greeted()) serve();
+  if (!has_flag(argc, argv)) return;
+  if (const std::size_t count = worker_group_asked(argc, argv); count > 0)
+    lead_worker_group(count, argv, can_fork_unseen && !has_other_threads());
+  else if (is_greeted())
+    serve();
 }
 
 }  // namespace

@@ -122,9 +122,10 @@ int ZmqLane::bind_there(const std::string& address, int port) {
       socket_.bind("tcp://" + endpoint_of(address, port));
     } catch (const zmq::error_t& error) {
       if (port == 0 || error.num() != EADDRINUSE) throw;
-      log::warning("Port " + std::to_string(port) + " of " + address +
-                   " is in use; another one is taken. Where a firewall lets only that one through, end the program that "
-                   "has it (ss -ltnp), or name another port.");
+      log::warning(
+          "Port " + std::to_string(port) + " of " + address +
+          " is in use; another one is taken. Where a firewall lets only that one through, end the program that "
+          "has it (ss -ltnp), or name another port.");
       socket_.bind("tcp://" + endpoint_of(address, 0));
     }
   } catch (const zmq::error_t& error) {
