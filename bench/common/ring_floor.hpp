@@ -3,6 +3,7 @@
 /// nothing else. Its fastest is what the shared-memory lane of the same host could be without calls, tasks or futures.
 #pragma once
 
+#include "../../runtime/exec/core_sharing.hpp"
 #include "child.hpp"
 
 #include <linux/futex.h>
@@ -29,7 +30,8 @@ namespace bench {
 
 /// How a side of the ring waits for the other.
 enum class RingWait : int {
-  yields,  ///< looks again and again, yielding the core, for 50 us before it sleeps: as the lane does
+  yields,  ///< looks again and again, yielding the core, for 50 us before it sleeps, and not sharing it: as the lane
+           ///< does
   sleeps,  ///< on the futex at once
 };
 
@@ -61,9 +63,16 @@ class Ring {
   template <class Ready>
   static void until(Ready ready, Word& changes, Word& sleeps, RingWait wait) {
     if (wait == RingWait::yields) {
+      using muster::runtime::CoreSharing;
+      thread_local CoreSharing core_sharing;
       const auto end = std::chrono::steady_clock::now() + std::chrono::microseconds(50);
+      bool begins = true;
       do {
         if (ready()) return;
+        const CoreSharing::Advice advice =
+            core_sharing.advice(std::exchange(begins, false), muster::runtime::cores_lost);
+        if (advice == CoreSharing::Advice::sleep) break;
+        if (advice == CoreSharing::Advice::leave) muster::runtime::leave_this_core();
         sched_yield();
       } while (std::chrono::steady_clock::now() < end);
     }

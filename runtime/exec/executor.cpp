@@ -1,5 +1,7 @@
 #include "runtime/exec/executor.hpp"
 
+#include "runtime/exec/core_sharing.hpp"
+
 #include <muster/errors.hpp>
 
 #include <pthread.h>
@@ -28,6 +30,7 @@ struct ThreadState {
   const Wakeup* leads_until = nullptr;  ///< this blocked thread leads, and looks at that itself
   bool receiving = false;
   std::optional<Clock::time_point> scope_deadline;
+  CoreSharing core_sharing;
 };
 thread_local ThreadState this_thread;
 
@@ -300,10 +303,14 @@ void Executor::leave_lead(Lock& /*lock*/) {
 /// What a leader does where nothing came: it looks again soon, or sleeps.
 void Executor::rest(Quiet& quiet, Clock::time_point deadline) {
   quiet.until = Clock::now();
-  if (quiet.since == Clock::time_point{}) quiet.since = quiet.until;
+  const bool begins = quiet.since == Clock::time_point{};
+  if (begins) quiet.since = quiet.until;
   if (quiet.until - quiet.since < spinning_.budget()) {
-    sched_yield();
-    return;
+    const auto losses = [this] { return source_->direct() ? cores_lost() : CoreSharing::unknown; };
+    const CoreSharing::Advice advice = this_thread.core_sharing.advice(begins, losses);
+    if (advice == CoreSharing::Advice::leave) leave_this_core();
+    if (advice == CoreSharing::Advice::yield) sched_yield();
+    if (advice != CoreSharing::Advice::sleep) return;
   }
   disarm_watchdog();
   source_->wait(deadline);

@@ -33,6 +33,8 @@ class MessageSource {
   /// Receives and dispatches what is there, at most so many messages, without waiting.
   /// @returns whether there was anything.
   virtual bool drain(int most) = 0;
+  /// Whether what comes is put there by who sends it, and not by another thread of this process.
+  virtual bool direct() const { return false; }
   /// Waits until something may be there, kick() was called, or the time came.
   virtual void wait(Clock::time_point until) = 0;
   virtual void kick() = 0;

@@ -70,6 +70,7 @@ class Process final : private TransportSink, private MessageSource {
   void on_behind(Link& link) override;
   // MessageSource
   bool drain(int most) override;
+  bool direct() const override { return transport_->direct(); }
   void wait(Clock::time_point until) override { transport_->wait(until); }
   void kick() override { transport_->kick(); }
 

@@ -29,6 +29,7 @@ class HostLane final : public Lane {
   void send_soon(LinkId link, const Header& header, const detail::Payload& payload) override;
   std::shared_ptr<LanePort> way_out(LinkId link) const override;
   bool receive(LaneEvent& event) override;
+  bool direct() const override { return !network_active_; }
   void wait(Clock::time_point until) override;
   void kick() override { local_.kick(); }
   bool handed_over(LinkId link) const override;

@@ -175,6 +175,8 @@ class Transport {
   /// Receives and hands to the sink what is there, at most that many messages.
   /// @returns whether there was anything.
   bool receive_some(int most);
+  /// Whether messages are put here by who sends them. The receiving thread's.
+  bool direct() const { return lane_->direct(); }
   void wait(Clock::time_point until) {
     if (recent_ && recent_->gone) recent_ = nullptr;
     lane_->wait(until);

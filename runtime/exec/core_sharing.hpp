@@ -1,0 +1,93 @@
+/// @file
+/// Whether a thread that looks for messages, yielding its core, shares that core with whoever would send them.
+///
+/// Two threads that hand one core to each other are left where they are for tens of milliseconds, though another core
+/// is idle: neither waits long enough for the scheduler to move it. Each round trip then costs two switches between
+/// processes, more than all the rest of a call. One that sleeps is placed anew as it is woken, on an idle core where
+/// the scheduler sees one; in a virtual machine it does not, as an idle core looks like one that the host has taken
+/// away, and the thread has to leave its core by itself.
+#pragma once
+
+#include <sched.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+
+namespace muster::runtime {
+
+/// How often this thread has lost its core while it could have gone on.
+inline long cores_lost() {
+  rusage usage{};
+  return ::getrusage(RUSAGE_THREAD, &usage) == 0 ? usage.ru_nivcsw : 0;
+}
+
+/// Goes on on another core, where this thread may run on one.
+inline void leave_this_core() {
+  cpu_set_t allowed;
+  const int here = ::sched_getcpu();
+  if (here < 0 || ::sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;
+  cpu_set_t others = allowed;
+  CPU_CLR(static_cast<std::size_t>(here), &others);
+  if (CPU_COUNT(&others) > 0 && ::sched_setaffinity(0, sizeof others, &others) == 0)
+    (void)::sched_setaffinity(0, sizeof allowed, &allowed);
+}
+
+/// One thread's.
+class CoreSharing {
+ public:
+  enum class Advice : std::uint8_t { yield, sleep, leave };
+  static constexpr int sample = 64;  ///< waits
+  static constexpr long unknown = -1;
+
+  /// What to do now, where it would yield.
+  /// @param begins whether a wait begins; otherwise it goes on, as nothing came
+  /// @param losses cores_lost, which is asked seldom; or says `unknown` where there is none to share with
+  template <class Losses>
+  Advice advice(bool begins, Losses losses) {
+    ++yields_;
+    if (!begins || --left_ > 0) return Advice::yield;
+    const long lost = losses();
+    const bool shares =
+        lost != unknown && lost_ != unknown && lost - lost_ >= yields_ / 2 && yields_ <= most_yields * waits_;
+    lost_ = lost;
+    yields_ = 0;
+    if (!shares) {
+      suspects_ = false;
+      tries_ = 0;
+      look_again_after(sample);
+      return Advice::yield;
+    }
+    if (!std::exchange(suspects_, true)) {
+      look_again_after(short_sample());
+      return Advice::yield;
+    }
+    if (tries_++ % 2 == 0) {
+      look_again_after(short_sample());
+      return Advice::sleep;
+    }
+    // Where that is of no use either, all cores are taken, or there is only one.
+    suspects_ = false;
+    look_again_after(sample << std::min(tries_, most_doublings));
+    return Advice::leave;
+  }
+
+ private:
+  /// Who gets the core has an answer when it gives it back. Waits that take longer are for somebody else.
+  static constexpr int most_yields = 4;
+  static constexpr int most_doublings = 10;
+
+  /// Whoever it shares the core with may do the same at the same time, and they would meet again: so they take
+  /// different times to make sure that the other is still there.
+  int short_sample() const { return static_cast<int>(8 + 8 * (lost_ % 4)); }
+  void look_again_after(int waits) { left_ = waits_ = waits; }
+
+  int left_ = sample, waits_ = sample;  ///< of the sample
+  long yields_ = 0, lost_ = unknown;    ///< in it; at its beginning
+  bool suspects_ = false;
+  int tries_ = 0;
+};
+
+}  // namespace muster::runtime
