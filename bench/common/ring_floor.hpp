@@ -65,16 +65,21 @@ class Ring {
     if (wait == RingWait::yields) {
       using muster::runtime::CoreSharing;
       thread_local CoreSharing core_sharing;
-      const auto end = std::chrono::steady_clock::now() + std::chrono::microseconds(50);
+      const auto begin = std::chrono::steady_clock::now();
+      auto now = begin;
       bool begins = true;
-      do {
+      for (; now - begin < std::chrono::microseconds(50); now = std::chrono::steady_clock::now()) {
         if (ready()) return;
+        if (core_sharing.may_keep_core(now - begin)) {
+          muster::runtime::pause_briefly();
+          continue;
+        }
         const CoreSharing::Advice advice =
             core_sharing.advice(std::exchange(begins, false), muster::runtime::cores_lost);
         if (advice == CoreSharing::Advice::sleep) break;
         if (advice == CoreSharing::Advice::leave) muster::runtime::leave_this_core();
         sched_yield();
-      } while (std::chrono::steady_clock::now() < end);
+      }
     }
     for (;;) {
       const std::uint32_t seen = changes.load();

@@ -12,6 +12,7 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <utility>
@@ -35,15 +36,29 @@ inline void leave_this_core() {
     (void)::sched_setaffinity(0, sizeof allowed, &allowed);
 }
 
+/// For who looks for something again at once.
+inline void pause_briefly() {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
 /// One thread's.
 class CoreSharing {
  public:
   enum class Advice : std::uint8_t { yield, sleep, leave };
-  static constexpr int sample = 64;  ///< waits
+  static constexpr int sample = 32;  ///< waits
   static constexpr long unknown = -1;
 
+  /// Whether to look again without yielding, after so long: to yield takes as long as half a round trip. Not where the
+  /// core may be shared: who sends would have to wait for it.
+  bool may_keep_core(std::chrono::nanoseconds looked) const {
+    return looked < longest_kept && tries_ == 0 && !suspects_;
+  }
   /// What to do now, where it would yield.
-  /// @param begins whether a wait begins; otherwise it goes on, as nothing came
+  /// @param begins whether it is the first time in a wait; otherwise nothing came since
   /// @param losses cores_lost, which is asked seldom; or says `unknown` where there is none to share with
   template <class Losses>
   Advice advice(bool begins, Losses losses) {
@@ -75,9 +90,10 @@ class CoreSharing {
   }
 
  private:
+  static constexpr std::chrono::microseconds longest_kept{2};
   /// Who gets the core has an answer when it gives it back. Waits that take longer are for somebody else.
   static constexpr int most_yields = 4;
-  static constexpr int most_doublings = 10;
+  static constexpr int most_doublings = 12;
 
   /// Whoever it shares the core with may do the same at the same time, and they would meet again: so they take
   /// different times to make sure that the other is still there.

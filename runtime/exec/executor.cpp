@@ -303,9 +303,11 @@ void Executor::leave_lead(Lock& /*lock*/) {
 /// What a leader does where nothing came: it looks again soon, or sleeps.
 void Executor::rest(Quiet& quiet, Clock::time_point deadline) {
   quiet.until = Clock::now();
-  const bool begins = quiet.since == Clock::time_point{};
-  if (begins) quiet.since = quiet.until;
-  if (quiet.until - quiet.since < spinning_.budget()) {
+  if (quiet.since == Clock::time_point{}) quiet.since = quiet.until;
+  const auto looked = quiet.until - quiet.since;
+  if (looked < spinning_.budget()) {
+    if (source_->direct() && this_thread.core_sharing.may_keep_core(looked)) return pause_briefly();
+    const bool begins = !std::exchange(quiet.yielded, true);
     const auto losses = [this] { return source_->direct() ? cores_lost() : CoreSharing::unknown; };
     const CoreSharing::Advice advice = this_thread.core_sharing.advice(begins, losses);
     if (advice == CoreSharing::Advice::leave) leave_this_core();

@@ -155,6 +155,7 @@ class Executor {
   /// A leader's time without messages.
   struct Quiet {
     Clock::time_point since{}, until{};  ///< the latter as it looked last; both unset: something came just now
+    bool yielded = false;
   };
   void rest(Quiet& quiet, Clock::time_point deadline);
   void end_rest(Quiet& quiet);

@@ -49,6 +49,17 @@ TEST(CoreSharing, WhoWaitsLongGoesOnYielding) {
   EXPECT_EQ(yielder.run(100, 100'000), Advice::yield) << "who has its core is not who answers";
 }
 
+TEST(CoreSharing, AShortWaitKeepsTheCoreThatIsNotShared) {
+  using std::chrono::microseconds;
+  Yielder yielder;
+  EXPECT_TRUE(yielder.sharing.may_keep_core(microseconds(1)));
+  EXPECT_FALSE(yielder.sharing.may_keep_core(microseconds(10)));
+  EXPECT_EQ(yielder.run(100, 300), Advice::sleep);
+  EXPECT_FALSE(yielder.sharing.may_keep_core(microseconds(1))) << "who would answer waits for it";
+  EXPECT_EQ(yielder.run(0, 1000), Advice::yield);
+  EXPECT_TRUE(yielder.sharing.may_keep_core(microseconds(1)));
+}
+
 TEST(CoreSharing, WhereASleepHelpedNobodyLeaves) {
   Yielder yielder;
   EXPECT_EQ(yielder.run(100, 300), Advice::sleep);
