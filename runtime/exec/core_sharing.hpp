@@ -66,7 +66,7 @@ class CoreSharing {
     if (!begins || --left_ > 0) return Advice::yield;
     const long lost = losses();
     const bool shares =
-        lost != unknown && lost_ != unknown && lost - lost_ >= yields_ / 2 && yields_ <= most_yields * waits_;
+        lost != unknown && lost_ != unknown && lost - lost_ >= yields_ / 2 && yields_ <= long{most_yields} * waits_;
     lost_ = lost;
     yields_ = 0;
     if (!shares) {

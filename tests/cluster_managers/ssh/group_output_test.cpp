@@ -115,7 +115,7 @@ TEST(GroupOutput, NonsenseIsRefused) {
                                           frame(Kind::kill, 0, ""), frame(static_cast<Kind>('?'), 0, ""),
                                           std::string("o\0\0\0\1\0\1\0", 8)};
   for (const std::string& each : nonsense) {
-    Group group;
+    const Group group;
     GroupOutput output(group.workers);
     output.take(worker_group_greeting);
     EXPECT_THROW(output.take(each), Error) << testing::PrintToString(each);

@@ -1,15 +1,12 @@
 // Several workers of a host, which its program leads as a group.
 #include "ssh_workers.hpp"
 
-#include <gmock/gmock.h>
-
 #include <algorithm>
 #include <set>
+#include <sstream>
 
 namespace muster::test {
 namespace {
-
-using ::testing::HasSubstr;
 
 std::set<int> parents_of(const std::vector<Pid>& pids) {
   std::set<int> parents;
@@ -52,10 +49,12 @@ TEST(SshGroup, WhatEachPrintsIsShownAsItsOwn) {
       text = captured.text();
       return text.find("line " + std::to_string(lines - 1) + " of " + number + "\n") != std::string::npos;
     }));
-    const std::string begin = "      From worker " + number + ":\tline ";
     std::size_t at = 0;
-    for (int i = 0; i < lines && at != std::string::npos; ++i)
-      at = text.find(begin + std::to_string(i) + " of " + number + "\n", at);
+    for (int i = 0; i < lines && at != std::string::npos; ++i) {
+      std::ostringstream line;
+      line << "      From worker " << number << ":\tline " << i << " of " << number << "\n";
+      at = text.find(line.str(), at);
+    }
     EXPECT_NE(at, std::string::npos) << "a line of worker " << number << " is missing, or not in its place";
   }
 }

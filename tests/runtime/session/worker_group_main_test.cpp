@@ -80,8 +80,10 @@ class Leader {
   Leader(const Leader&) = delete;
   Leader& operator=(const Leader&) = delete;
 
-  void write(const std::string& text) { write_all(process_.standard_input.get(), text, std::chrono::seconds(10)); }
-  void ask(int worker, Kind what) {
+  void write(const std::string& text) const {
+    write_all(process_.standard_input.get(), text, std::chrono::seconds(10));
+  }
+  void ask(int worker, Kind what) const {
     const GroupFrame frame{.kind = what, .worker = static_cast<std::uint16_t>(worker)};
     write(std::string(reinterpret_cast<const char*>(&frame), sizeof frame));
   }
