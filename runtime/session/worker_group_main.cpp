@@ -9,7 +9,6 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/signalfd.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -135,6 +134,16 @@ int file_with(const std::string& record) {
   return file;
 }
 
+/// Where the handler says that a worker has ended. A handler, since any thread may get the signal: a preloaded
+/// library's would swallow it where only the leader's had it blocked.
+int told_of_ends = -1;
+
+void on_child(int /*signal*/) {
+  const int before = errno;
+  (void)!::write(told_of_ends, "", 1);
+  errno = before;
+}
+
 class Leader {
  public:
   Leader(char** argv, std::size_t count, bool can_fork) : argv_(argv), count_(count), can_fork_(can_fork) {}
@@ -209,11 +218,14 @@ class Leader {
   [[noreturn]] void serve() {
     (void)::prctl(PR_SET_NAME, "muster-group");
     (void)std::signal(SIGPIPE, SIG_IGN);
-    sigset_t children;
-    sigemptyset(&children);
-    sigaddset(&children, SIGCHLD);
-    (void)::sigprocmask(SIG_BLOCK, &children, nullptr);
-    ended_ = ::signalfd(-1, &children, SFD_CLOEXEC | SFD_NONBLOCK);
+    std::array<int, 2> ends{-1, -1};
+    if (::pipe2(ends.data(), O_CLOEXEC | O_NONBLOCK) != 0) end();  // its workers go on, as if it had been killed
+    ended_ = ends[0];
+    told_of_ends = ends[1];
+    struct sigaction action = {};
+    action.sa_handler = on_child;
+    action.sa_flags = SA_RESTART | SA_NOCLDSTOP;
+    (void)::sigaction(SIGCHLD, &action, nullptr);
     for (;;) {
       reap();
       if (running_ == 0) end();
@@ -230,8 +242,8 @@ class Leader {
       watched_.push_back({member.errors, POLLIN, 0});
     }
     (void)::poll(watched_.data(), watched_.size(), milliseconds_to_wait());
-    signalfd_siginfo ignored{};
-    while (::read(ended_, &ignored, sizeof ignored) > 0) {
+    std::array<char, 64> ignored{};
+    while (::read(ended_, ignored.data(), ignored.size()) > 0) {
     }
     if (watched_[1].revents != 0) take_commands();
   }

@@ -214,7 +214,8 @@ TEST(WorkerGroup, EndsWithItsStreams) {
   leader.write("wait\n");
   ASSERT_TRUE(leader.read_until([&] { return leader.said[0].output.find("waiting") != std::string::npos; }));
   leader.close_output();
-  leader.ask(0, Kind::kill);  // it would say that the worker has ended
+  // It would say that the worker has ended, where it has not met with the end of its output before.
+  EXPECT_EQ(::kill(std::stoi(value_of(leader.said[0].output, "pid")), SIGKILL), 0);
 }
 
 TEST(WorkerGroup, AWorkerWithoutARecordFindsNone) {
