@@ -71,7 +71,7 @@ class Ring {
       for (; now - begin < std::chrono::microseconds(50); now = std::chrono::steady_clock::now()) {
         if (ready()) return;
         if (core_sharing.may_keep_core(now - begin)) {
-          muster::runtime::pause_briefly();
+          if (muster::runtime::look_briefly(ready)) return;
           continue;
         }
         const CoreSharing::Advice advice =

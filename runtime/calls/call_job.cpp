@@ -7,7 +7,7 @@
 namespace muster::runtime {
 
 CallJob::CallJob(Calls& calls, Pid caller, std::uint64_t number, detail::Returns returns, const void* code,
-                 detail::Payload&& arguments, Receipt receipt, std::optional<Clock::time_point> deadline)
+                 detail::Payload&& arguments, Receipt&& receipt, std::optional<Clock::time_point> deadline)
     : TaskState(deadline),
       calls_(calls),
       caller_(caller),
@@ -16,6 +16,18 @@ CallJob::CallJob(Calls& calls, Pid caller, std::uint64_t number, detail::Returns
       code_(code),
       arguments_(std::move(arguments)),
       receipt_(std::move(receipt)) {}
+
+CallJob::CallJob(Calls& calls, Pid caller, std::uint64_t number, detail::Returns returns, const void* code,
+                 std::span<const std::byte> arguments, Receipt&& receipt, std::optional<Clock::time_point> deadline)
+    : TaskState(deadline),
+      calls_(calls),
+      caller_(caller),
+      number_(number),
+      returns_(returns),
+      code_(code),
+      receipt_(std::move(receipt)) {
+  arguments_.bytes.append(arguments.data(), arguments.size());
+}
 
 CallJob::~CallJob() = default;
 
@@ -32,8 +44,8 @@ void CallJob::run() noexcept {
 }
 
 void CallJob::arguments_done() {
-  arguments_ = {};
-  receipt_ = {};
+  arguments_.clear();
+  receipt_.give();
 }
 
 void CallJob::complete(detail::Payload&& result) {

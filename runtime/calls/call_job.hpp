@@ -11,7 +11,9 @@ namespace muster::runtime {
 class CallJob final : public Job, public detail::TaskRun, public TaskState {
  public:
   CallJob(Calls& calls, Pid caller, std::uint64_t number, detail::Returns returns, const void* code,
-          detail::Payload&& arguments, Receipt receipt, std::optional<Clock::time_point> deadline);
+          detail::Payload&& arguments, Receipt&& receipt, std::optional<Clock::time_point> deadline);
+  CallJob(Calls& calls, Pid caller, std::uint64_t number, detail::Returns returns, const void* code,
+          std::span<const std::byte> arguments, Receipt&& receipt, std::optional<Clock::time_point> deadline);
   ~CallJob() override;
 
   // Job

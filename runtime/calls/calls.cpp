@@ -293,7 +293,9 @@ CorePointer Calls::take_answered(std::uint64_t number, Pid from) {
 }
 
 void Calls::on_value(std::uint64_t number, Pid from, Payload&& value) {
-  if (const auto core = take_answered(number, from)) {
+  if (const auto call = take_awaited(number, from)) {
+    call->value = std::move(value);
+  } else if (const auto core = take_answered(number, from)) {
     core->set_value(std::move(value));
     let_go(*core);
   } else {
@@ -302,6 +304,11 @@ void Calls::on_value(std::uint64_t number, Pid from, Payload&& value) {
 }
 
 void Calls::on_stored(std::uint64_t number, Pid from) {
+  if (const auto call = take_awaited(number, from)) {
+    call->failure = std::make_exception_ptr(
+        SerializationError("Process " + std::to_string(from) + " kept a value that its caller was waiting for"));
+    return;
+  }
   const auto core = take_answered(number, from);
   if (!core) {
     cancelled_ended(number, from, true);
@@ -314,6 +321,10 @@ void Calls::on_stored(std::uint64_t number, Pid from) {
 
 void Calls::on_failure(std::uint64_t number, Pid from, std::vector<std::byte> encoded) {
   auto failure = decode_failure(encoded);
+  if (const auto call = take_awaited(number, from)) {
+    call->failure = std::move(failure);
+    return;
+  }
   const auto core = take_answered(number, from);
   if (!core) {
     cancelled_ended(number, from, false);
@@ -388,13 +399,14 @@ bool Calls::block_until_settled(const CorePointer& core, bool needs_value, std::
 
 std::size_t Calls::calls_in_flight() const {
   const std::lock_guard lock(pending_mutex_);
-  return pending_.size();
+  return pending_.size() + awaited_.size();
 }
 
 std::size_t Calls::calls_in_flight(Pid pid) const {
   const std::lock_guard lock(pending_mutex_);
   std::size_t count = 0;
   pending_.for_each([&](const CorePointer& core) { count += core->owner() == pid ? 1 : 0; });
+  awaited_.for_each([&](const AwaitedCall& call) { count += call.callee == pid ? 1 : 0; });
   return count;
 }
 
@@ -412,11 +424,15 @@ Pid Calls::choose_among(std::span<const Pid> workers) {
 
 void Calls::fail_pending(Pid pid, const std::exception_ptr& failure) {
   std::vector<CorePointer> waiting;
+  std::vector<AnsweredCall> awaited;
   {
     const std::lock_guard lock(pending_mutex_);
+    awaited = awaited_.take_if([pid](const AwaitedCall& call) { return call.callee == pid; });
+    for (std::size_t i = 0; i < awaited.size(); ++i) placement_.finished(pid);
     waiting = pending_.take_if([pid](const FutureCore& core) { return core.owner() == pid; });
     for (const auto& core : waiting) no_longer_pending(*core);
   }
+  for (const auto& call : awaited) call->failure = failure;
   if (waiting.empty()) return;
   const auto encoded = encode_failure(failure, self_);
   for (const auto& core : waiting) core->set_failure(encoded, failure);
@@ -477,10 +493,14 @@ void Calls::process_gone(const WorkerExit& exit, Rest rest) {
 
 void Calls::fail_everything(const std::exception_ptr& failure) {
   PendingTable pending;
+  std::vector<AnsweredCall> awaited;
   {
     const std::lock_guard lock(pending_mutex_);
     std::swap(pending, pending_);
+    awaited = awaited_.take_if([](const AwaitedCall&) { return true; });
   }
+  for (const auto& call : awaited) call->failure = failure;
+  awaited.clear();
   const auto encoded = encode_failure(failure, self_);
   pending.for_each([&](const CorePointer& core) { core->set_failure(encoded, failure); });
 }

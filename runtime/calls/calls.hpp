@@ -6,6 +6,7 @@
 #include "runtime/base/recycled_memory.hpp"
 #include "runtime/base/serial_thread.hpp"
 #include "runtime/base/shared_table.hpp"
+#include "runtime/calls/awaited_calls.hpp"
 #include "runtime/calls/module_exchange.hpp"
 #include "runtime/calls/placement.hpp"
 #include "runtime/calls/router.hpp"
@@ -56,6 +57,9 @@ class Calls : private ModuleSource {
   enum class Hurry : bool { no, yes };
   detail::CorePointer start(Pid pid, detail::Thunk thunk, detail::Payload&& arguments, detail::Returns returns,
                             Hurry hurry = Hurry::yes);
+  /// Calls another process, and waits for the value as long as this thread's task and deadline allow.
+  /// @see detail::fetch_call
+  detail::Payload fetch(Pid pid, detail::Thunk thunk, detail::Payload&& arguments);
   /// Runs the call in this thread.
   detail::Payload call_here(detail::Thunk thunk, detail::Payload&& arguments);
   bool cancel(const detail::CorePointer& core);
@@ -122,6 +126,10 @@ class Calls : private ModuleSource {
   // -- what happens ---------------------------------------------------------------------------------------------------
   /// A message of a kind from define_code on arrived. Receiving thread; does not block.
   void on_message(Incoming&& message);
+  /// Whether those go to on_plain.
+  static bool takes_plain(MessageKind kind) { return kind == MessageKind::call || kind == MessageKind::reply_value; }
+  /// As on_message, of such a kind.
+  void on_plain(PlainMessage& message);
   void worker_joined(Pid pid);
   /// Of those workers, the one for the next call. 0 where calls may be given to none of them.
   Pid choose_among(std::span<const Pid> workers);
@@ -190,6 +198,12 @@ class Calls : private ModuleSource {
 
   void fail_pending(Pid pid, const std::exception_ptr& failure);
 
+  // calls that are waited for on the spot
+  detail::Payload fetch_by_future(Pid pid, detail::Thunk thunk, detail::Payload&& arguments);
+  bool stop_awaiting(AwaitedCall& call, const detail::CorePointer& successor);
+  void give_up(AwaitedCall& call, Executor::Woken why);
+  AnsweredCall take_awaited(std::uint64_t number, Pid from);
+
   // answers to calls of this process
   /// The call that waits for that answer; null: none does any more.
   detail::CorePointer take_pending(std::uint64_t number);
@@ -204,6 +218,10 @@ class Calls : private ModuleSource {
 
   // calls of others
   void on_call(Incoming& message, Pid caller);
+  /// @param arguments a Payload&&, or their bytes
+  template <class Arguments>
+  void take_call(const std::shared_ptr<Link>& link, const Header& header, Pid caller, Arguments&& arguments,
+                 Receipt&& receipt, bool names_modules);
   bool on_cancel(Pid caller, std::uint64_t number);
   std::shared_ptr<CallJob> take_unstarted(Pid caller, std::uint64_t number);
   bool withdraw_job(CallJob& job);
@@ -302,11 +320,12 @@ class Calls : private ModuleSource {
   const RecyclingAllocator<CallJob> job_memory_{job_blocks_};
 
   std::vector<detail::Thunk> quick_;
-  mutable std::mutex pending_mutex_;  ///< guards pending_ and placement_
+  mutable detail::SmallMutex pending_mutex_;  ///< guards pending_, awaited_ and placement_
   PendingTable pending_;
+  AwaitedCalls awaited_;
   Placement placement_;
 
-  mutable std::mutex tasks_mutex_;  ///< guards tasks_
+  mutable detail::SmallMutex tasks_mutex_;  ///< guards tasks_
   SharedTable<CallJob, TaskKeys> tasks_;
 
   std::mutex held_mutex_;  ///< guards holding_ and what their LinkCodes hold; taken before modules_' own

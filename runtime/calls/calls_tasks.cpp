@@ -90,27 +90,51 @@ void Calls::on_message(Incoming&& message) {
 // -- tasks ------------------------------------------------------------------------------------------------------------
 
 void Calls::on_call(Incoming& message, Pid caller) {
-  auto& codes = message.link->companion<LinkCodes>();
-  const auto returns = static_cast<std::uint8_t>(message.header.flags & ~unhurried_call);
-  if (message.header.code >= codes.received.size() || returns > static_cast<std::uint8_t>(Returns::nothing))
-    throw SerializationError("A call names a function that was not defined");
-  const LinkCodes::Received& code = codes.received[message.header.code];
-  std::optional<Clock::time_point> deadline;
-  if (message.header.deadline > 0) deadline = deadline_after(std::chrono::nanoseconds(message.header.deadline));
   const auto& handles = message.payload.handles;
   const bool names_modules =
       std::ranges::any_of(handles, [](const auto& handle) { return handle->kind() == detail::HandleKind::module; });
+  take_call(message.link, message.header, caller, std::move(message.payload), std::move(message.receipt),
+            names_modules);
+}
+
+void Calls::on_plain(PlainMessage& message) {
+  const Header& header = message.header();
+  const Pid peer = message.link()->peer;
+  if (header.kind == MessageKind::call) {
+    take_call(message.link(), header, peer, message.bytes(), message.take_receipt(), false);
+    return;
+  }
+  const auto bytes = message.bytes();
+  if (const auto call = take_awaited(header.number, peer)) {
+    call->value.bytes.append(bytes.data(), bytes.size());
+    return;
+  }
+  Payload value;
+  value.bytes.append(bytes.data(), bytes.size());
+  on_value(header.number, peer, std::move(value));
+}
+
+template <class Arguments>
+void Calls::take_call(const std::shared_ptr<Link>& link, const Header& header, Pid caller, Arguments&& arguments,
+                      Receipt&& receipt, bool names_modules) {
+  auto& codes = link->companion<LinkCodes>();
+  const auto returns = static_cast<std::uint8_t>(header.flags & ~unhurried_call);
+  if (header.code >= codes.received.size() || returns > static_cast<std::uint8_t>(Returns::nothing))
+    throw SerializationError("A call names a function that was not defined");
+  const LinkCodes::Received& code = codes.received[header.code];
+  std::optional<Clock::time_point> deadline;
+  if (header.deadline > 0) deadline = deadline_after(std::chrono::nanoseconds(header.deadline));
   const bool ready = code.address != nullptr && !codes.holds.load(std::memory_order_acquire) && !names_modules;
   auto job =
-      std::allocate_shared<CallJob>(job_memory_, *this, caller, message.header.number, static_cast<Returns>(returns),
-                                    code.address, std::move(message.payload), std::move(message.receipt), deadline);
-  job->unhurried = (message.header.flags & unhurried_call) != 0;
+      std::allocate_shared<CallJob>(job_memory_, *this, caller, header.number, static_cast<Returns>(returns),
+                                    code.address, std::forward<Arguments>(arguments), std::move(receipt), deadline);
+  job->unhurried = (header.flags & unhurried_call) != 0;
   if (ready && code.quick)
     job->run();
   else if (ready)
     submit_job(std::move(job));
   else
-    hold_call(message.link, message.header.code, std::move(job));
+    hold_call(link, header.code, std::move(job));
 }
 
 void Calls::know_task(const std::shared_ptr<CallJob>& job) {

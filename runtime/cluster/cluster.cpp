@@ -126,7 +126,7 @@ void Cluster::join(const Hello& hello, const Incoming& message) {
     for (const Member& member : hello.facts.members) membership_.add(member);
     membership_.add(self);
     self_pid_ = hello.to;
-    links_[1] = message.link;
+    set_link(1, message.link);
   }
   transport_.admit(*message.link, 1);
   calls_->set_self(hello.to);
@@ -262,7 +262,7 @@ void Cluster::ended(const std::shared_ptr<Link>& link, const std::string& reason
   const Dialed dialed = take_dialed(link->id);
   {
     const std::lock_guard lock(mutex_);
-    if (const auto found = links_.find(peer); found != links_.end() && found->second == link) links_.erase(found);
+    if (const auto found = links_.find(peer); found != links_.end() && found->second == link) (void)take_link(peer);
   }
   if (dialed.pid != 0)  // it may be dead: then that is to be told, which the master will
     timers_.after(patience, [this, dialed, reason] { give_up(dialed.pid, dialed.attempt, reason); });
@@ -316,9 +316,13 @@ void Cluster::peer_lost(Pid peer, const std::string& reason, std::chrono::nanose
 // -- links ------------------------------------------------------------------------------------------------------------
 
 std::shared_ptr<Link> Cluster::link_to(Pid pid) {
+  if (auto link = recent_links_.find(pid)) return link;
   {
     const std::lock_guard lock(mutex_);
-    if (const auto found = links_.find(pid); found != links_.end()) return found->second;
+    if (const auto found = links_.find(pid); found != links_.end()) {
+      recent_links_.remember(pid, found->second);
+      return found->second;
+    }
     if (const WorkerExit* exit = membership_.exit_of(pid)) throw ProcessExitedException(*exit);
     const bool known = membership_.find(pid) != nullptr;
     if (!known && !heard_of_.contains(pid))
@@ -447,7 +451,20 @@ void Cluster::established(Pid pid, const std::shared_ptr<Link>& link) {
   // Before others see the link, so that nothing sent directly overtakes what waited.
   if (const auto found = connecting_.extract(pid); !found.empty())
     for (const auto& tell : found.mapped().waiting) tell(link);
+  set_link(pid, link);
+}
+
+/// With mutex_, as take_link.
+void Cluster::set_link(Pid pid, const std::shared_ptr<Link>& link) {
   links_[pid] = link;
+  recent_links_.forget(pid);
+}
+
+/// @returns null where there is none
+std::shared_ptr<Link> Cluster::take_link(Pid pid) {
+  recent_links_.forget(pid);
+  auto found = links_.extract(pid);
+  return found.empty() ? nullptr : std::move(found.mapped());
 }
 
 /// Ends that attempt; with mutex_. @returns who waited for it

@@ -9,6 +9,7 @@
 #include "runtime/cluster/membership.hpp"
 #include "runtime/cluster/news.hpp"
 #include "runtime/cluster/program_messages.hpp"
+#include "runtime/cluster/recent_links.hpp"
 
 #include <functional>
 #include <memory>
@@ -149,6 +150,8 @@ class Cluster final : public Router {
   void dial(Pid pid, std::uint64_t attempt);
   void connect(Pid pid);
   void established(Pid pid, const std::shared_ptr<Link>& link);
+  void set_link(Pid pid, const std::shared_ptr<Link>& link);
+  std::shared_ptr<Link> take_link(Pid pid);
   Waiting take_waiting(Pid pid, std::uint64_t attempt);
   /// Nothing where that attempt to connect is over.
   void give_up(Pid pid, std::uint64_t attempt, const std::string& why);
@@ -167,9 +170,10 @@ class Cluster final : public Router {
   Calls* calls_ = nullptr;
   std::atomic<Pid> self_pid_;
 
+  RecentLinks recent_links_;  ///< of links_, changed with mutex_
   mutable std::mutex mutex_;  ///< guards everything below
   Membership membership_;
-  std::unordered_map<Pid, std::shared_ptr<Link>> links_;
+  std::unordered_map<Pid, std::shared_ptr<Link>> links_;  ///< changed by set_link and take_link
   std::uint64_t last_attempt_ = 0;
   LinkId knocking_ = 0;  ///< the link this worker knocked by
   std::unordered_map<Pid, Connecting> connecting_;

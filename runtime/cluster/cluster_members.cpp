@@ -119,7 +119,7 @@ void Cluster::linked(const Member& joining, const std::shared_ptr<Link>& link) {
       if (member.pid != 1) others.emplace_back(std::move(member));
     send_news(*link, others);
     link->news = news_.size();
-    links_[pid] = link;
+    set_link(pid, link);
     joining_[pid] = joining;
   }
   established(pid, link);
@@ -201,7 +201,7 @@ void Cluster::removed(const WorkerExit& exit) {
     const std::lock_guard lock(mutex_);
     (void)membership_.remove(exit);
     heard_of_.erase(exit.pid);
-    if (auto found = links_.extract(exit.pid); !found.empty()) link = std::move(found.mapped());
+    link = take_link(exit.pid);
     if (auto found = connecting_.extract(exit.pid); !found.empty()) waiting = std::move(found.mapped().waiting);
   }
   for (const auto& tell : waiting) tell(nullptr);

@@ -30,6 +30,13 @@ const Module& program() {
   return module;
 }
 
+/// Null where it is not there.
+const void* find_in_program(CodeReference reference) {
+  const Module& own = program();
+  const bool is_there = reference.module == own.id && own.holds(own.base + reference.offset);
+  return is_there ? reinterpret_cast<const void*>(own.base + reference.offset) : nullptr;
+}
+
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
 #define MUSTER_SANITIZED
@@ -78,7 +85,7 @@ NamedCode name_code(const void* address) {
 }
 
 const void* find_code(CodeReference reference) {
-  if (reference.module == program().id) return find_code_here(reference);
+  if (const void* const own = find_in_program(reference)) return own;
   if (!modules().has(reference.module)) {
     if (ModuleSource* const source = module_source.load(std::memory_order_acquire)) source->require(reference.module);
   }
@@ -86,9 +93,7 @@ const void* find_code(CodeReference reference) {
 }
 
 const void* find_code_here(CodeReference reference) {
-  const Module& own = program();
-  if (reference.module == own.id && own.holds(own.base + reference.offset))
-    return reinterpret_cast<const void*>(own.base + reference.offset);
+  if (const void* const own = find_in_program(reference)) return own;
   if (const auto address = modules().address_of({reference.module, reference.offset})) {
     return reinterpret_cast<const void*>(*address);
   }

@@ -45,6 +45,18 @@ inline void pause_briefly() {
 #endif
 }
 
+/// Looks for something a few times, for which to look at the clock each time would take as long again.
+/// @returns whether it came
+template <class Came>
+bool look_briefly(Came came) {
+  constexpr int looks = 8;
+  for (int i = 0; i < looks; ++i) {
+    if (came()) return true;
+    pause_briefly();
+  }
+  return false;
+}
+
 /// One thread's.
 class CoreSharing {
  public:

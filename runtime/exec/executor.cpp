@@ -137,6 +137,11 @@ void Executor::set_slots(int slots) {
 }
 
 void Executor::submit(std::shared_ptr<Job> job) {
+  // Most tasks come to an idle worker: the leader keeps that one, and nobody has to be asked.
+  if (this_thread.leads_for == this && !in_hand_ && !any_queued()) {
+    in_hand_ = std::move(job);
+    return;
+  }
   const Lock lock(mutex_);
   if (stopping_) return;
   queue_.push_back(std::move(job));
@@ -146,6 +151,10 @@ void Executor::submit(std::shared_ptr<Job> job) {
 
 bool Executor::withdraw(const Job* job) {
   std::shared_ptr<Job> dropped;  // destroyed after the lock is gone
+  if (this_thread.leads_for == this && in_hand_.get() == job) {
+    dropped = std::move(in_hand_);
+    return true;
+  }
   const Lock lock(mutex_);
   const auto found =
       std::find_if(queue_.begin(), queue_.end(), [job](const auto& queued) { return queued.get() == job; });
@@ -306,7 +315,10 @@ void Executor::rest(Quiet& quiet, Clock::time_point deadline) {
   if (quiet.since == Clock::time_point{}) quiet.since = quiet.until;
   const auto looked = quiet.until - quiet.since;
   if (looked < spinning_.budget()) {
-    if (source_->direct() && this_thread.core_sharing.may_keep_core(looked)) return pause_briefly();
+    if (source_->direct() && this_thread.core_sharing.may_keep_core(looked)) {
+      (void)look_briefly([this] { return source_->anything(); });
+      return;
+    }
     const bool begins = !std::exchange(quiet.yielded, true);
     const auto losses = [this] { return source_->direct() ? cores_lost() : CoreSharing::unknown; };
     const CoreSharing::Advice advice = this_thread.core_sharing.advice(begins, losses);
@@ -330,7 +342,7 @@ void Executor::lead_as_pool(Lock& lock) {
   leader_ = Leader::pool;
   this_thread.leads_for = this;
   Quiet quiet;
-  while (!stopping_ && !runnable() && !lead_wanted_) {
+  while (!stopping_ && !in_hand_ && !runnable() && !lead_wanted_) {
     lock.unlock();
     if (drain(messages_at_once))
       end_rest(quiet);
@@ -340,6 +352,22 @@ void Executor::lead_as_pool(Lock& lock) {
   }
   this_thread.leads_for = nullptr;
   leave_lead(lock);
+  if (in_hand_) run_in_hand(lock);
+}
+
+/// What came to the leader before all that is queued.
+void Executor::run_in_hand(Lock& lock) {
+  auto job = std::exchange(in_hand_, nullptr);
+  if (stopping_) {
+    lock.unlock();
+    job.reset();
+    lock.lock();
+  } else if (free_slots_ > 0 && resuming_.empty()) {
+    run(lock, std::move(job));
+  } else {
+    queue_.push_front(std::move(job));
+    queued_.store(queue_.size(), std::memory_order_relaxed);
+  }
 }
 
 void Executor::lead_as_blocked(Lock& lock, Wakeup& wakeup, Clock::time_point deadline, const TaskState* task) {

@@ -35,6 +35,8 @@ class MessageSource {
   virtual bool drain(int most) = 0;
   /// Whether what comes is put there by who sends it, and not by another thread of this process.
   virtual bool direct() const { return false; }
+  /// Whether drain may find something, from a look that costs next to nothing.
+  virtual bool anything() const { return true; }
   /// Waits until something may be there, kick() was called, or the time came.
   virtual void wait(Clock::time_point until) = 0;
   virtual void kick() = 0;
@@ -161,6 +163,7 @@ class Executor {
   void end_rest(Quiet& quiet);
   void leave_lead(Lock& lock);
   std::shared_ptr<Job> next_job();
+  void run_in_hand(Lock& lock);
   bool runnable() const { return free_slots_ > 0 && resuming_.empty() && !queue_.empty(); }
   void ensure_runner();
   void ensure_leader();
@@ -173,7 +176,8 @@ class Executor {
   void disarm_watchdog();
   void set_timer(std::chrono::nanoseconds time);
 
-  Spinning spinning_;  ///< the leader's
+  Spinning spinning_;             ///< the leader's
+  std::shared_ptr<Job> in_hand_;  ///< the pool's leader's: it came first, and is run as soon as what is there is taken
   MessageSource* source_ = nullptr;
   std::atomic<bool> stopping_{false};
 

@@ -166,6 +166,11 @@ CorePointer start_call(Pid pid, Thunk thunk, Payload&& arguments, Returns return
   return core;
 }
 
+Payload fetch_call(Pid pid, Thunk thunk, Payload&& arguments) {
+  check_is_pid(pid);
+  return current_process().calls().fetch(pid, thunk, std::move(arguments));
+}
+
 void call_everywhere(const std::vector<Pid>& pids, Thunk thunk, Payload&& arguments) {
   auto& process = current_process();
   process.everywhere().call(process.calls(), process.cluster(), pids, thunk, std::move(arguments));

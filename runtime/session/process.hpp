@@ -66,11 +66,14 @@ class Process final : private TransportSink, private MessageSource {
  private:
   // TransportSink
   void on_message(Incoming message) override;
+  bool takes_plain(MessageKind kind) const override { return Calls::takes_plain(kind); }
+  void on_plain(PlainMessage& message) override { calls_->on_plain(message); }
   void on_lost(const std::shared_ptr<Link>& link, const std::string& reason) override;
   void on_behind(Link& link) override;
   // MessageSource
   bool drain(int most) override;
   bool direct() const override { return transport_->direct(); }
+  bool anything() const override { return transport_->anything(); }
   void wait(Clock::time_point until) override { transport_->wait(until); }
   void kick() override { transport_->kick(); }
 

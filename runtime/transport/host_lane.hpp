@@ -30,6 +30,7 @@ class HostLane final : public Lane {
   std::shared_ptr<LanePort> way_out(LinkId link) const override;
   bool receive(LaneEvent& event) override;
   bool direct() const override { return !network_active_; }
+  bool anything() const override { return network_active_ || local_.anything(); }
   void wait(Clock::time_point until) override;
   void kick() override { local_.kick(); }
   bool handed_over(LinkId link) const override;

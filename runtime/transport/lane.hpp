@@ -91,6 +91,8 @@ class Lane {
   virtual bool receive(LaneEvent& event) = 0;
   /// Whether what comes is put here by who sends it, and not by a thread of this process. The receiving thread's.
   virtual bool direct() const { return false; }
+  /// Whether receive() may have something, from a look that costs next to nothing. The receiving thread's.
+  virtual bool anything() const { return true; }
   /// Waits until receive() may have something, kick() was called, or the time came.
   virtual void wait(Clock::time_point until) = 0;
   /// Ends a wait() now or the next one.

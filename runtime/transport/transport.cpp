@@ -17,6 +17,10 @@ using detail::Payload;
 /// Set where the message's small part came as the first of its pieces.
 constexpr std::uint8_t inline_in_pieces = 0x80;
 
+/// No small part of up to that many bytes travels in pieces, over any lane.
+constexpr std::size_t most_plain = std::size_t{16} << 10;
+static_assert(most_plain <= piece_size);
+
 bool by_pieces(const Link& link, std::size_t size) { return size > link.largest_part.load(std::memory_order_relaxed); }
 
 /// No frame of that link is longer.
@@ -58,9 +62,13 @@ Clock::rep now() {
   return (std::chrono::seconds(time.tv_sec) + Clock::duration(time.tv_nsec)).count();
 }
 
-/// Where only one thread counts: spares what an atomic addition costs.
-void count_alone(std::atomic<std::uint64_t>& counter, std::uint64_t more) {
-  counter.store(counter.load(std::memory_order_relaxed) + more, std::memory_order_relaxed);
+/// A message. As only one thread counts, it needs no atomic addition.
+void count_received(Link& link, std::uint64_t bytes) {
+  const auto count = [](std::atomic<std::uint64_t>& counter, std::uint64_t more) {
+    counter.store(counter.load(std::memory_order_relaxed) + more, std::memory_order_relaxed);
+  };
+  count(link.messages_received, 1);
+  count(link.bytes_received, bytes);
 }
 
 /// Memory for a part that is about to arrive.
@@ -72,8 +80,7 @@ Part fresh_part(std::uint64_t size) {
 
 }  // namespace
 
-void Receipt::give() noexcept {
-  if (transport_ == nullptr) return;
+void Receipt::give_now() noexcept {
   try {
     std::exchange(transport_, nullptr)->consumed(*link_, bytes_);
   } catch (const std::exception& error) {
@@ -132,9 +139,22 @@ void Transport::check_size(const Link& link, const Header& header, const Payload
                              std::to_string(payload.parts.size()) + " large arrays: too many. Send fewer at once.");
 }
 
+/// What try_send does, for a message that can only be small.
+bool Transport::try_send_plain(Link& link, const Header& header, const Payload& payload, Urgency urgency) {
+  const std::size_t size = header_size + payload.bytes.size();
+  if (size > options_.max_message) check_size(link, header, payload);  // says so
+  tell_news(link, header.kind);
+  if (window_used(link) || link.any_held.load(std::memory_order_relaxed)) return false;
+  count_sent(link, static_cast<std::int64_t>(size), size);
+  hand_over(link, header, payload, urgency);
+  return true;
+}
+
 bool Transport::try_send(Link& link, const Header& header, const Payload& payload, Progress& progress,
                          Urgency urgency) {
   if (link.gone) return true;
+  const bool plain = payload.parts.empty() && payload.handles.empty() && payload.bytes.size() <= most_plain;
+  if (plain && !is_handshake(header.kind)) return try_send_plain(link, header, payload, urgency);
   if (!progress.started) {
     check_size(link, header, payload);
     tell_news(link, header.kind);
@@ -209,10 +229,17 @@ void Transport::send_main(Link& link, Header header, const Payload& payload, con
 
 void Transport::transmit(Link& link, const Header& header, const Payload& payload, std::int64_t charged,
                          Urgency urgency) {
+  count_sent(link, charged, static_cast<std::uint64_t>(charge_of(link, payload)));
+  hand_over(link, header, payload, urgency);
+}
+
+void Transport::count_sent(Link& link, std::int64_t charged, std::uint64_t bytes) {
   link.outstanding.fetch_add(charged, std::memory_order_relaxed);
   link.messages_sent.fetch_add(1, std::memory_order_relaxed);
-  link.bytes_sent.fetch_add(static_cast<std::uint64_t>(charge_of(link, payload)), std::memory_order_relaxed);
-  link.last_sent.store(now(), std::memory_order_relaxed);
+  link.bytes_sent.fetch_add(bytes, std::memory_order_relaxed);
+}
+
+void Transport::hand_over(Link& link, const Header& header, const Payload& payload, Urgency urgency) {
   if (link.port && link.port->send(header, payload, urgency)) return;
   if (urgency == Urgency::now)
     lane_->send(link.id, header, payload);
@@ -271,8 +298,9 @@ void Transport::consumed(Link& link, std::int64_t bytes) {
 
 bool Transport::receive_some(int most) {
   int count = 0;
-  for (; count < most && lane_->receive(event_); ++count) take(event_);
-  event_.frames.clear();  // what was not taken over is not kept until the next message
+  for (; count < most && (count == 0 || lane_->anything()) && lane_->receive(event_); ++count) take(event_);
+  // What was not taken over is not kept until the next message.
+  if (event_.frames.size() != 1 || event_.frames.front().owner) event_.frames.clear();
   return count != 0;
 }
 
@@ -301,8 +329,9 @@ void Transport::take(LaneEvent& event) {
     return;
   }
   const auto& link = link_of(event.link);
+  if (link->gone) return;
   try {
-    take_message(link, event);
+    if (!take_plain(link, event)) take_message(link, event);
   } catch (const std::exception& error) {
     log::warning("A peer is closed (" +
                  (link->peer == 0 ? std::string("not admitted") : "process " + std::to_string(link->peer)) +
@@ -312,8 +341,22 @@ void Transport::take(LaneEvent& event) {
   }
 }
 
+/// The short way of most messages. @returns false where it is not that of this one, of which nothing was done
+bool Transport::take_plain(const std::shared_ptr<Link>& link, const LaneEvent& event) {
+  if (event.frames.size() != 1 || link->peer.load(std::memory_order_relaxed) == 0 || link->ending) return false;
+  const std::span frame(event.frames[0].data, event.frames[0].size);
+  if (frame.size() > most_plain || frame.size() > options_.max_message) return false;
+  Header header;
+  std::span<const std::byte> contents;
+  if (!read_plain_frame(frame, header, contents) || !sink_.takes_plain(header.kind)) return false;
+  count_received(*link, frame.size());
+  PlainMessage message(*this, link, header, contents);
+  sink_.on_plain(message);
+  if (!message.kept()) consumed(*link, message.charged());
+  return true;
+}
+
 void Transport::take_message(const std::shared_ptr<Link>& link, LaneEvent& event) {
-  if (link->gone) return;
   if (event.frames.empty()) throw SerializationError("A message without a frame");
   FrameView view = read_frame({event.frames[0].data, event.frames[0].size}, options_.max_message);
   if (view.part_sizes.size() + 1 != event.frames.size())
@@ -321,15 +364,13 @@ void Transport::take_message(const std::shared_ptr<Link>& link, LaneEvent& event
   // Who is admitted there before it is here may have nothing else to say yet. It does not count as heard of: a stranger
   // is not to stay by that.
   if (link->peer == 0 && view.header.kind == MessageKind::heartbeat) return;
-  link->last_heard.store(now(), std::memory_order_relaxed);
-  count_alone(link->messages_received, 1);
   std::size_t arrived = 0;
   for (std::size_t i = 0; i < event.frames.size(); ++i) {
     if (event.frames[i].size > longest_frame_on(*link) || (i != 0 && event.frames[i].size != view.part_sizes[i - 1]))
       throw SerializationError("A message's part does not have the size it names");
     arrived += event.frames[i].size;
   }
-  count_alone(link->bytes_received, arrived);
+  count_received(*link, arrived);
 
   const MessageKind kind = view.header.kind;
   if (link->peer == 0 && !is_handshake(kind)) throw SerializationError("It sent a message before it was admitted");
@@ -460,7 +501,12 @@ void Transport::keep_alive(std::chrono::nanoseconds interval, std::chrono::nanos
   // Having been stopped or starved ourselves, we cannot blame the peers for silence.
   const bool late = before != 0 && time - before > 3 * interval.count();
   for (const auto& link : links()) {
-    if (late) link->last_heard.store(time, std::memory_order_relaxed);
+    // To look at a clock for each message would cost more than to count it.
+    const auto sent = link->messages_sent.load(std::memory_order_relaxed);
+    if (std::exchange(link->sent_before, sent) != sent) link->last_sent.store(time, std::memory_order_relaxed);
+    const auto received = link->messages_received.load(std::memory_order_relaxed);
+    if (late || std::exchange(link->received_before, received) != received)
+      link->last_heard.store(time, std::memory_order_relaxed);
     const Clock::rep silence = time - link->last_heard.load(std::memory_order_relaxed);
     if (link->peer == 0) {
       if (link->dialed || silence <= options_.hello_timeout.count()) continue;

@@ -41,13 +41,14 @@ struct Link {
   const bool dialed;                     ///< by us; else by the peer
   std::atomic<Pid> peer{0};              ///< 0 until admitted
   std::atomic<bool> gone{false};
-  std::atomic<bool> ending{false};                    ///< its peer is dead, and what comes is what it left
-  std::atomic<std::size_t> largest_part{piece_size};  ///< what is larger comes in pieces; settled when admitted
-  std::atomic<std::int64_t> outstanding{0};           ///< sent and not yet said to be consumed, in bytes
-  std::atomic<std::int64_t> consumed{0};              ///< by us, not yet told
-  std::atomic<Clock::rep> last_heard{0}, last_sent{0};
+  std::atomic<bool> ending{false};                      ///< its peer is dead, and what comes is what it left
+  std::atomic<std::size_t> largest_part{piece_size};    ///< what is larger comes in pieces; settled when admitted
+  std::atomic<std::int64_t> outstanding{0};             ///< sent and not yet said to be consumed, in bytes
+  std::atomic<std::int64_t> consumed{0};                ///< by us, not yet told
+  std::atomic<Clock::rep> last_heard{0}, last_sent{0};  ///< as of the last look, see keep_alive
   std::atomic<std::uint64_t> news{0};  ///< number of the last news its peer was told; see Transport::set_news
   std::atomic<std::uint64_t> messages_sent{0}, messages_received{0}, bytes_sent{0}, bytes_received{0};
+  std::uint64_t sent_before = 0, received_before = 0;  ///< messages, at the last look; keep_alive's alone
 
   struct Held {
     Header header;
@@ -100,9 +101,13 @@ class Receipt {
     return *this;
   }
   ~Receipt() { give(); }
+  /// They were, before its end.
+  void give() noexcept {
+    if (transport_ != nullptr) give_now();
+  }
 
  private:
-  void give() noexcept;
+  void give_now() noexcept;
 
   Transport* transport_ = nullptr;
   std::shared_ptr<Link> link_;
@@ -118,11 +123,41 @@ struct Incoming {
   Receipt receipt;
 };
 
+/// A message of one frame, without handles, while the sink looks at it. Most are such.
+class PlainMessage {
+ public:
+  PlainMessage(Transport& transport, const std::shared_ptr<Link>& link, const Header& header,
+               std::span<const std::byte> bytes)
+      : transport_(transport), link_(link), header_(header), bytes_(bytes) {}
+
+  const std::shared_ptr<Link>& link() const { return link_; }
+  const Header& header() const { return header_; }
+  std::span<const std::byte> bytes() const { return bytes_; }
+  /// Its bytes are consumed when that ends; where nobody asks for it, when the sink has returned.
+  Receipt take_receipt() {
+    kept_ = true;
+    return {transport_, link_, charged()};
+  }
+  bool kept() const { return kept_; }
+  std::int64_t charged() const { return static_cast<std::int64_t>(header_size + bytes_.size()); }
+
+ private:
+  Transport& transport_;
+  const std::shared_ptr<Link>& link_;
+  const Header& header_;
+  std::span<const std::byte> bytes_;
+  bool kept_ = false;
+};
+
 /// What is done with what arrives. Called by the receiving thread, on_lost by that of keep_alive too; must not block.
 class TransportSink {
  public:
   virtual ~TransportSink() = default;
   virtual void on_message(Incoming message) = 0;
+  /// Whether plain messages of that kind go the short way, to on_plain instead of on_message.
+  virtual bool takes_plain(MessageKind /*kind*/) const { return false; }
+  /// What is done with one.
+  virtual void on_plain(PlainMessage& /*message*/) {}
   /// @param reason for people
   virtual void on_lost(const std::shared_ptr<Link>& link, const std::string& reason) = 0;
   /// Something is about to be sent over a link whose peer has not been told the news: it is to be sent now, and
@@ -177,6 +212,8 @@ class Transport {
   bool receive_some(int most);
   /// Whether messages are put here by who sends them. The receiving thread's.
   bool direct() const { return lane_->direct(); }
+  /// Whether receive_some may have something. The receiving thread's.
+  bool anything() const { return lane_->anything(); }
   void wait(Clock::time_point until) {
     if (recent_ && recent_->gone) recent_ = nullptr;
     lane_->wait(until);
@@ -200,14 +237,18 @@ class Transport {
   }
   void tell_news_now(Link& link, MessageKind kind);
   void check_size(const Link& link, const Header& header, const detail::Payload& payload) const;
+  bool try_send_plain(Link& link, const Header& header, const detail::Payload& payload, Urgency urgency);
   bool send_pieces(Link& link, const detail::Payload& payload, Progress& progress, bool may_stop);
   void send_main(Link& link, Header header, const detail::Payload& payload, const Progress& progress, Urgency urgency);
   void transmit(Link& link, const Header& header, const detail::Payload& payload, std::int64_t charged,
                 Urgency urgency = Urgency::now);
+  static void count_sent(Link& link, std::int64_t charged, std::uint64_t bytes);
+  void hand_over(Link& link, const Header& header, const detail::Payload& payload, Urgency urgency);
   void flush_held(Link& link);
   void tell_waiting(Link& link);
   void consumed(Link& link, std::int64_t bytes);
   void take(LaneEvent& event);
+  bool take_plain(const std::shared_ptr<Link>& link, const LaneEvent& event);
   void take_message(const std::shared_ptr<Link>& link, LaneEvent& event);
   void take_credit(Link& link, std::uint64_t bytes);
   void take_piece(Link& link, const FrameView& view, const LaneEvent& event);

@@ -117,6 +117,24 @@ FrameView read_frame(std::span<const std::byte> frame, std::uint64_t max_message
   return view;
 }
 
+bool read_plain_frame(std::span<const std::byte> frame, Header& header, std::span<const std::byte>& contents) {
+  if (frame.size() < header_size) return false;
+  const std::byte* in = frame.data();
+  const auto kind = get<std::uint8_t>(in);
+  header.kind = static_cast<MessageKind>(kind);
+  header.flags = get<std::uint8_t>(in);
+  const auto reserved = get<std::uint16_t>(in);
+  header.code = get<std::uint32_t>(in);
+  header.number = get<std::uint64_t>(in);
+  header.deadline = get<std::int64_t>(in);
+  const auto size = get<std::uint32_t>(in);
+  const auto handles = get<std::uint32_t>(in);
+  const auto parts = get<std::uint32_t>(in);
+  header.stream = get<std::uint32_t>(in);
+  contents = frame.subspan(header_size);
+  return (reserved | handles | parts | header.stream) == 0 && size == contents.size() && known(kind);
+}
+
 std::string FieldReader::text() {
   const auto size = u32();
   const auto bytes = take(size);

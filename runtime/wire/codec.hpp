@@ -99,6 +99,11 @@ void write_frame(std::byte* out, const Header& header, const detail::Payload& pa
 /// @throws SerializationError for anything that is not a frame: unknown kind, sizes that do not add up, too large.
 FrameView read_frame(std::span<const std::byte> frame, std::uint64_t max_message);
 
+/// Reads a first frame that is all of its message, without handles, parts or pieces, as most are.
+/// @param contents set to the small part, in the frame
+/// @returns false for any other frame, valid or not: read_frame says what it is
+bool read_plain_frame(std::span<const std::byte> frame, Header& header, std::span<const std::byte>& contents);
+
 /// Little helper for the fixed-layout contents of control messages.
 class FieldWriter {
  public:

@@ -267,6 +267,22 @@ TEST_F(Calls, ThousandConcurrentCallsFromEightThreads) {
   EXPECT_EQ(debug::calls_in_flight(1), 0U);
 }
 
+TEST_F(Calls, MoreThreadsThanThereArePlacesForMayWaitAtOnce) {
+  constexpr int callers = 300;
+  const auto occupied = spawnat(pids[1], [] {
+    while (!this_task::stop_token().stop_requested()) std::this_thread::yield();
+  });
+  std::atomic<int> right = 0;
+  std::vector<std::jthread> threads;
+  for (int i = 0; i < callers; ++i)
+    threads.emplace_back([&, i] { right += remotecall_fetch(&square, pids[1], i) == i * i ? 1 : 0; });
+  EXPECT_TRUE(eventually([] { return debug::calls_in_flight(1) == callers + 1; })) << debug::calls_in_flight(1);
+  EXPECT_TRUE(occupied.cancel());
+  threads.clear();
+  EXPECT_EQ(right, callers);
+  EXPECT_EQ(debug::calls_in_flight(1), 0U);
+}
+
 // -- nested and mutual ------------------------------------------------------------------------------------------------
 
 // catalogue: 89, 90

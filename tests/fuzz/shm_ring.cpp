@@ -54,7 +54,7 @@ class Input {
 /// docs/protocol.md, "Shared memory".
 std::array<std::byte, 32> word(std::uint32_t kind, std::uint32_t number, std::uint64_t size) {
   std::array<std::byte, 32> bytes{};
-  const std::uint32_t version = 1;
+  const std::uint32_t version = 2;
   std::memcpy(bytes.data(), "mustersm", 8);
   std::memcpy(bytes.data() + 8, &version, 4);
   std::memcpy(bytes.data() + 12, &kind, 4);
@@ -85,7 +85,6 @@ class Stranger {
 
   /// Any image of the ring.
   void write_image(Input& input) {
-    controls()->written = input.number<std::uint64_t>();
     const auto image = input.take(ring_capacity);
     std::copy(image.begin(), image.end(), ring());
   }
@@ -137,9 +136,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   LaneEvent event;
   std::vector<std::byte> first_frame;
   try {
-    // Each message takes eight bytes of the ring, and nobody writes more.
+    // Each message takes 64 bytes of the ring, and nobody writes more.
     for (std::size_t count = 0; stranger.peer().read(event, first_frame); ++count) {
-      if (count > ring_capacity / 8) std::abort();
+      if (count > ring_capacity / record_alignment) std::abort();
       try {
         look_at(event);
       } catch (const muster::Error&) {

@@ -47,6 +47,9 @@ using Thunk = void (*)(TaskRun&);
 /// `pid` any_process: the least loaded worker.
 /// @throws as API: std::invalid_argument, ProcessExitedException, Error, SerializationError
 CorePointer start_call(Pid pid, Thunk thunk, Payload&& arguments, Returns returns);
+/// Calls another process and waits for the value. A wait that ends without it cancels the call.
+/// @throws as start_call and API's remotecall_fetch
+Payload fetch_call(Pid pid, Thunk thunk, Payload&& arguments);
 /// Calls each pid with the same arguments; `pids` empty: every process. Waits; CompositeException.
 void call_everywhere(const std::vector<Pid>& pids, Thunk thunk, Payload&& arguments);
 /// As call_everywhere, and on each worker that joins later.
@@ -192,6 +195,16 @@ CorePointer start(Pid pid, Returns returns, const F& f, A&&... arguments) {
     return start_call(pid, thunk_of<F, A...>, encode_call(f, arguments...), returns);
   else
     return nullptr;  // refused by check_call
+}
+
+/// As start; and waits for the value.
+template <class F, class... A>
+Payload call_and_wait(Pid pid, const F& f, A&&... arguments) {
+  check_call<F, A...>();
+  if constexpr (callable_with<F, A...>)
+    return fetch_call(pid, thunk_of<F, A...>, encode_call(f, arguments...));
+  else
+    return {};  // refused by check_call
 }
 
 }  // namespace muster::detail

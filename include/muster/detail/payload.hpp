@@ -40,6 +40,11 @@ class ByteBuffer {
   bool empty() const { return size_ == 0; }
   std::span<const std::byte> bytes() const { return {data(), size_}; }
   void clear() { size_ = 0; }
+  /// Gives the memory back, too.
+  void release() {
+    heap_.reset();
+    size_ = 0;
+  }
   /// Drops what is behind the first n bytes.
   void truncate(std::size_t n) { size_ = n < size_ ? n : size_; }
 
@@ -126,6 +131,12 @@ struct Payload {
 
   /// Everything it takes on the wire, in bytes, but for headers.
   std::size_t total_size() const;
+  /// Frees all it holds.
+  void clear() {
+    bytes.release();
+    if (!parts.empty()) parts = {};
+    if (!handles.empty()) handles = {};
+  }
   /// Copies borrowed parts, so that the payload may outlive the call it was made for.
   void own();
   /// Says that it names code of that module, which the reader may have to get first.

@@ -18,6 +18,9 @@ void ring_bell(const UniqueFd& bell) {
   (void)!::write(bell.get(), &one, sizeof one);
 }
 
+std::atomic<std::uint64_t>& word_of(Porch::Bits& of_links, std::uint32_t slot) { return of_links[slot / bits]; }
+std::uint64_t bit_of(std::uint32_t slot) { return std::uint64_t{1} << (slot % bits); }
+
 Porch* porch_in(const SharedMemory& memory) { return reinterpret_cast<Porch*>(memory.data()); }
 
 }  // namespace
@@ -43,8 +46,19 @@ std::optional<std::uint32_t> Door::take_slot() {
 }
 
 void Door::free_slot(std::uint32_t slot) {
+  unwatch(slot);
   const std::lock_guard lock(mutex_);
   free_.push_back(slot);
+}
+
+void Door::watch(std::uint32_t slot) {
+  word_of(porch_->watched, slot).fetch_or(bit_of(slot), std::memory_order_relaxed);
+}
+
+void Door::unwatch(std::uint32_t slot) {
+  // Either the peer sees that, or the look that follows sees its record: see PeerDoor::knock.
+  word_of(porch_->watched, slot).fetch_and(~bit_of(slot), std::memory_order_seq_cst);
+  std::atomic_thread_fence(std::memory_order_seq_cst);
 }
 
 void Door::collect(std::vector<std::uint32_t>& slots) {
@@ -63,13 +77,6 @@ void Door::begin_sleep() {
   std::atomic_thread_fence(std::memory_order_seq_cst);
 }
 
-bool Door::anything() const {
-  const std::size_t count = words_.load(std::memory_order_relaxed);
-  for (std::size_t i = 0; i < count; ++i)
-    if (porch_->ready[i].load(std::memory_order_relaxed) != 0) return true;
-  return false;
-}
-
 void Door::ring() {
   if (porch_->sleeping.load(std::memory_order_seq_cst) != 0 && porch_->sleeping.exchange(0) != 0) ring_bell(bell_);
 }
@@ -82,14 +89,16 @@ PeerDoor::PeerDoor(const UniqueFd& memory, UniqueFd bell, std::uint32_t slot)
   if (slot >= Porch::words * bits) throw std::runtime_error("it named a link that it can't have");
 }
 
-void PeerDoor::knock(bool wake) {
+void PeerDoor::knock(News news, bool wake) {
   if (porch_ == nullptr) return;
-  // What was written in the ring comes before the look at the bit: were it still set of an earlier message, the peer
+  // What was written in the ring comes before the look at the bits: were one still set of an earlier message, the peer
   // looks at the ring after it has cleared it.
   std::atomic_thread_fence(std::memory_order_seq_cst);
-  std::atomic<std::uint64_t>& word = porch_->ready[slot_ / bits];
-  const std::uint64_t bit = std::uint64_t{1} << (slot_ % bits);
-  if ((word.load(std::memory_order_relaxed) & bit) == 0) word.fetch_or(bit, std::memory_order_seq_cst);
+  if (news == News::other || (word_of(porch_->watched, slot_).load(std::memory_order_relaxed) & bit_of(slot_)) == 0) {
+    std::atomic<std::uint64_t>& word = word_of(porch_->ready, slot_);
+    if ((word.load(std::memory_order_relaxed) & bit_of(slot_)) == 0)
+      word.fetch_or(bit_of(slot_), std::memory_order_seq_cst);
+  }
   if (wake && porch_->sleeping.load(std::memory_order_seq_cst) != 0 && porch_->sleeping.exchange(0) != 0)
     ring_bell(bell_);
 }

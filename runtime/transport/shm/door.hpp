@@ -14,13 +14,15 @@
 
 namespace muster::runtime {
 
-/// What the peers of a process share with it; one page.
+/// What the peers of a process share with it: a few words, and two bits for each link.
 struct Porch {
   static constexpr std::size_t words = 504;
-  alignas(64) std::atomic<std::uint32_t> sleeping;                  ///< whoever makes it 0 rings the bell
-  alignas(64) std::array<std::atomic<std::uint64_t>, words> ready;  ///< a bit for each link: something is there for it
+  using Bits = std::array<std::atomic<std::uint64_t>, words>;
+  alignas(64) std::atomic<std::uint32_t> sleeping;  ///< whoever makes it 0 rings the bell
+  alignas(64) Bits ready;                           ///< something is there for it
+  alignas(64) Bits watched;  ///< its owner looks at the ring itself: of records the bit above need not tell
 };
-inline constexpr std::size_t porch_size = 4096;
+inline constexpr std::size_t porch_size = 8192;
 static_assert(sizeof(Porch) <= porch_size);
 
 /// This process's door.
@@ -33,12 +35,21 @@ class Door {
   std::optional<std::uint32_t> take_slot();
   void free_slot(std::uint32_t slot);
 
+  /// From now on this process looks at that link's ring by itself: its other end need not say that there is a record.
+  void watch(std::uint32_t slot);
+  /// No longer. Look at the ring once more then.
+  void unwatch(std::uint32_t slot);
   /// Appends the links for which something came, and forgets them.
   void collect(std::vector<std::uint32_t>& slots);
   /// From now on peers ring. Look at anything() then, before sleeping.
   void begin_sleep();
   void end_sleep() { porch_->sleeping.store(0, std::memory_order_relaxed); }
-  bool anything() const;
+  bool anything() const {
+    const std::size_t count = words_.load(std::memory_order_relaxed);
+    for (std::size_t i = 0; i < count; ++i)
+      if (porch_->ready[i].load(std::memory_order_relaxed) != 0) return true;
+    return false;
+  }
   /// Wakes this process's own sleeping thread.
   void ring();
 
@@ -64,8 +75,10 @@ class PeerDoor {
   /// @throws std::runtime_error, std::system_error: what came is no door
   PeerDoor(const UniqueFd& memory, UniqueFd bell, std::uint32_t slot);
 
+  /// What it is told of.
+  enum class News : std::uint8_t { record, other };
   /// Something was written for it. @param wake false: it may learn of it when it happens to be awake
-  void knock(bool wake = true);
+  void knock(News news, bool wake = true);
 
  private:
   SharedMemory memory_;

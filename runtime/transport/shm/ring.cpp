@@ -2,23 +2,32 @@
 
 #include <muster/errors.hpp>
 
-#include <cstring>
+#include <bit>
 
 namespace muster::runtime {
 
 namespace {
 
+/// The first word of a record. One of zero is none: what is skipped has a size.
 struct RecordHead {
   std::uint32_t size;
   std::uint32_t kind;
 };
-constexpr std::size_t alignment = sizeof(RecordHead);
 
 constexpr std::uint64_t whole(std::size_t contents) {
-  return (sizeof(RecordHead) + contents + alignment - 1) & ~(alignment - 1);
+  return (sizeof(RecordHead) + contents + record_alignment - 1) & ~(record_alignment - 1);
 }
 
 constexpr std::uint64_t place(std::uint64_t position) { return position & (ring_capacity - 1); }
+
+std::atomic_ref<std::uint64_t> head_at(std::byte* data, std::uint64_t position) {
+  return std::atomic_ref(*reinterpret_cast<std::uint64_t*>(data + place(position)));
+}
+
+void write_head(std::byte* data, std::uint64_t position, std::size_t size, RecordKind kind) {
+  const RecordHead head{static_cast<std::uint32_t>(size), static_cast<std::uint32_t>(kind)};
+  head_at(data, position).store(std::bit_cast<std::uint64_t>(head), std::memory_order_release);
+}
 
 }  // namespace
 
@@ -34,21 +43,15 @@ std::byte* RingWriter::reserve(std::size_t size) {
   const std::uint64_t to_end = ring_capacity - place(written_);
   const std::uint64_t skipped = needed > to_end ? to_end : 0;
   if (ring_capacity - (written_ - consumed_) < needed + skipped && room() < needed + skipped) return nullptr;
-  if (skipped != 0) {
-    const RecordHead head{static_cast<std::uint32_t>(skipped - sizeof(RecordHead)),
-                          static_cast<std::uint32_t>(RecordKind::skip)};
-    std::memcpy(data_ + place(written_), &head, sizeof head);
-  }
   record_ = written_ + skipped;
-  size_ = static_cast<std::uint32_t>(size);
+  size_ = size;
   return data_ + place(record_) + sizeof(RecordHead);
 }
 
 void RingWriter::publish(RecordKind kind) {
-  const RecordHead head{size_, static_cast<std::uint32_t>(kind)};
-  std::memcpy(data_ + place(record_), &head, sizeof head);
+  write_head(data_, record_, size_, kind);
+  if (record_ != written_) write_head(data_, written_, record_ - written_ - sizeof(RecordHead), RecordKind::skip);
   written_ = record_ + whole(size_);
-  control_->written.store(written_, std::memory_order_release);
 }
 
 bool RingWriter::ask_for_room(std::size_t size) {
@@ -60,32 +63,24 @@ bool RingWriter::ask_for_room(std::size_t size) {
 
 bool RingReader::front(Record& record) {
   for (;;) {
-    if (written_ == consumed_) {
-      written_ = control_->written.load(std::memory_order_acquire);
-      if (written_ == consumed_) return false;
-      if (written_ < consumed_ || written_ - consumed_ > ring_capacity)
-        throw SerializationError("A ring's writer is at an impossible position");
-    }
+    const auto word = head_at(data_, consumed_).load(std::memory_order_acquire);
+    if (word == 0) return false;
+    const auto head = std::bit_cast<RecordHead>(word);
     const std::uint64_t at = place(consumed_);
-    RecordHead head{};
-    if (written_ - consumed_ < sizeof head || at % alignment != 0)
-      throw SerializationError("A ring's writer is at an impossible position");
-    std::memcpy(&head, data_ + at, sizeof head);
     const std::uint64_t size = whole(head.size);
-    if (size > written_ - consumed_ || size > ring_capacity - at)
-      throw SerializationError("A record of a ring is longer than what was written");
+    if (size > ring_capacity - at) throw SerializationError("A record of a ring goes over its end");
     next_ = consumed_ + size;
-    if (static_cast<RecordKind>(head.kind) == RecordKind::skip) {
-      pop();
-      continue;
+    if (static_cast<RecordKind>(head.kind) != RecordKind::skip) {
+      record = {static_cast<RecordKind>(head.kind), {data_ + at + sizeof head, head.size}};
+      return true;
     }
-    record = {static_cast<RecordKind>(head.kind), {data_ + at + sizeof head, head.size}};
-    return true;
+    pop();
   }
 }
 
 void RingReader::pop() {
-  consumed_ = next_;
+  for (; consumed_ != next_; consumed_ += record_alignment)
+    head_at(data_, consumed_).store(0, std::memory_order_relaxed);  // any line may be a record's first the next time
   control_->consumed.store(consumed_, std::memory_order_release);
 }
 

@@ -1,6 +1,10 @@
 /// @file
 /// A ring of records in shared memory: one process writes, another reads, without a system call.
 ///
+/// A record begins where a cache line does, and its first word says that it is there: a small one moves to the other
+/// process as one line, which the reader looks at itself. It makes those words zero again before it gives the room back
+/// (after J. Giacomoni, T. Moseley, M. Vachharajani, "FastForward for Efficient Pipeline Parallelism", PPoPP 2008).
+///
 /// What the other process wrote is believed in nothing: positions and sizes are read once, into memory of our own, and
 /// checked against what there can be.
 #pragma once
@@ -20,12 +24,12 @@ enum class RecordKind : std::uint32_t {
   fragment = 3,  ///< the next bytes of a body; the first starts with its size, in eight bytes
   release = 4,   ///< a BlockPlace that its reader does not need any more
   forget = 5,    ///< number of a segment, of four bytes, that its writer does not need any more
+  frame = 6,     ///< the message's first frame, where that is all
 };
 
-/// Shared positions: how many bytes were ever written and read.
+/// What the ends share besides the records.
 struct RingControl {
-  alignas(64) std::atomic<std::uint64_t> written;
-  alignas(64) std::atomic<std::uint64_t> consumed;
+  alignas(64) std::atomic<std::uint64_t> consumed;      ///< how many bytes were ever read
   alignas(64) std::atomic<std::uint32_t> writer_waits;  ///< it found no room, and wants to be told
 };
 static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
@@ -34,8 +38,10 @@ static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
 inline constexpr std::size_t ring_capacity = std::size_t{256} << 10;
 /// Bytes that one record may hold.
 inline constexpr std::size_t longest_record = ring_capacity / 8;
+/// Where records may begin, in bytes.
+inline constexpr std::size_t record_alignment = 64;
 
-/// The end that writes. One thread at a time.
+/// The end that writes. One thread at a time. The ring is all zero before the first record.
 class RingWriter {
  public:
   RingWriter() = default;
@@ -56,7 +62,7 @@ class RingWriter {
   std::byte* data_ = nullptr;
   std::uint64_t written_ = 0, consumed_ = 0;  ///< the latter as seen last
   std::uint64_t record_ = 0;                  ///< where the reserved one starts
-  std::uint32_t size_ = 0;                    ///< its contents'
+  std::size_t size_ = 0;                      ///< its contents'
 };
 
 /// The end that reads. One thread at a time.
@@ -72,6 +78,11 @@ class RingReader {
 
   /// Whether it reads a ring.
   explicit operator bool() const { return control_ != nullptr; }
+  /// Whether there is a record, or a writer that waits for room, from a look at a word of each.
+  bool anything() const {
+    const std::atomic_ref head(*reinterpret_cast<std::uint64_t*>(data_ + (consumed_ & (ring_capacity - 1))));
+    return head.load(std::memory_order_relaxed) != 0 || control_->writer_waits.load(std::memory_order_relaxed) != 0;
+  }
   /// The next record, until pop().
   /// @returns false when there is none.
   /// @throws SerializationError when positions or sizes are impossible.
@@ -83,8 +94,8 @@ class RingReader {
  private:
   RingControl* control_ = nullptr;
   std::byte* data_ = nullptr;
-  std::uint64_t written_ = 0, consumed_ = 0;  ///< the former as seen last
-  std::uint64_t next_ = 0;                    ///< where the record after the one at the front starts
+  std::uint64_t consumed_ = 0;
+  std::uint64_t next_ = 0;  ///< where the record after the one at the front starts
 };
 
 }  // namespace muster::runtime

@@ -23,6 +23,12 @@ constexpr int most_in_a_row = 16;
 /// Shared memory in which nothing was for so long is given back.
 constexpr auto idle_memory_limit = std::chrono::seconds(10);
 
+/// So many rings are looked at without having to be told; to look at one takes as long as to look at the door's bits.
+constexpr std::size_t most_watched = 4;
+
+/// Who has sent that many messages is watched.
+constexpr int told_to_watch = 16;
+
 /// How many calls of receive pass between two looks at the sockets, which take a system call.
 constexpr int calls_between_looks = 64;
 
@@ -244,7 +250,7 @@ void ShmLane::wait(Clock::time_point until) {
   wake_peers();
   if (current_ && current_->is_closed()) current_ = nullptr;
   door_.begin_sleep();
-  if (!kicked_ && next_ready_ == ready_.size() && !door_.anything()) {
+  if (!kicked_ && !anything()) {
     const auto left = std::chrono::duration_cast<std::chrono::nanoseconds>(until - Clock::now()).count();
     timespec limit{};
     if (left > 0) limit = {left / 1'000'000'000, left % 1'000'000'000};
@@ -325,11 +331,12 @@ bool ShmLane::receive(LaneEvent& event) {
       ready_.clear();
       next_ready_ = 0;
       in_a_row_ = 0;
-      door_.collect(ready_);
+      collect();
       if (ready_.empty()) return take_lost(event);
     }
     const PeerPointer& peer = reading_from(ready_[next_ready_]);
     if (peer && read(peer, event)) {
+      if (!peer->watched && ++peer->told == told_to_watch) watch_ring(peer);
       if (++in_a_row_ >= most_in_a_row) pass_turn();
       return true;
     }
@@ -338,13 +345,45 @@ bool ShmLane::receive(LaneEvent& event) {
   }
 }
 
+/// Appends the links that have something.
+void ShmLane::collect() {
+  bool any_closed = false;
+  for (const PeerPointer& peer : watched_) {
+    if (peer->is_closed())
+      any_closed = true;  // its slot may be another's
+    else if (peer->anything())
+      ready_.push_back(peer->slot());
+  }
+  if (any_closed) std::erase_if(watched_, [](const PeerPointer& peer) { return peer->is_closed(); });
+  door_.collect(ready_);
+}
+
+void ShmLane::watch_ring(const PeerPointer& peer) {
+  peer->told = 0;
+  const std::shared_lock lock(mutex_);  // so that the slot stays its own
+  if (peers_[peer->slot()] != peer) return;
+  if (watched_.size() == most_watched) {
+    ShmPeer& oldest = *watched_.front();
+    oldest.watched = false;
+    if (!oldest.is_closed()) {
+      door_.unwatch(oldest.slot());
+      ready_.push_back(oldest.slot());  // it may have relied on being watched
+    }
+    watched_.erase(watched_.begin());
+  }
+  peer->watched = true;
+  watched_.push_back(peer);
+  door_.watch(peer->slot());
+}
+
 /// The link at the front goes behind all that have something.
 void ShmLane::pass_turn() {
   const std::uint32_t slot = ready_[next_ready_];
   ready_.erase(ready_.begin(), ready_.begin() + static_cast<std::ptrdiff_t>(next_ready_) + 1);
   next_ready_ = 0;
   in_a_row_ = 0;
-  door_.collect(ready_);
+  collect();
+  std::erase(ready_, slot);
   ready_.push_back(slot);
 }
 

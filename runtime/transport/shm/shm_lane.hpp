@@ -8,6 +8,7 @@
 
 #include "runtime/transport/shm/shm_peer.hpp"
 
+#include <algorithm>
 #include <functional>
 #include <shared_mutex>
 #include <string>
@@ -42,6 +43,7 @@ class ShmLane final : public Lane {
   }
   std::shared_ptr<LanePort> way_out(LinkId link) const override { return find(link); }
   bool receive(LaneEvent& event) override;
+  bool anything() const override { return any_ready() || door_.anything() || any_watched(); }
   void wait(Clock::time_point until) override;
   void kick() override;
   bool handed_over(LinkId link) const override;
@@ -71,7 +73,17 @@ class ShmLane final : public Lane {
   PeerPointer find(LinkId link) const;
   PeerPointer at(std::uint32_t slot) const;
   const PeerPointer& reading_from(std::uint32_t slot);
+  /// Whether a link is to be looked at, but for one that is watched: its ring may have been read to its end.
+  bool any_ready() const {
+    const std::size_t left = ready_.size() - next_ready_;
+    return left > 1 || (left == 1 && !(current_ && current_->watched && current_->slot() == ready_[next_ready_]));
+  }
+  bool any_watched() const {
+    return std::any_of(watched_.begin(), watched_.end(), [](const PeerPointer& peer) { return peer->anything(); });
+  }
+  void watch_ring(const PeerPointer& peer);
   void wake_peers();
+  void collect();
   void pass_turn();
   bool end(const PeerPointer& peer, std::string reason, LaneEvent& event);
   bool take_lost(LaneEvent& event);
@@ -94,11 +106,12 @@ class ShmLane final : public Lane {
   std::atomic<bool> any_finished_{false};
 
   // The receiving thread's.
-  std::vector<std::uint32_t> ready_;    ///< slots to be looked at
-  std::size_t next_ready_ = 0;          ///< of ready_
-  PeerPointer current_;                 ///< looked at last
-  int in_a_row_ = 0;                    ///< messages of one link
-  int since_look_ = 0;                  ///< at the sockets, in calls of receive
+  std::vector<std::uint32_t> ready_;  ///< slots to be looked at
+  std::size_t next_ready_ = 0;        ///< of ready_
+  PeerPointer current_;               ///< looked at last
+  std::vector<PeerPointer> watched_;  ///< whose rings are looked at whether they have knocked or not; the oldest first
+  int in_a_row_ = 0;                  ///< messages of one link
+  int since_look_ = 0;                ///< at the sockets, in calls of receive
   std::vector<std::byte> first_frame_;  ///< of the event handed out last
   bool watched_ready_ = false;
 };

@@ -24,7 +24,7 @@ constexpr std::size_t block_from = std::size_t{16} << 10;
 constexpr int most_unheard = 3;
 static_assert(block_from <= longest_record);
 
-constexpr std::uint32_t layout_version = 1;
+constexpr std::uint32_t layout_version = 2;
 constexpr std::array<char, 8> magic{'m', 'u', 's', 't', 'e', 'r', 's', 'm'};
 
 enum class WordKind : std::uint32_t { hello = 1, welcome = 2, segment = 3 };
@@ -165,7 +165,7 @@ void ShmPeer::take_welcome(Packet& packet, std::uint32_t slot) {
     unsent.swap(unsent_);
     for (const auto& message : unsent) put_or_keep(MessageBody(message.header, message.payload));
   }
-  door_.knock();
+  door_.knock(PeerDoor::News::other);
 }
 
 bool ShmPeer::is_open() const {
@@ -198,11 +198,21 @@ bool ShmPeer::writing(F f, Wake wake) {
     }
     const bool left_asleep = wake == Wake::later && unheard_.fetch_add(1, std::memory_order_relaxed) < most_unheard;
     if (wake == Wake::now || (wake == Wake::later && !left_asleep)) unheard_.store(0, std::memory_order_relaxed);
-    door_.knock(wake != Wake::never && !left_asleep);
+    door_.knock(PeerDoor::News::record, wake != Wake::never && !left_asleep);
   } catch (const SerializationError& error) {
     log::warning(std::string("A connection of this host is closed: ") + error.what());
     (void)::shutdown(socket_.get(), SHUT_RDWR);  // the receiving thread hears of it
   }
+  return true;
+}
+
+/// A message of nothing else, as most are.
+bool ShmPeer::put_frame(const Header& header, const detail::Payload& payload, std::size_t size) {
+  if (any_waiting_.load(std::memory_order_relaxed)) return false;
+  std::byte* const room = writer_.reserve(size);
+  if (room == nullptr) return false;
+  write_frame(room, header, payload);
+  writer_.publish(RecordKind::frame);
   return true;
 }
 
@@ -267,34 +277,50 @@ std::optional<BlockPool::Block> ShmPeer::take_block_for(std::size_t size) {
 }
 
 bool ShmPeer::send(const Header& header, const detail::Payload& payload, Urgency urgency) {
-  const MessageBody body(header, payload);
-  const auto block = body.size() > block_from ? take_block_for(body.size()) : std::nullopt;
-  if (block) body.write(block->data);
-  const bool taken = writing(
-      [&] {
-        if (!open_) {
-          UnsentMessage message{header, payload};
-          message.payload.own();
-          unsent_.push_back(std::move(message));
-          return false;
-        }
-        if (block)
-          put(RecordKind::block, bytes_of(block->place));
-        else
-          put_or_keep(body);
-        return true;
-      },
-      urgency == Urgency::now ? Wake::now : Wake::later);
+  const std::size_t frame = frame_size(payload);
+  const bool single = payload.parts.empty() && frame <= block_from;
+  const Wake wake = urgency == Urgency::now ? Wake::now : Wake::later;
+  bool taken = false;
+  if (single) {
+    taken = writing(
+        [&] {
+          if (!open_) return keep_unsent(header, payload);
+          if (!put_frame(header, payload, frame)) put_or_keep(MessageBody(header, payload));
+          return true;
+        },
+        wake);
+  } else {
+    const MessageBody body(header, payload);
+    const auto block = body.size() > block_from ? take_block_for(body.size()) : std::nullopt;
+    if (block) body.write(block->data);
+    taken = writing(
+        [&] {
+          if (!open_) return keep_unsent(header, payload);
+          if (block)
+            put(RecordKind::block, bytes_of(block->place));
+          else
+            put_or_keep(body);
+          return true;
+        },
+        wake);
+  }
   if (urgency == Urgency::soon) left_unheard_.note();
   return taken;
 }
 
-void ShmPeer::wake() {
-  if (unheard_.exchange(0) > 0) door_.knock();
+/// It may have to go over another lane. @returns false: there is no news in the ring
+bool ShmPeer::keep_unsent(const Header& header, const detail::Payload& payload) {
+  UnsentMessage message{header, payload};
+  message.payload.own();
+  unsent_.push_back(std::move(message));
+  return false;
 }
 
-bool ShmPeer::flush() {
-  if (!any_waiting_) return true;
+void ShmPeer::wake() {
+  if (unheard_.exchange(0) > 0) door_.knock(PeerDoor::News::record);
+}
+
+bool ShmPeer::flush_now() {
   bool done = true;
   (void)writing([&] {
     if (!open_ || waiting_.empty()) return false;
@@ -353,13 +379,18 @@ bool ShmPeer::read(LaneEvent& event, std::vector<std::byte>& first_frame) {
     event.link = id_;
     return true;
   }
-  if (reader_.take_writer_waits()) door_.knock();
+  if (reader_.take_writer_waits()) door_.knock(PeerDoor::News::other);
   return false;
 }
 
 bool ShmPeer::take_record(const RingReader::Record& record, LaneEvent& event, std::vector<std::byte>& first_frame) {
   const auto contents = record.contents;
   switch (record.kind) {
+    case RecordKind::frame:
+      first_frame.assign(contents.begin(), contents.end());
+      if (event.frames.size() != 1) event.frames.resize(1);
+      event.frames.front() = {first_frame.data(), first_frame.size(), nullptr};
+      return true;
     case RecordKind::message: {
       if (parts_in(contents) == 0) {
         read_body(contents, nullptr, first_frame, event);

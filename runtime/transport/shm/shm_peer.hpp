@@ -12,6 +12,8 @@
 #include "runtime/transport/shm/unheard.hpp"
 #include "runtime/transport/shm/unix_socket.hpp"
 
+#include <muster/detail/small_mutex.hpp>
+
 #include <deque>
 #include <memory>
 #include <mutex>
@@ -54,11 +56,13 @@ class ShmPeer final : public LanePort, public std::enable_shared_from_this<ShmPe
   /// Closes a connection that never opened. @returns what was to be sent over it
   std::deque<UnsentMessage> give_up();
   /// Writes what waits for room. @returns whether nothing waits now
-  bool flush();
+  bool flush() { return !any_waiting_.load(std::memory_order_relaxed) || flush_now(); }
   /// Whether everything that was sent is in the ring, where it stays should this process end.
   bool all_written() const;
   /// Frees memory that was not used since.
   void trim(Clock::time_point since);
+  /// Whether there is something to do for the receiving thread, from a look at a word or two.
+  bool anything() const { return ended || is_closed() || (reader_ && reader_.anything()); }
   /// The next message. @returns false when none is there
   /// @throws SerializationError for anything that is not one
   bool read(LaneEvent& event, std::vector<std::byte>& first_frame);
@@ -66,7 +70,10 @@ class ShmPeer final : public LanePort, public std::enable_shared_from_this<ShmPe
   void close();
   bool is_closed() const { return closed_.load(std::memory_order_acquire); }
 
-  bool ended = false;  ///< the receiving thread's: the other end is gone; the ring may still hold something
+  // The receiving thread's.
+  bool ended = false;    ///< the other end is gone; the ring may still hold something
+  bool watched = false;  ///< its ring is looked at whether it has knocked or not
+  int told = 0;          ///< messages since it was watched last
 
  private:
   struct Waiting {
@@ -85,9 +92,12 @@ class ShmPeer final : public LanePort, public std::enable_shared_from_this<ShmPe
   std::optional<BlockPool::Block> take_block_for(std::size_t size);
   bool pass_segment(std::uint32_t segment, std::uint64_t size, const UniqueFd& memory);
   void write_waiting();
+  bool flush_now();
   void put(RecordKind kind, std::span<const std::byte> contents);
+  bool put_frame(const Header& header, const detail::Payload& payload, std::size_t size);
   bool put_now(const MessageBody& body);
   void put_or_keep(const MessageBody& body);
+  bool keep_unsent(const Header& header, const detail::Payload& payload);
   template <class F>
   bool writing(F f, Wake wake = Wake::now);
   void release(const BlockPlace& place) noexcept;
@@ -114,7 +124,7 @@ class ShmPeer final : public LanePort, public std::enable_shared_from_this<ShmPe
     std::uint64_t size = 0;
   } assembly_;
 
-  mutable std::mutex mutex_;  ///< guards the following, and opening
+  mutable detail::SmallMutex mutex_;  ///< guards the following, and opening
   bool open_ = false;
   RingWriter writer_;
   BlockPool pool_;

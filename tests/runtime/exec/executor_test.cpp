@@ -129,6 +129,35 @@ TEST_F(ExecutorTest, MoreSlotsStartWhatWaits) {
   go.raise();
 }
 
+TEST_F(ExecutorTest, WhatOneMessageAfterTheOtherSubmitsRunsInThatOrder) {
+  start();
+  std::string order;  // of one slot
+  Flag& done = flag();
+  source.arrive([&] {
+    for (const char each : {'a', 'b', 'c'}) submit([&order, each] { order += each; });
+    submit([&] { done.raise(); });
+  });
+  ASSERT_TRUE(done.raised_in_time());
+  EXPECT_EQ(order, "abc");
+}
+
+TEST_F(ExecutorTest, TheReceiverWithdrawsWhatHasJustCome) {
+  start();
+  std::atomic<int> ran = 0;
+  Flag& done = flag();
+  source.arrive([&] {
+    const auto first = std::make_shared<TestJob>([&] { ++ran; }), second = std::make_shared<TestJob>([&] { ++ran; });
+    executor->submit(first);
+    executor->submit(second);
+    EXPECT_TRUE(executor->withdraw(first.get()));
+    EXPECT_TRUE(executor->withdraw(second.get()));
+    EXPECT_FALSE(executor->withdraw(first.get()));
+    submit([&] { done.raise(); });
+  });
+  ASSERT_TRUE(done.raised_in_time());
+  EXPECT_EQ(ran, 0);
+}
+
 TEST_F(ExecutorTest, WithdrawTakesWhatHasNotStarted) {
   start();
   Flag& started = flag();

@@ -194,6 +194,35 @@ TEST(ShmLane, ManyLinksTakeTurns) {
   EXPECT_EQ(counts.size(), 100u);
 }
 
+TEST(ShmLane, ManyLinksThatAskInTurnAreAllAnswered) {
+  // More than are watched, each often enough to be watched, and all asleep now and then.
+  constexpr int links = 7, rounds = 400;
+  ShmLane lane(unique_name());
+  std::atomic<int> answered{0};
+  std::vector<std::jthread> askers;
+  for (int i = 0; i < links; ++i) {
+    askers.emplace_back([&] {
+      ShmLane asker(unique_name());
+      const LinkId link = asker.dial(lane.endpoint());
+      LaneEvent event;
+      for (int n = 0; n < rounds; ++n) {
+        asker.send(link, Header{.kind = MessageKind::call}, {});
+        if (!next(asker, event) || event.kind != LaneEvent::Kind::message) return;
+      }
+      ++answered;
+    });
+  }
+  LaneEvent event;
+  for (int asked = 0; asked < links * rounds; ++asked) {
+    do {
+      ASSERT_TRUE(next(lane, event)) << "after " << asked << " questions";
+    } while (event.kind == LaneEvent::Kind::lost);  // of who has asked enough
+    lane.send(event.link, Header{.kind = MessageKind::reply_value}, {});
+  }
+  askers.clear();
+  EXPECT_EQ(answered, links);
+}
+
 TEST(ShmLane, AKickEndsAWait) {
   ShmLane lane(unique_name());
   lane.kick();
