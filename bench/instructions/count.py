@@ -22,12 +22,13 @@ ALLOWED = 1.10
 
 # What is counted: (process, function).
 ISSUE = ("master", "muster::runtime::Calls::start(")
+ISSUE_AWAITED = ("master", "muster::runtime::Calls::begin(")
 ANSWER = ("master", "muster::runtime::Transport::take(")
 ARRIVAL = ("worker", "muster::runtime::Transport::take(")
 RUN = ("worker", "muster::runtime::CallJob::run(")
 DRIVER = ("master", "muster::runtime::MapDriver::advance(")
 COUNTED = {
-    "call": {"issue": ISSUE, "arrival": ARRIVAL, "run and reply": RUN, "answer": ANSWER},
+    "call": {"issue": ISSUE_AWAITED, "arrival": ARRIVAL, "run and reply": RUN, "answer": ANSWER},
     "spawn": {"issue": ISSUE, "arrival": ARRIVAL, "run and reply": RUN, "answer": ANSWER},
     "pmap": {"driver, issue included": DRIVER, "arrival": ARRIVAL, "run and reply": RUN, "answer": ANSWER},
 }

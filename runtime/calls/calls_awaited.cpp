@@ -12,30 +12,33 @@ using detail::Returns;
 Payload Calls::fetch(Pid pid, detail::Thunk thunk, Payload&& arguments) {
   if (const TaskState* task = current_task()) task->check();
   AwaitedCall call(executor_, pid);
-  bool placed = false;
-  {
-    const std::lock_guard lock(pending_mutex_);
-    placed = awaited_.add(call);
-    if (placed) placement_.sent(pid);
-  }
-  if (!placed) return fetch_by_future(pid, thunk, std::move(arguments));
-  const auto handles = arguments.handles;
-  try {
-    settle_puts(pid, Waits::heedful);
-    transmit(
-        pid,
-        Header{.kind = MessageKind::call, .flags = static_cast<std::uint8_t>(Returns::value), .number = call.number},
-        thunk, std::move(arguments), Waits::heedful);
-    sent_once(handles);
-  } catch (...) {
-    (void)stop_awaiting(call, nullptr);
-    throw;
-  }
+  if (!begin(call, thunk, std::move(arguments))) return fetch_by_future(pid, thunk, std::move(arguments));
   const auto woken = executor_.block(call.wakeup, current_deadline());
   if (woken != Executor::Woken::event) give_up(call, woken);
   const std::lock_guard answered(call.mutex);  // who has woken us is done with it
   if (call.failure) std::rethrow_exception(call.failure);
   return std::move(call.value);
+}
+
+/// @returns false where there is no place for it: then nothing was done
+bool Calls::begin(AwaitedCall& call, detail::Thunk thunk, Payload&& arguments) {
+  {
+    const std::lock_guard lock(pending_mutex_);
+    if (!awaited_.add(call)) return false;
+    placement_.sent(call.callee);
+  }
+  const Header header{
+      .kind = MessageKind::call, .flags = static_cast<std::uint8_t>(Returns::value), .number = call.number};
+  const auto handles = arguments.handles;
+  try {
+    settle_puts(call.callee, Waits::heedful);
+    transmit(call.callee, header, thunk, std::move(arguments), Waits::heedful);
+    sent_once(handles);
+  } catch (...) {
+    (void)stop_awaiting(call, nullptr);
+    throw;
+  }
+  return true;
 }
 
 Payload Calls::fetch_by_future(Pid pid, detail::Thunk thunk, Payload&& arguments) {

@@ -71,7 +71,8 @@ class BlockPool {
     std::uint64_t block_size = 0;
     std::vector<bool> lent;
     std::size_t lent_count = 0;
-    Clock::time_point used;
+    std::size_t next = 0;      ///< where to look for one that is not lent
+    Clock::time_point used{};  ///< last
   };
   using Segments = std::unordered_map<std::uint32_t, Segment>;
 

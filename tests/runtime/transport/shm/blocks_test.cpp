@@ -65,6 +65,19 @@ TEST(Blocks, BlocksGivenBackAreUsedAgain) {
   EXPECT_EQ(pair.passed, 2);
 }
 
+TEST(Blocks, SmallOnesAreUsedInTurn) {
+  for (const std::uint64_t size : {64 * kib, mib}) {
+    Pair pair;
+    std::set<std::uint64_t> places;
+    for (std::uint64_t i = 0; i < std::max<std::uint64_t>(2, mib / size); ++i) {
+      const auto block = pair.take(size);
+      EXPECT_TRUE(places.insert(block->place.offset).second) << "the one that was given back last, of " << size;
+      pair.pool.give_back(block->place);
+    }
+    EXPECT_EQ(pair.passed, 1);
+  }
+}
+
 TEST(Blocks, ThoseLentAreApart) {
   Pair pair;
   std::set<std::pair<std::uint32_t, std::uint64_t>> places;
