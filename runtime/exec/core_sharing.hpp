@@ -67,7 +67,7 @@ class CoreSharing {
   /// Whether to look again without yielding, after so long: to yield takes as long as half a round trip. Not where the
   /// core may be shared: who sends would have to wait for it.
   bool may_keep_core(std::chrono::nanoseconds looked) const {
-    return looked < longest_kept && tries_ == 0 && !suspects_;
+    return looked < longest_kept && phase_ == Phase::watching && failed_ == 0;
   }
   /// What to do now, where it would yield.
   /// @param begins whether it is the first time in a wait; otherwise nothing came since
@@ -80,42 +80,50 @@ class CoreSharing {
     const bool shares =
         lost != unknown && lost_ != unknown && lost - lost_ >= yields_ / 2 && yields_ <= long{most_yields} * waits_;
     lost_ = lost;
-    yields_ = 0;
-    if (!shares) {
-      suspects_ = false;
-      tries_ = 0;
-      look_again_after(sample);
-      return Advice::yield;
-    }
-    if (!std::exchange(suspects_, true)) {
-      look_again_after(short_sample());
-      return Advice::yield;
-    }
-    if (tries_++ % 2 == 0) {
-      look_again_after(short_sample());
-      return Advice::sleep;
-    }
-    // Where that is of no use either, all cores are taken, or there is only one.
-    suspects_ = false;
-    look_again_after(sample << std::min(tries_, most_doublings));
-    return Advice::leave;
+    return shares ? shared() : alone();
+  }
+  /// It sleeps for reasons of its own, and may wake up on another core.
+  void sleeps() {
+    if (phase_ != Phase::watching || failed_ != 0) (void)alone();
   }
 
  private:
+  enum class Phase : std::uint8_t {
+    watching,
+    suspecting,  ///< is to make sure
+    tried,       ///< has slept or left, which may have helped
+  };
   static constexpr std::chrono::microseconds longest_kept{2};
   /// Who gets the core has an answer when it gives it back. Waits that take longer are for somebody else.
   static constexpr int most_yields = 4;
-  static constexpr int most_doublings = 12;
+  static constexpr int most_doublings = 6;
 
+  Advice alone() {
+    failed_ = 0;
+    return look_again(Phase::watching, sample);
+  }
+  Advice shared() {
+    if (phase_ == Phase::watching) return look_again(Phase::suspecting, short_sample());
+    if (phase_ == Phase::tried && ++failed_ % 2 == 0)
+      // Neither was of any use: all cores are taken, or there is only one.
+      return look_again(Phase::watching, sample << std::min(failed_ / 2, most_doublings));
+    (void)look_again(Phase::tried, short_sample());
+    return failed_ % 2 == 0 ? Advice::sleep : Advice::leave;
+  }
   /// Whoever it shares the core with may do the same at the same time, and they would meet again: so they take
   /// different times to make sure that the other is still there.
   int short_sample() const { return static_cast<int>(8 + 8 * (lost_ % 4)); }
-  void look_again_after(int waits) { left_ = waits_ = waits; }
+  Advice look_again(Phase phase, int waits) {
+    phase_ = phase;
+    left_ = waits_ = waits;
+    yields_ = 0;
+    return Advice::yield;
+  }
 
+  Phase phase_ = Phase::watching;
+  int failed_ = 0;                      ///< tries since it was alone last
   int left_ = sample, waits_ = sample;  ///< of the sample
   long yields_ = 0, lost_ = unknown;    ///< in it; at its beginning
-  bool suspects_ = false;
-  int tries_ = 0;
 };
 
 }  // namespace muster::runtime

@@ -325,6 +325,8 @@ void Executor::rest(Quiet& quiet, Clock::time_point deadline) {
     if (advice == CoreSharing::Advice::leave) leave_this_core();
     if (advice == CoreSharing::Advice::yield) sched_yield();
     if (advice != CoreSharing::Advice::sleep) return;
+  } else {
+    this_thread.core_sharing.sleeps();
   }
   disarm_watchdog();
   source_->wait(deadline);

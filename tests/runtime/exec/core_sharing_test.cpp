@@ -72,7 +72,15 @@ TEST(CoreSharing, WhereNothingHelpsItIsTriedEverMoreSeldom) {
   int tries = 0;
   for (int i = 0; i < 10'000'000; ++i) tries += yielder.run(100, 1) != Advice::yield ? 1 : 0;
   EXPECT_GT(tries, 20);
-  EXPECT_LT(tries, 400);
+  EXPECT_LT(tries, 10'000'000 / 500);
+}
+
+TEST(CoreSharing, WhoHasSleptBeginsAnew) {
+  Yielder yielder;
+  for (int i = 0; i < 100'000; ++i) (void)yielder.run(100, 1);  // nothing helps
+  yielder.sharing.sleeps();
+  EXPECT_TRUE(yielder.sharing.may_keep_core(std::chrono::microseconds(1)));
+  EXPECT_EQ(yielder.run(100, 300), Advice::sleep);
 }
 
 TEST(CoreSharing, ThatOneOfTwoHasLeftIsSeenByTheOther) {
