@@ -114,14 +114,17 @@ TEST_F(Ring, ALookTellsOfARecordAndOfAWriterThatWaits) {
 }
 
 TEST_F(Ring, WhatWasReadIsNotTakenForARecordTheNextTimeRound) {
-  const std::vector<std::byte> ones(1000, std::byte{1});  // each line of it could be a record's first
+  // Each line of the long ones could be a record's first, and becomes one as the short ones shift them.
+  const std::vector<std::byte> ones(1000, std::byte{1}), few(10, std::byte{1});
   RingReader::Record record;
   for (std::size_t bytes = 0; bytes < 3 * ring_capacity; bytes += ones.size()) {
-    ASSERT_TRUE(put(writer_, ones));
-    ASSERT_TRUE(reader_.front(record));
-    ASSERT_EQ(record.contents.size(), ones.size());
-    reader_.pop();
-    ASSERT_FALSE(reader_.front(record)) << "after " << bytes << " bytes";
+    for (const auto& contents : {ones, few}) {
+      ASSERT_TRUE(put(writer_, contents));
+      ASSERT_TRUE(reader_.front(record));
+      ASSERT_EQ(record.contents.size(), contents.size());
+      reader_.pop();
+      ASSERT_FALSE(reader_.front(record)) << "after " << bytes << " bytes";
+    }
   }
 }
 
