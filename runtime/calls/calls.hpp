@@ -199,7 +199,7 @@ class Calls : private ModuleSource {
   void fail_pending(Pid pid, const std::exception_ptr& failure);
 
   // calls that are waited for on the spot
-  bool begin(AwaitedCall& call, detail::Thunk thunk, detail::Payload&& arguments);
+  bool begin(AwaitedCall& call, detail::Thunk thunk, detail::Payload& arguments);
   detail::Payload fetch_by_future(Pid pid, detail::Thunk thunk, detail::Payload&& arguments);
   bool stop_awaiting(AwaitedCall& call, const detail::CorePointer& successor);
   void give_up(AwaitedCall& call, Executor::Woken why);

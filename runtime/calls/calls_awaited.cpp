@@ -12,7 +12,7 @@ using detail::Returns;
 Payload Calls::fetch(Pid pid, detail::Thunk thunk, Payload&& arguments) {
   if (const TaskState* task = current_task()) task->check();
   AwaitedCall call(executor_, pid);
-  if (!begin(call, thunk, std::move(arguments))) return fetch_by_future(pid, thunk, std::move(arguments));
+  if (!begin(call, thunk, arguments)) return fetch_by_future(pid, thunk, std::move(arguments));
   const auto woken = executor_.block(call.wakeup, current_deadline());
   if (woken != Executor::Woken::event) give_up(call, woken);
   const std::lock_guard answered(call.mutex);  // who has woken us is done with it
@@ -20,8 +20,9 @@ Payload Calls::fetch(Pid pid, detail::Thunk thunk, Payload&& arguments) {
   return std::move(call.value);
 }
 
-/// @returns false where there is no place for it: then nothing was done
-bool Calls::begin(AwaitedCall& call, detail::Thunk thunk, Payload&& arguments) {
+/// @param arguments which it takes
+/// @returns false where there is no place for the call: then nothing was done
+bool Calls::begin(AwaitedCall& call, detail::Thunk thunk, Payload& arguments) {
   {
     const std::lock_guard lock(pending_mutex_);
     if (!awaited_.add(call)) return false;

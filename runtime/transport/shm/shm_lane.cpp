@@ -134,7 +134,8 @@ const ShmLane::PeerPointer& ShmLane::reading_from(std::uint32_t slot) {
 
 ShmLane::PeerPointer ShmLane::find(LinkId link) const {
   PeerPointer peer = at(slot_of(link));
-  return peer && peer->id() == link ? peer : nullptr;
+  if (peer && peer->id() != link) peer.reset();
+  return peer;
 }
 
 LinkId ShmLane::try_dial(const std::string& endpoint, std::string& why) {

@@ -76,7 +76,9 @@ class ShmLane final : public Lane {
   /// Whether a link is to be looked at, but for one that is watched: its ring may have been read to its end.
   bool any_ready() const {
     const std::size_t left = ready_.size() - next_ready_;
-    return left > 1 || (left == 1 && !(current_ && current_->watched && current_->slot() == ready_[next_ready_]));
+    if (left != 1) return left > 1;
+    const bool is_watched = current_ && current_->watched && current_->slot() == ready_[next_ready_];
+    return !is_watched;
   }
   bool any_watched() const {
     return std::any_of(watched_.begin(), watched_.end(), [](const PeerPointer& peer) { return peer->anything(); });

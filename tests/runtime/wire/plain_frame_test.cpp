@@ -47,7 +47,7 @@ bool read_alike(const Bytes& frame) {
 const Header full{.kind = MessageKind::call, .flags = 0x42, .code = 7, .number = ~std::uint64_t{5}, .deadline = -3};
 
 TEST(PlainFrame, IsReadAsTheLongWayReadsIt) {
-  for (const std::size_t size : {0, 1, 64, 5000}) EXPECT_TRUE(read_alike(frame_of(full, small_part(size)))) << size;
+  for (const std::size_t size : {0U, 1U, 64U, 5000U}) EXPECT_TRUE(read_alike(frame_of(full, small_part(size)))) << size;
 }
 
 TEST(PlainFrame, OthersAreLeftToTheLongWay) {
