@@ -137,13 +137,16 @@ void Executor::set_slots(int slots) {
 }
 
 void Executor::submit(std::shared_ptr<Job> job) {
-  // Most tasks come to an idle worker: the leader keeps that one, and nobody has to be asked.
-  if (this_thread.leads_for == this && !in_hand_ && !any_queued()) {
+  // Most tasks come alone to an idle worker: the leader keeps that one, and nobody has to be asked.
+  const bool leads = this_thread.leads_for == this;
+  if (leads && !in_hand_ && !any_queued()) {
     in_hand_ = std::move(job);
     return;
   }
   const Lock lock(mutex_);
   if (stopping_) return;
+  // Another thread may take the next one from the queue at any time, and must not find it before the first.
+  if (leads && in_hand_) queue_.push_back(std::exchange(in_hand_, nullptr));
   queue_.push_back(std::move(job));
   queued_.store(queue_.size(), std::memory_order_relaxed);
   if (this_thread.leads_for != this && runnable()) ensure_runner();

@@ -177,7 +177,7 @@ class Executor {
   void set_timer(std::chrono::nanoseconds time);
 
   Spinning spinning_;             ///< the leader's
-  std::shared_ptr<Job> in_hand_;  ///< the pool's leader's: it came first, and is run as soon as what is there is taken
+  std::shared_ptr<Job> in_hand_;  ///< the pool's leader's: it came alone
   MessageSource* source_ = nullptr;
   std::atomic<bool> stopping_{false};
 

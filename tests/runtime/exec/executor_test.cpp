@@ -141,6 +141,28 @@ TEST_F(ExecutorTest, WhatOneMessageAfterTheOtherSubmitsRunsInThatOrder) {
   EXPECT_EQ(order, "abc");
 }
 
+TEST_F(ExecutorTest, WhoBecomesFreeWhileTheyComeTakesThemInOrder) {
+  start();
+  Flag &first_runs = flag(), &go = flag(), &done = flag();
+  std::string order;  // of one slot
+  submit([&] {
+    first_runs.raise();
+    EXPECT_TRUE(go.raised_in_time());
+  });
+  ASSERT_TRUE(first_runs.raised_in_time());
+  source.arrive([&] {  // received by another thread than that of the first
+    submit([&] { order += 'a'; });
+    submit([&] {
+      order += 'b';
+      done.raise();
+    });
+    go.raise();
+    EXPECT_TRUE(done.raised_in_time());
+  });
+  ASSERT_TRUE(done.raised_in_time());
+  EXPECT_EQ(order, "ab");
+}
+
 TEST_F(ExecutorTest, TheReceiverWithdrawsWhatHasJustCome) {
   start();
   std::atomic<int> ran = 0;
