@@ -19,13 +19,7 @@ CallJob::CallJob(Calls& calls, Pid caller, std::uint64_t number, detail::Returns
 
 CallJob::CallJob(Calls& calls, Pid caller, std::uint64_t number, detail::Returns returns, const void* code,
                  std::span<const std::byte> arguments, Receipt&& receipt, std::optional<Clock::time_point> deadline)
-    : TaskState(deadline),
-      calls_(calls),
-      caller_(caller),
-      number_(number),
-      returns_(returns),
-      code_(code),
-      receipt_(std::move(receipt)) {
+    : CallJob(calls, caller, number, returns, code, detail::Payload{}, std::move(receipt), deadline) {
   arguments_.bytes.append(arguments.data(), arguments.size());
 }
 

@@ -433,6 +433,7 @@ void Calls::fail_pending(Pid pid, const std::exception_ptr& failure) {
     for (const auto& core : waiting) no_longer_pending(*core);
   }
   for (const auto& call : awaited) call->failure = failure;
+  awaited.clear();
   if (waiting.empty()) return;
   const auto encoded = encode_failure(failure, self_);
   for (const auto& core : waiting) core->set_failure(encoded, failure);

@@ -13,7 +13,9 @@ inline constexpr std::uint8_t inline_in_pieces = 0x80;
 inline constexpr std::size_t most_plain = std::size_t{16} << 10;
 static_assert(most_plain <= piece_size);
 
-inline bool by_pieces(const Link& link, std::size_t size) { return size > link.largest_part.load(std::memory_order_relaxed); }
+inline bool by_pieces(const Link& link, std::size_t size) {
+  return size > link.largest_part.load(std::memory_order_relaxed);
+}
 
 /// No frame of that link is longer.
 inline std::size_t longest_frame_on(const Link& link) {
