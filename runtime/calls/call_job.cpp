@@ -7,21 +7,14 @@
 namespace muster::runtime {
 
 CallJob::CallJob(Calls& calls, Pid caller, std::uint64_t number, detail::Returns returns, const void* code,
-                 detail::Payload&& arguments, Receipt&& receipt, std::optional<Clock::time_point> deadline)
+                 Receipt&& receipt, std::optional<Clock::time_point> deadline)
     : TaskState(deadline),
       calls_(calls),
       caller_(caller),
       number_(number),
       returns_(returns),
       code_(code),
-      arguments_(std::move(arguments)),
       receipt_(std::move(receipt)) {}
-
-CallJob::CallJob(Calls& calls, Pid caller, std::uint64_t number, detail::Returns returns, const void* code,
-                 std::span<const std::byte> arguments, Receipt&& receipt, std::optional<Clock::time_point> deadline)
-    : CallJob(calls, caller, number, returns, code, detail::Payload{}, std::move(receipt), deadline) {
-  arguments_.bytes.append(arguments.data(), arguments.size());
-}
 
 CallJob::~CallJob() = default;
 

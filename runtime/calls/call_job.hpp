@@ -10,10 +10,8 @@ namespace muster::runtime {
 /// Completed once; a second completion (a task that was cancelled as it ended) is ignored.
 class CallJob final : public Job, public detail::TaskRun, public TaskState {
  public:
-  CallJob(Calls& calls, Pid caller, std::uint64_t number, detail::Returns returns, const void* code,
-          detail::Payload&& arguments, Receipt&& receipt, std::optional<Clock::time_point> deadline);
-  CallJob(Calls& calls, Pid caller, std::uint64_t number, detail::Returns returns, const void* code,
-          std::span<const std::byte> arguments, Receipt&& receipt, std::optional<Clock::time_point> deadline);
+  CallJob(Calls& calls, Pid caller, std::uint64_t number, detail::Returns returns, const void* code, Receipt&& receipt,
+          std::optional<Clock::time_point> deadline);
   ~CallJob() override;
 
   // Job
@@ -39,6 +37,9 @@ class CallJob final : public Job, public detail::TaskRun, public TaskState {
   std::atomic<bool> held{false};
   /// What says that its arguments were consumed. Before it is submitted.
   Receipt take_receipt() { return std::move(receipt_); }
+  /// Before it is submitted. None at first.
+  void set_arguments(detail::Payload&& arguments) { arguments_ = std::move(arguments); }
+  void set_arguments(std::span<const std::byte> bytes) { arguments_.bytes.append(bytes.data(), bytes.size()); }
   /// Before it is submitted.
   void set_code(const void* code) { code_ = code; }
   /// Somebody besides the caller got a handle of the result. Guarded by the calls' tasks_mutex_.

@@ -87,9 +87,10 @@ CorePointer Calls::start(Pid pid, detail::Thunk thunk, Payload&& arguments, Retu
     try {
       if (pid == self_) {
         arguments.own();
-        submit_job(std::allocate_shared<CallJob>(job_memory_, *this, self_, header.number, returns,
-                                                 std::bit_cast<const void*>(thunk), std::move(arguments), Receipt{},
-                                                 current_deadline()));
+        auto job = std::allocate_shared<CallJob>(job_memory_, *this, self_, header.number, returns,
+                                                 std::bit_cast<const void*>(thunk), Receipt{}, current_deadline());
+        job->set_arguments(std::move(arguments));
+        submit_job(std::move(job));
       } else {
         settle_puts(pid, Waits::heedful);
         transmit(pid, header, thunk, std::move(arguments), Waits::heedful);

@@ -125,9 +125,9 @@ void Calls::take_call(const std::shared_ptr<Link>& link, const Header& header, P
   std::optional<Clock::time_point> deadline;
   if (header.deadline > 0) deadline = deadline_after(std::chrono::nanoseconds(header.deadline));
   const bool ready = code.address != nullptr && !codes.holds.load(std::memory_order_acquire) && !names_modules;
-  auto job =
-      std::allocate_shared<CallJob>(job_memory_, *this, caller, header.number, static_cast<Returns>(returns),
-                                    code.address, std::forward<Arguments>(arguments), std::move(receipt), deadline);
+  auto job = std::allocate_shared<CallJob>(job_memory_, *this, caller, header.number, static_cast<Returns>(returns),
+                                           code.address, std::move(receipt), deadline);
+  job->set_arguments(std::forward<Arguments>(arguments));
   job->unhurried = (header.flags & unhurried_call) != 0;
   if (ready && code.quick)
     job->run();
