@@ -168,7 +168,8 @@ Growth message(const Options& options) {
              page = static_cast<double>(::sysconf(_SC_PAGESIZE));
   const double most =
       options.quick ? double{1 << 28} : std::min(double{1} * (std::uint64_t{4} << 30), pages * page / 3);
-  for (double bytes = 8; bytes <= most; bytes *= 8) {
+  for (double bytes = 0; bytes < most;) {
+    bytes = std::min(std::max(8.0, bytes * 8), most);
     const auto size = static_cast<std::size_t>(bytes);
     const std::vector<std::uint8_t> array(size, 1);
     const auto call = [&] { demand(muster::fetchfrom(workers[0], &size_of, array) == size); };
