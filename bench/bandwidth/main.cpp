@@ -4,8 +4,9 @@
 /// the receiver, one message at a time (for a result the child makes the array for each reply, as our function does:
 /// `raw_zmq`; or sends one it kept: `raw_zmq_kept`); and memcpy between two arrays that are already there. A function
 /// that makes its array pays for fresh pages, whoever fetches it: `make` is the same function, called here. What is
-/// received in a vector is copied twice, the second time into a new one: `two_copies` does that here. `_view` are read
-/// in place by the receiver; `_kept` and `result_view` are of an array that stays at the worker.
+/// received in a vector is copied twice, the second time into a new one: `two_copies` does that here. `_ready` was made
+/// before it is asked for. `_view` are read in place by the receiver; `_kept` and `result_view` are of an array that
+/// stays at the worker, `_kept` copied into a vector once it is here.
 #include "../common/floor_child.hpp"
 #include "../common/report.hpp"
 #include "../common/workload.hpp"
@@ -25,6 +26,13 @@ std::size_t size_of(const std::vector<double>& array) { return array.size(); }
 std::size_t size_of_view(muster::View<double> array) { return array.size(); }
 
 std::vector<double> make_array(std::size_t doubles) { return std::vector<double>(doubles, 1.0); }
+
+// An array that was made before it is asked for.
+std::vector<double> ready;
+
+void make_ready(std::size_t doubles) { ready = make_array(doubles); }
+
+std::vector<double> give_away() { return std::move(ready); }
 
 muster::View<double> kept_array(std::size_t doubles) {
   static const std::vector<double> kept(bench::array_sizes().back().doubles, 1.0);
@@ -98,6 +106,14 @@ int main(int argc, char** argv) {
       const double make_rate = rate(size, [&] { demand(make_array(size.doubles).size() == size.doubles); });
       return bench::Round{
           ours, {{"raw_zmq", fresh_rate}, {"raw_zmq_kept", kept_rate}, {"memcpy", copy_rate}, {"make", make_rate}}};
+    });
+    bench::add("bandwidth_result_ready/" + size.name, "GB/s", rounds, [&] {
+      const double seconds = bench::median_prepared_call(
+          [&] { muster::remotecall_fetch(&make_ready, worker, size.doubles); },
+          [&] { demand(muster::remotecall_fetch(&give_away, worker).size() == size.doubles); }, size.calls, 2.0);
+      const double ours = static_cast<double>(size.bytes()) / seconds * 1e-9;
+      return bench::Round{
+          ours, {{"memcpy", memcpy_rate(size, array, target)}, {"two_copies", two_copies_rate(size, array, target)}}};
     });
     bench::add("bandwidth_result_kept/" + size.name, "GB/s", rounds, [&] {
       const double ours = rate(size, [&] {

@@ -58,4 +58,17 @@ double median_call(F&& f, int count, double limit = 1.0, int warm_up = 1) {
   return median(call_times(f, count, limit, warm_up));
 }
 
+/// The same; before each call `prepare` is called, for which the clock stands still.
+template <class Prepare, class F>
+double median_prepared_call(Prepare&& prepare, F&& f, int count, double limit = 1.0) {
+  std::vector<double> seconds;
+  const double end = now() + limit;
+  for (int i = 0; i <= count && (i <= 1 || now() < end); ++i) {
+    prepare();
+    const double one = seconds_of(f);
+    if (i != 0) seconds.push_back(one);
+  }
+  return median(std::move(seconds));
+}
+
 }  // namespace bench

@@ -56,8 +56,7 @@ auto remotecall_fetch(F f, Pid pid, A&&... arguments) -> detail::call_result_t<F
     const auto result = detail::call_here(detail::thunk_of<F, A...>, detail::encode_call(f, arguments...));
     if constexpr (!std::is_void_v<R>) return detail::from_payload<R>(result);
   } else {
-    const auto result = detail::call_and_wait(pid, f, arguments...);
-    if constexpr (!std::is_void_v<R>) return detail::from_payload<R>(result);
+    return detail::call_and_wait(pid, f, arguments...);
   }
 }
 

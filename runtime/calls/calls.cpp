@@ -81,7 +81,7 @@ CorePointer Calls::start(Pid pid, detail::Thunk thunk, Payload&& arguments, Retu
       }
     }
     const Header header{.kind = MessageKind::call,
-                        .flags = static_cast<std::uint8_t>(static_cast<std::uint8_t>(returns) |
+                        .flags = static_cast<std::uint8_t>(static_cast<std::uint8_t>(returns) | read_as_it_comes |
                                                            (hurry == Hurry::no ? unhurried_call : 0)),
                         .number = core->id().number};
     try {

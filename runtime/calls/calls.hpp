@@ -60,6 +60,8 @@ class Calls : private ModuleSource {
   /// Calls another process, and waits for the value as long as this thread's task and deadline allow.
   /// @see detail::fetch_call
   detail::Payload fetch(Pid pid, detail::Thunk thunk, detail::Payload&& arguments);
+  /// @see detail::throw_loss_of
+  [[noreturn]] void throw_loss_of(Pid pid);
   /// Runs the call in this thread.
   detail::Payload call_here(detail::Thunk thunk, detail::Payload&& arguments);
   bool cancel(const detail::CorePointer& core);

@@ -28,8 +28,9 @@ bool Calls::begin(AwaitedCall& call, detail::Thunk thunk, Payload& arguments) {
     if (!awaited_.add(call)) return false;
     placement_.sent(call.callee);
   }
-  const Header header{
-      .kind = MessageKind::call, .flags = static_cast<std::uint8_t>(Returns::value), .number = call.number};
+  const Header header{.kind = MessageKind::call,
+                      .flags = static_cast<std::uint8_t>(Returns::value) | read_as_it_comes,
+                      .number = call.number};
   const auto handles = arguments.handles;
   try {
     settle_puts(call.callee, Waits::heedful);
@@ -48,6 +49,13 @@ Payload Calls::fetch_by_future(Pid pid, detail::Thunk thunk, Payload&& arguments
   sent_once(handles);
   detail::wait_or_cancel(core, [&] { detail::require_value(core, {}); });
   return core->take_payload();
+}
+
+void Calls::throw_loss_of(Pid pid) {
+  // Whoever asks it anything now hears how it ended.
+  (void)fetch_by_future(pid, +[](detail::TaskRun& run) { run.complete({}); }, {});
+  throw Error("The connection to process " + std::to_string(pid) +
+              " broke while it sent an answer, and it could be reached again. Call once more.");
 }
 
 /// @param successor what waits for the answer from now on, if anything

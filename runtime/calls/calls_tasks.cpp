@@ -118,7 +118,7 @@ template <class Arguments>
 void Calls::take_call(const std::shared_ptr<Link>& link, const Header& header, Pid caller, Arguments&& arguments,
                       Receipt&& receipt, bool names_modules) {
   auto& codes = link->companion<LinkCodes>();
-  const auto returns = static_cast<std::uint8_t>(header.flags & ~unhurried_call);
+  const auto returns = static_cast<std::uint8_t>(header.flags & ~(unhurried_call | read_as_it_comes));
   if (header.code >= codes.received.size() || returns > static_cast<std::uint8_t>(Returns::nothing))
     throw SerializationError("A call names a function that was not defined");
   const LinkCodes::Received& code = codes.received[header.code];
@@ -192,8 +192,10 @@ void Calls::finish(CallJob& job, Payload&& result) {
   const auto kind = stays ? MessageKind::reply_stored : MessageKind::reply_value;
   const auto urgency = job.unhurried && executor_.any_queued() ? Transport::Urgency::soon : Transport::Urgency::now;
   try {
-    transmit(job.caller(), Header{.kind = kind, .number = job.number()}, nullptr, stays ? Payload{} : std::move(result),
-             Waits::stubborn, urgency);
+    // Who waits on the spot reads it at once, and once; a future may be sent on.
+    const std::uint8_t flags = AwaitedCalls::numbers(job.number()) ? read_as_it_comes : 0;
+    transmit(job.caller(), Header{.kind = kind, .flags = flags, .number = job.number()}, nullptr,
+             stays ? Payload{} : std::move(result), Waits::stubborn, urgency);
   } catch (const SerializationError&) {
     throw;
   } catch (const NoSession&) {  // it holds a handle of another session

@@ -171,6 +171,8 @@ Payload fetch_call(Pid pid, Thunk thunk, Payload&& arguments) {
   return current_process().calls().fetch(pid, thunk, std::move(arguments));
 }
 
+void throw_loss_of(Pid pid) { current_process().calls().throw_loss_of(pid); }
+
 void call_everywhere(const std::vector<Pid>& pids, Thunk thunk, Payload&& arguments) {
   auto& process = current_process();
   process.everywhere().call(process.calls(), process.cluster(), pids, thunk, std::move(arguments));

@@ -50,6 +50,7 @@ void keep_handout(TaskRun& run) {
   const auto bytes = run.arguments().bytes.bytes().subspan(naming(id).bytes.size());
   kept->bytes.append(bytes.data(), bytes.size());
   kept->parts = run.arguments().parts;
+  kept->await();
   run.arguments_done();
   current_process().handouts().keep(id, std::move(kept));
   run.complete(Payload{});

@@ -24,6 +24,7 @@ struct ReceivedFrame {
   const std::byte* data = nullptr;
   std::size_t size = 0;
   std::shared_ptr<const void> owner;
+  detail::Arriving* arriving = nullptr;  ///< as in a Part
 };
 
 /// What a lane hands over.

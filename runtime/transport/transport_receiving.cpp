@@ -131,12 +131,12 @@ void Transport::take_message(const std::shared_ptr<Link>& link, LaneEvent& event
     if (next_piece == pieces.end()) throw SerializationError("A message's small part never came");
     message.payload.bytes.append(next_piece->data, next_piece->size);
     ++next_piece;
-    message.header.flags &= static_cast<std::uint8_t>(~inline_in_pieces);
   }
+  message.header.flags &= static_cast<std::uint8_t>(~(inline_in_pieces | read_as_it_comes));
   for (std::size_t i = 1; i < event.frames.size(); ++i) {
     auto& part = event.frames[i];
     if (part.size != 0) {
-      message.payload.parts.push_back({part.data, part.size, std::move(part.owner)});
+      message.payload.parts.push_back({part.data, part.size, std::move(part.owner), part.arriving});
     } else {
       if (next_piece == pieces.end()) throw SerializationError("A message has a part of no bytes");
       message.payload.parts.push_back(std::move(*next_piece++));

@@ -93,6 +93,12 @@ const Part& InputArchive::take_part(std::size_t bytes) {
   return parts[index];
 }
 
+Part InputArchive::take_whole_part(std::size_t bytes) {
+  const Part& part = take_part(bytes);
+  if (part.arriving != nullptr) part.arriving->await(part.data + part.size);
+  return {part.data, part.size, part.owner};
+}
+
 std::shared_ptr<void> InputArchive::find_shared(std::size_t number, const std::type_info& type) const {
   const SharedObject& object = shared_[number - 1];
   if (object.type != type) {

@@ -67,6 +67,10 @@ struct Header {
   std::uint32_t stream = 0;   ///< which pieces belong to this message; 0: none
 };
 
+/// Among the flags of calls and their answers: its reader wants nothing of its parts but to read them, once, and so may
+/// begin before all of them have come. Any other message is handed over whole.
+inline constexpr std::uint8_t read_as_it_comes = 0x20;
+
 inline constexpr std::size_t header_size = 40;
 /// Parts up to this size travel as frames of their message; larger ones before it, in pieces of this size, in bytes.
 inline constexpr std::size_t piece_size = std::size_t{1} << 20;

@@ -43,6 +43,13 @@ void Payload::add_module(std::uint64_t module) {
   handles.push_back(std::make_shared<Handle>(HandleKind::module, RemoteRefId{0, module}, 0));
 }
 
+void Payload::await() {
+  for (Part& part : parts) {
+    if (part.arriving != nullptr) part.arriving->await(part.data + part.size);
+    part.arriving = nullptr;
+  }
+}
+
 void Payload::own() {
   for (Part& part : parts) {
     if (part.owner) continue;

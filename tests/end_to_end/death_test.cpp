@@ -6,6 +6,9 @@
 
 #include <gmock/gmock.h>
 
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <atomic>
 #include <csignal>
 #include <exception>
@@ -106,6 +109,45 @@ INSTANTIATE_TEST_SUITE_P(All, DeathInACall,
                          [](const auto& one) { return one.param.name; });
 
 // catalogue: 296
+/// Elements of which only the first half can be read: who sends them is ended there.
+View<double> half_readable(std::size_t count) {
+  std::signal(SIGBUS, SIG_DFL);  // a sanitizer may have its own handler
+  const int fd = memfd_create("half", MFD_CLOEXEC);
+  const std::size_t size = count * sizeof(double);
+  if (ftruncate(fd, static_cast<off_t>(size / 2)) != 0) throw std::runtime_error("ftruncate");
+  void* const memory = mmap(nullptr, size, PROT_READ, MAP_SHARED, fd, 0);
+  close(fd);
+  return {std::span(static_cast<const double*>(memory), count), nullptr};
+}
+std::size_t count_of(const std::vector<double>& elements) { return elements.size(); }
+
+TEST_F(Death, InTheMiddleOfAnAnswerIsToldAsAnyOther) {
+  for (const std::size_t count : {std::size_t{5'000}, std::size_t{500'000}}) {
+    start();
+    const Pid worker = addprocs(1).front();
+    EXPECT_EQ(remotecall_fetch(&count_of, worker, std::vector<double>(count)), count);
+    try {
+      (void)remotecall_fetch(&half_readable, worker, count);
+      ADD_FAILURE() << "an answer that never came was fetched";
+    } catch (const ProcessExitedException& error) {
+      EXPECT_EQ(error.exit().pid, worker);
+      EXPECT_EQ(error.exit().signal, SIGBUS);
+    }
+    session_.reset();
+  }
+}
+
+TEST_F(Death, InTheMiddleOfACallLeavesItsCalleeAsItWas) {
+  start();
+  const auto workers = addprocs(2);
+  const auto call_and_die = [callee = workers[1]] {
+    return remotecall_fetch(&count_of, callee, half_readable(500'000));
+  };
+  EXPECT_THROW((void)remotecall_fetch(call_and_die, workers[0]), ProcessExitedException);
+  for (int i = 0; i < 10; ++i)
+    EXPECT_EQ(remotecall_fetch(&count_of, workers[1], std::vector<double>(500'000)), 500'000u);
+}
+
 TEST_F(Death, OfAnIdleWorkerIsNoticedAndTold) {
   start();
   const auto pids = addprocs(2);

@@ -301,12 +301,24 @@ class InputArchive : public cereal::InputArchive<InputArchive, cereal::AllowEmpt
   /// Where an array of count elements is that write_block wrote.
   const std::byte* read_block(std::size_t count, std::size_t element_size) {
     const std::size_t bytes = block_size(count, element_size);
-    return bytes < part_threshold ? take(bytes) : take_part(bytes).data;
+    return bytes < part_threshold ? take(bytes) : take_whole_part(bytes).data;
   }
   /// The same, with its owner where it has one that keeps it beyond the payload.
   Part read_kept_block(std::size_t count, std::size_t element_size) {
     const std::size_t bytes = block_size(count, element_size);
-    return bytes < part_threshold ? Part{take(bytes), bytes, nullptr} : take_part(bytes);
+    return bytes < part_threshold ? Part{take(bytes), bytes, nullptr} : take_whole_part(bytes);
+  }
+  /// An array that may not be there yet.
+  struct ArrivingBlock {
+    const std::byte* data = nullptr;
+    Arriving* arriving = nullptr;  ///< asked for each byte before it is read; null: all are there
+  };
+  /// As read_block, for who reads it from its beginning to its end.
+  ArrivingBlock read_arriving_block(std::size_t count, std::size_t element_size) {
+    const std::size_t bytes = block_size(count, element_size);
+    if (bytes < part_threshold) return {take(bytes), nullptr};
+    const Part& part = take_part(bytes);
+    return {part.data, part.arriving};
   }
   /// Counts an element that took no bytes. `before` is left() from before it was read.
   void charge(std::size_t before) {
@@ -402,6 +414,7 @@ class InputArchive : public cereal::InputArchive<InputArchive, cereal::AllowEmpt
     return count * element_size;
   }
   const Part& take_part(std::size_t bytes);
+  Part take_whole_part(std::size_t bytes);
   /// The object that was read before under that number, which must be a `type`.
   std::shared_ptr<void> find_shared(std::size_t number, const std::type_info& type) const;
   [[noreturn]] void throw_truncated(std::size_t wanted) const;

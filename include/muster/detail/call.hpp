@@ -50,6 +50,8 @@ CorePointer start_call(Pid pid, Thunk thunk, Payload&& arguments, Returns return
 /// Calls another process and waits for the value. A wait that ends without it cancels the call.
 /// @throws as start_call and API's remotecall_fetch
 Payload fetch_call(Pid pid, Thunk thunk, Payload&& arguments);
+/// The answer that fetch_call returned was not sent to its end. @throws ProcessExitedException, or Error
+[[noreturn]] void throw_loss_of(Pid pid);
 /// Calls each pid with the same arguments; `pids` empty: every process. Waits; CompositeException.
 void call_everywhere(const std::vector<Pid>& pids, Thunk thunk, Payload&& arguments);
 /// As call_everywhere, and on each worker that joins later.
@@ -197,14 +199,19 @@ CorePointer start(Pid pid, Returns returns, const F& f, A&&... arguments) {
     return nullptr;  // refused by check_call
 }
 
-/// As start; and waits for the value.
+/// Calls another process, and waits for the value.
 template <class F, class... A>
-Payload call_and_wait(Pid pid, const F& f, A&&... arguments) {
+call_result_t<F, A...> call_and_wait(Pid pid, const F& f, A&&... arguments) {
+  using R = call_result_t<F, A...>;
   check_call<F, A...>();
-  if constexpr (callable_with<F, A...>)
-    return fetch_call(pid, thunk_of<F, A...>, encode_call(f, arguments...));
-  else
-    return {};  // refused by check_call
+  if constexpr (callable_with<F, A...>) {
+    const Payload answer = fetch_call(pid, thunk_of<F, A...>, encode_call(f, arguments...));
+    try {
+      if constexpr (!std::is_void_v<R>) return from_payload<R>(answer);
+    } catch (const SenderLost&) {
+      throw_loss_of(pid);
+    }
+  }
 }
 
 }  // namespace muster::detail

@@ -2,6 +2,7 @@
 /// What a message carries: a small part, large arrays beside it, and handles of remote values.
 #pragma once
 
+#include <muster/errors.hpp>
 #include <muster/ids.hpp>
 
 #include <cstddef>
@@ -78,11 +79,31 @@ class ByteBuffer {
   alignas(8) std::byte inline_[inline_capacity];
 };
 
+/// A message of which the rest will never come.
+class SenderLost : public Error {
+ public:
+  using Error::Error;
+};
+
+/// Memory that the sender of a message is still writing while its receiver reads, so that both copy at the same time.
+class Arriving {
+ public:
+  Arriving() = default;
+  Arriving(const Arriving&) = delete;
+  Arriving& operator=(const Arriving&) = delete;
+  virtual ~Arriving() = default;
+  /// Waits until the bytes in front of `end` are there. Any thread.
+  /// @returns the end of what is there by now: not before `end`, maybe behind the message
+  /// @throws SenderLost when they will never be
+  virtual const std::byte* await(const std::byte* end) = 0;
+};
+
 /// A large contiguous array that travels beside the small part of a message, without being copied into it.
 struct Part {
   const std::byte* data = nullptr;
   std::size_t size = 0;               ///< bytes
   std::shared_ptr<const void> owner;  ///< keeps data alive; null: borrowed, valid until the call that sends it returns
+  Arriving* arriving = nullptr;       ///< asked before it is read; kept by the owner. Null: all of it is there
 };
 
 /// From this size on memory about to be filled is asked to come in huge pages, in bytes.
@@ -139,6 +160,8 @@ struct Payload {
   }
   /// Copies borrowed parts, so that the payload may outlive the call it was made for.
   void own();
+  /// Waits until all of it is there, where it is still arriving. @throws SenderLost
+  void await();
   /// Says that it names code of that module, which the reader may have to get first.
   void add_module(std::uint64_t module);
   /// Whether it names values or channels.

@@ -52,16 +52,29 @@ void read_elements(InputArchive& archive, Reserve&& reserve, Add&& add) {
 
 inline constexpr auto no_reserve = [](std::size_t) {};
 
-/// Makes a container of elements that are there, in huge pages where it is large. One pass: the library turns it into
-/// one memmove, where resize would fill with zeros first.
+/// Makes a container of elements, in huge pages where it is large. One pass: the library turns it into memmoves, where
+/// resize would fill with zeros first.
+/// @param arriving where not all of them may be there yet: who tells how many are
 template <class Container, class Element>
-void assign_elements(Container& container, const Element* first, std::size_t count) {
+void assign_elements(Container& container, const Element* first, std::size_t count, Arriving* arriving = nullptr) {
   if (count * sizeof(Element) >= huge_from) {
     container.clear();
     container.reserve(count);
     prefer_huge_pages(container.data(), count * sizeof(Element));
   }
-  container.assign(first, first + count);
+  if (arriving == nullptr) {
+    container.assign(first, first + count);
+    return;
+  }
+  container.clear();
+  container.reserve(count);
+  for (std::size_t done = 0; done != count;) {
+    const auto* const end = arriving->await(reinterpret_cast<const std::byte*>(first + done + 1));
+    const auto bytes = static_cast<std::size_t>(end - reinterpret_cast<const std::byte*>(first));
+    const std::size_t there = bytes / sizeof(Element) < count ? bytes / sizeof(Element) : count;
+    container.insert(container.end(), first + done, first + there);
+    done = there;
+  }
 }
 
 /// vector and basic_string of plain elements: one block.
@@ -80,15 +93,16 @@ struct BlockCodec {
   }
   static void load(InputArchive& archive, Container& container) {
     const std::size_t count = archive.read_size();
-    const std::byte* bytes = archive.read_block(count, sizeof(Element));
+    const auto [bytes, arriving] = archive.read_arriving_block(count, sizeof(Element));
     if constexpr (std::is_trivial_v<Element>) {
       if constexpr (!find_bools<Element>()) {
         if (reinterpret_cast<std::uintptr_t>(bytes) % alignof(Element) == 0) {
-          assign_elements(container, reinterpret_cast<const Element*>(bytes), count);
+          assign_elements(container, reinterpret_cast<const Element*>(bytes), count, arriving);
           return;
         }
       }
     }
+    if (arriving != nullptr) arriving->await(bytes + count * sizeof(Element));
     container.clear();
     container.resize(count);
     if (count != 0) std::memcpy(static_cast<void*>(container.data()), bytes, count * sizeof(Element));

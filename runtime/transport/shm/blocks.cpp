@@ -20,7 +20,9 @@ constexpr std::uint64_t smallest_block = std::uint64_t{32} << 10;
 constexpr std::uint64_t largest_shared = mib + head_room;
 constexpr std::size_t most_segments = 4096;
 
+/// @param size of the body
 std::uint64_t block_size_for(std::uint64_t size) {
+  size += sizeof(BlockHead);
   if (size <= largest_shared) return std::bit_ceil(std::max(size, smallest_block + head_room) - head_room) + head_room;
   return (size + mib - 1) & ~(mib - 1);
 }
@@ -42,7 +44,7 @@ std::optional<BlockPool::Block> BlockPool::take(std::uint64_t size) {
   // A much larger one would be missed where it is needed.
   if (room == with_room_.end() || room->first > (wanted <= largest_shared ? wanted : 2 * wanted)) return std::nullopt;
   const auto segment = segments_.find(room->second);
-  if (segment->second.lent_count + 1 == segment->second.lent.size()) with_room_.erase(room);
+  if (segment->second.lent_count + 1 == segment->second.blocks.size()) with_room_.erase(room);
   return lend(segment, size);
 }
 
@@ -73,31 +75,56 @@ std::optional<BlockPool::Block> BlockPool::take_from(NewSegment segment, std::ui
   idle_ += segment.memory.size();
   const auto [block_size, blocks] = segment.size;
   if (blocks > 1) with_room_.emplace(block_size, number);
-  const auto made =
-      segments_.emplace(number, Segment{std::move(segment.memory), block_size, std::vector<bool>(blocks)});
+  const auto made = segments_.emplace(number, Segment{std::move(segment.memory), block_size, std::vector<Use>(blocks)});
   return lend(made.first, size);
 }
 
 BlockPool::Block BlockPool::lend(Segments::iterator at, std::uint64_t size) {
   Segment& segment = at->second;
   std::size_t index = segment.next;
-  while (segment.lent[index]) index = (index + 1) % segment.lent.size();
-  segment.lent[index] = true;
-  segment.next = (index + 1) % segment.lent.size();
+  while (segment.blocks[index] != Use::none) index = (index + 1) % segment.blocks.size();
+  segment.blocks[index] = Use::written;
+  segment.next = (index + 1) % segment.blocks.size();
   if (segment.lent_count++ == 0) idle_ -= segment.memory.size();
   const BlockPlace place{at->first, 0, index * segment.block_size, size};
-  return {place, segment.memory.data() + place.offset};
+  std::byte* const start = segment.memory.data() + place.offset;
+  auto* const head = reinterpret_cast<BlockHead*>(start);
+  head->written.store(0, std::memory_order_relaxed);
+  return {place, head, start + sizeof(BlockHead)};
+}
+
+BlockPool::Use& BlockPool::use_of(Segment& segment, const BlockPlace& place) const {
+  const std::uint64_t index = place.offset / segment.block_size;
+  if (place.offset % segment.block_size != 0 || index >= segment.blocks.size())
+    throw SerializationError("A block was given back that there is not");
+  return segment.blocks[index];
+}
+
+void BlockPool::written(const BlockPlace& place) {
+  const auto segment = segments_.find(place.segment);
+  Use& use = use_of(segment->second, place);
+  if (use == Use::unwanted)
+    take_back(segment, use);
+  else
+    use = Use::lent;
 }
 
 void BlockPool::give_back(const BlockPlace& place) {
-  const auto found = segments_.find(place.segment);
-  if (found == segments_.end()) throw SerializationError("A block was given back of a segment that there is not");
-  Segment& segment = found->second;
-  const std::uint64_t index = place.offset / segment.block_size;
-  if (place.offset % segment.block_size != 0 || index >= segment.lent.size() || !segment.lent[index])
+  const auto segment = segments_.find(place.segment);
+  if (segment == segments_.end()) throw SerializationError("A block was given back of a segment that there is not");
+  Use& use = use_of(segment->second, place);
+  if (use == Use::written)
+    use = Use::unwanted;
+  else if (use == Use::lent)
+    take_back(segment, use);
+  else
     throw SerializationError("A block was given back that is not lent");
-  segment.lent[index] = false;
-  if (segment.lent_count == segment.lent.size()) with_room_.emplace(segment.block_size, place.segment);
+}
+
+void BlockPool::take_back(Segments::iterator at, Use& use) {
+  Segment& segment = at->second;
+  use = Use::none;
+  if (segment.lent_count == segment.blocks.size()) with_room_.emplace(segment.block_size, at->first);
   segment.used = Clock::now();
   if (--segment.lent_count == 0) idle_ += segment.memory.size();
 }
@@ -128,14 +155,16 @@ void BlockViews::add(std::uint32_t segment, std::uint64_t size, const UniqueFd& 
       std::make_shared<const SharedMemory>(SharedMemory::map(memory, size, SharedMemory::Access::read));
 }
 
-std::span<const std::byte> BlockViews::view(const BlockPlace& place, std::shared_ptr<const void>& owner) const {
+BlockViews::View BlockViews::view(const BlockPlace& place, std::shared_ptr<const void>& owner) const {
   const auto found = segments_.find(place.segment);
   if (found == segments_.end()) throw SerializationError("A message lies in a segment that was never passed");
   const SharedMemory& memory = *found->second;
-  if (place.offset > memory.size() || place.size > memory.size() - place.offset)
+  const std::size_t most = memory.size() < sizeof(BlockHead) ? 0 : memory.size() - sizeof(BlockHead);
+  if (place.offset % alignof(BlockHead) != 0 || place.offset > most || place.size > most - place.offset)
     throw SerializationError("A message does not lie within its segment");
   owner = found->second;
-  return {memory.data() + place.offset, place.size};
+  const std::byte* const start = memory.data() + place.offset;
+  return {reinterpret_cast<const BlockHead*>(start), {start + sizeof(BlockHead), place.size}};
 }
 
 }  // namespace muster::runtime

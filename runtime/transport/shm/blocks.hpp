@@ -6,6 +6,7 @@
 #pragma once
 
 #include "runtime/transport/lane.hpp"
+#include "runtime/transport/shm/following.hpp"
 #include "runtime/transport/shm/shared_memory.hpp"
 
 #include <functional>
@@ -17,11 +18,11 @@
 
 namespace muster::runtime {
 
-/// Where a body lies; as it stands in a ring.
+/// Where a body lies, behind a BlockHead; as it stands in a ring.
 struct BlockPlace {
   std::uint32_t segment = 0, reserved = 0;
-  std::uint64_t offset = 0;
-  std::uint64_t size = 0;  ///< bytes of the body
+  std::uint64_t offset = 0;  ///< of the head
+  std::uint64_t size = 0;    ///< bytes of the body
 };
 
 /// The writer's side. Not thread-safe.
@@ -29,7 +30,8 @@ class BlockPool {
  public:
   struct Block {
     BlockPlace place;
-    std::byte* data = nullptr;
+    BlockHead* head = nullptr;  ///< nothing is written yet
+    std::byte* data = nullptr;  ///< of the body
   };
   struct SegmentSize {
     std::uint64_t block = 0;  ///< bytes of each
@@ -55,7 +57,9 @@ class BlockPool {
   static std::optional<NewSegment> make(const SegmentSize& size);
   /// Passes it, and lends a block of it for so many bytes. None where there are too many, or it can't be passed.
   std::optional<Block> take_from(NewSegment segment, std::uint64_t size);
-  /// The reader is done with it, or it was never sent.
+  /// It is written to its end. Before that it is not lent again, whatever the reader says.
+  void written(const BlockPlace& place);
+  /// The reader is done with it.
   /// @throws SerializationError when it was not lent
   void give_back(const BlockPlace& place);
   /// Frees segments that were not used since, and others while more than `most_idle` bytes lie idle.
@@ -66,10 +70,16 @@ class BlockPool {
   static constexpr std::uint64_t most_idle = std::uint64_t{256} << 20;
 
  private:
+  enum class Use : std::uint8_t {
+    none,
+    written,   ///< lent; this process writes it
+    unwanted,  ///< this process still writes it, and its reader is done with it
+    lent,
+  };
   struct Segment {
     SharedMemory memory;
     std::uint64_t block_size = 0;
-    std::vector<bool> lent;
+    std::vector<Use> blocks;
     std::size_t lent_count = 0;
     std::size_t next = 0;      ///< where to look for one that is not lent
     Clock::time_point used{};  ///< last
@@ -77,6 +87,8 @@ class BlockPool {
   using Segments = std::unordered_map<std::uint32_t, Segment>;
 
   Block lend(Segments::iterator segment, std::uint64_t size);
+  Use& use_of(Segment& segment, const BlockPlace& place) const;
+  void take_back(Segments::iterator segment, Use& use);
   void drop(Segments::iterator segment);
 
   Pass pass_;
@@ -93,9 +105,13 @@ class BlockViews {
   void add(std::uint32_t segment, std::uint64_t size, const UniqueFd& memory);
   bool knows(std::uint32_t segment) const { return segments_.contains(segment); }
   void forget(std::uint32_t segment) { segments_.erase(segment); }
-  /// The block's bytes; `owner` keeps them mapped.
+  /// The block; `owner` keeps it mapped.
   /// @throws SerializationError when there is no such place
-  std::span<const std::byte> view(const BlockPlace& place, std::shared_ptr<const void>& owner) const;
+  struct View {
+    const BlockHead* head = nullptr;
+    std::span<const std::byte> body;
+  };
+  View view(const BlockPlace& place, std::shared_ptr<const void>& owner) const;
 
  private:
   std::unordered_map<std::uint32_t, std::shared_ptr<const SharedMemory>> segments_;

@@ -2,6 +2,7 @@
 
 #include <muster/errors.hpp>
 
+#include <algorithm>
 #include <cstring>
 
 namespace muster::runtime {
@@ -33,7 +34,7 @@ MessageBody::MessageBody(const Header& header, const detail::Payload& payload)
   for (const auto& part : payload.parts) size_ = aligned(size_) + part.size;
 }
 
-void MessageBody::write(std::byte* out) const {
+std::size_t MessageBody::write_front(std::byte* out) const {
   std::byte* table = out;
   const auto put = [&table](Size size) {
     std::memcpy(table, &size, sizeof size);
@@ -42,14 +43,27 @@ void MessageBody::write(std::byte* out) const {
   put(1 + payload_.parts.size());
   put(first_);
   for (const auto& part : payload_.parts) put(part.size);
-  std::size_t offset = table_size(1 + payload_.parts.size());
-  write_frame(out + offset, header_, payload_);
-  offset += first_;
+  write_frame(table, header_, payload_);
+  return table_size(1 + payload_.parts.size()) + first_;
+}
+
+void MessageBody::write_parts(std::byte* out, std::size_t step, const std::function<void(std::size_t)>& told) const {
+  std::size_t offset = table_size(1 + payload_.parts.size()) + first_;
   for (const auto& part : payload_.parts) {
     offset = aligned(offset);
-    if (part.size != 0) std::memcpy(out + offset, part.data, part.size);
+    for (std::size_t done = 0; done != part.size;) {
+      const std::size_t bytes = std::min(step, part.size - done);
+      std::memcpy(out + offset + done, part.data + done, bytes);
+      done += bytes;
+      told(offset + done);
+    }
     offset += part.size;
   }
+}
+
+void MessageBody::write(std::byte* out) const {
+  (void)write_front(out);
+  write_parts(out, size_, [](std::size_t) {});
 }
 
 std::size_t parts_in(std::span<const std::byte> body) {
@@ -60,10 +74,10 @@ std::size_t parts_in(std::span<const std::byte> body) {
   return frames - 1;
 }
 
-void read_body(std::span<const std::byte> body, const std::shared_ptr<const void>& owner,
-               std::vector<std::byte>& first_frame, LaneEvent& event) {
+void read_body(std::span<const std::byte> body, const PartsOwner& owner, std::vector<std::byte>& first_frame,
+               LaneEvent& event) {
   const std::size_t parts = parts_in(body);
-  if (parts != 0 && owner == nullptr) throw SerializationError("A message changed while it was read");
+  if (parts != 0 && owner.keeps == nullptr) throw SerializationError("A message changed while it was read");
   std::size_t offset = table_size(1 + parts);
   const auto next = [&](std::size_t index) {
     const Size size = size_at(body, 1 + index);
@@ -80,7 +94,7 @@ void read_body(std::span<const std::byte> body, const std::shared_ptr<const void
   for (std::size_t i = 1; i <= parts; ++i) {
     offset = aligned(offset);
     const auto part = next(i);
-    event.frames.push_back({part.data(), part.size(), owner});
+    event.frames.push_back({part.data(), part.size(), owner.keeps, owner.arriving});
   }
 }
 

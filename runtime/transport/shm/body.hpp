@@ -5,6 +5,8 @@
 
 #include "runtime/transport/lane.hpp"
 
+#include <functional>
+
 namespace muster::runtime {
 
 /// A message about to be written.
@@ -15,6 +17,10 @@ class MessageBody {
   std::size_t size() const { return size_; }
   /// @throws SerializationError when the small part has 4 GiB or more.
   void write(std::byte* out) const;
+  /// The first part of that: all that is in front of the parts. @returns how many bytes
+  std::size_t write_front(std::byte* out) const;
+  /// The rest. @param told hears after each step of so many bytes how many of the body are written
+  void write_parts(std::byte* out, std::size_t step, const std::function<void(std::size_t)>& told) const;
 
  private:
   const Header& header_;
@@ -26,10 +32,16 @@ class MessageBody {
 /// @throws SerializationError
 std::size_t parts_in(std::span<const std::byte> body);
 
-/// Reads a body. The first frame is copied out, since another process may change what is shared.
-/// @param owner keeps the body, for the parts, which are used in place; null: it must have none
+/// Who keeps the memory that parts lie in, which are used in place.
+struct PartsOwner {
+  std::shared_ptr<const void> keeps;     ///< null: there must be no parts
+  detail::Arriving* arriving = nullptr;  ///< to be asked before they are read; kept by that. Null: they are there
+};
+
+/// Reads a body, of which at least what is in front of the parts is there. The first frame is copied out, since another
+/// process may change what is shared.
 /// @throws SerializationError when sizes are impossible
-void read_body(std::span<const std::byte> body, const std::shared_ptr<const void>& owner,
-               std::vector<std::byte>& first_frame, LaneEvent& event);
+void read_body(std::span<const std::byte> body, const PartsOwner& owner, std::vector<std::byte>& first_frame,
+               LaneEvent& event);
 
 }  // namespace muster::runtime

@@ -31,6 +31,7 @@ enum class RecordKind : std::uint32_t {
 struct RingControl {
   alignas(64) std::atomic<std::uint64_t> consumed;      ///< how many bytes were ever read
   alignas(64) std::atomic<std::uint32_t> writer_waits;  ///< it found no room, and wants to be told
+  alignas(64) std::atomic<std::uint32_t> sleepers;      ///< who waits asleep for a block to be written further
 };
 static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
 

@@ -4,6 +4,7 @@
 
 #include <muster/errors.hpp>
 
+#include <poll.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -24,7 +25,10 @@ constexpr std::size_t block_from = std::size_t{16} << 10;
 constexpr int most_unheard = 3;
 static_assert(block_from <= longest_record);
 
-constexpr std::uint32_t layout_version = 2;
+/// How much of a block is written between two words of it: what lies in a core's own cache moves to another fastest.
+constexpr std::size_t least_step = std::size_t{16} << 10, most_step = std::size_t{128} << 10;
+
+constexpr std::uint32_t layout_version = 3;
 constexpr std::array<char, 8> magic{'m', 'u', 's', 't', 'e', 'r', 's', 'm'};
 
 enum class WordKind : std::uint32_t { hello = 1, welcome = 2, segment = 3 };
@@ -64,17 +68,30 @@ static_assert(2 * sizeof(RingControl) <= controls_size);
 }  // namespace
 
 /// A block that is read here; its writer hears when nobody does any more.
-struct ShmPeer::Lease {
-  Lease(std::weak_ptr<ShmPeer> lender, const BlockPlace& where) : peer(std::move(lender)), place(where) {}
-  ~Lease() {
+struct ShmPeer::Lease final : detail::Arriving {
+  Lease(std::weak_ptr<ShmPeer> lender, const BlockPlace& where, const BlockViews& views)
+      : peer(std::move(lender)), place(where), block(views.view(where, memory)) {}
+  ~Lease() override {
     if (const auto lender = peer.lock()) lender->release(place);
   }
-  Lease(const Lease&) = delete;
-  Lease& operator=(const Lease&) = delete;
 
-  std::weak_ptr<ShmPeer> peer;
-  BlockPlace place;
+  const std::byte* await(const std::byte* end) override {
+    const auto needed = static_cast<std::uint64_t>(end - block.body.data());
+    std::uint64_t written = block.head->written.load(std::memory_order_acquire);
+    if (written < needed) {
+      if (const auto writer = peer.lock()) written = writer->await_written(*block.head, needed);
+    }
+    if (written < needed)
+      throw detail::SenderLost(
+          "A message ends too early: the process that was sending it has ended, or its connection");
+    return block.body.data() + std::min(written, place.size);
+  }
+  bool is_whole() const { return block.head->written.load(std::memory_order_acquire) >= place.size; }
+
+  const std::weak_ptr<ShmPeer> peer;
+  const BlockPlace place;
   std::shared_ptr<const void> memory;
+  const BlockViews::View block;
 };
 
 ShmPeer::ShmPeer(LinkId id, const Door& own, Unheard& left_unheard, std::uint32_t slot, UniqueFd socket,
@@ -107,6 +124,8 @@ void ShmPeer::open_rings(SharedMemory memory, bool dialer) {
   const std::size_t out = dialer ? 0 : 1;
   writer_ = RingWriter(controls + out, data + out * ring_capacity);
   reader_ = RingReader(controls + 1 - out, data + (1 - out) * ring_capacity);
+  readers_asleep_ = &controls[out].sleepers;
+  sleepers_here_ = &controls[1 - out].sleepers;
   open_ = true;
 }
 
@@ -292,19 +311,42 @@ bool ShmPeer::send(const Header& header, const detail::Payload& payload, Urgency
   } else {
     const MessageBody body(header, payload);
     const auto block = body.size() > block_from ? take_block_for(body.size()) : std::nullopt;
-    if (block) body.write(block->data);
-    taken = writing(
-        [&] {
-          if (!open_) return keep_unsent(header, payload);
-          if (block)
-            put(RecordKind::block, bytes_of(block->place));
-          else
+    if (block) {
+      taken = send_block(*block, body, (header.flags & read_as_it_comes) != 0, wake);
+    } else {
+      taken = writing(
+          [&] {
+            if (!open_) return keep_unsent(header, payload);
             put_or_keep(body);
-          return true;
-        },
-        wake);
+            return true;
+          },
+          wake);
+    }
   }
   if (urgency == Urgency::soon) left_unheard_.note();
+  return taken;
+}
+
+/// @param follow its reader may read what is written while the rest is being written
+bool ShmPeer::send_block(const BlockPool::Block& block, const MessageBody& body, bool follow, Wake wake) {
+  const auto hand_over = [&] {
+    put(RecordKind::block, bytes_of(block.place));
+    return true;
+  };
+  const std::size_t front = body.write_front(block.data);
+  bool taken = false;
+  if (follow) {
+    tell_written(*block.head, front, *readers_asleep_);
+    taken = writing(hand_over, wake);
+  }
+  const std::size_t step = follow ? std::clamp(body.size() / 4, least_step, most_step) : body.size();
+  body.write_parts(block.data, step, [&](std::size_t bytes) {
+    if (follow) tell_written(*block.head, bytes, *readers_asleep_);
+  });
+  tell_written(*block.head, body.size(), *readers_asleep_);
+  if (!follow) taken = writing(hand_over, wake);
+  const std::lock_guard lock(mutex_);
+  pool_.written(block.place);
   return taken;
 }
 
@@ -393,10 +435,10 @@ bool ShmPeer::take_record(const RingReader::Record& record, LaneEvent& event, st
       return true;
     case RecordKind::message: {
       if (parts_in(contents) == 0) {
-        read_body(contents, nullptr, first_frame, event);
+        read_body(contents, {}, first_frame, event);
       } else {
         const auto copy = std::make_shared<std::vector<std::byte>>(contents.begin(), contents.end());
-        read_body(*copy, copy, first_frame, event);
+        read_body(*copy, {copy}, first_frame, event);
       }
       return true;
     }
@@ -415,8 +457,16 @@ bool ShmPeer::take_record(const RingReader::Record& record, LaneEvent& event, st
 
 void ShmPeer::take_block(const BlockPlace& place, LaneEvent& event, std::vector<std::byte>& first_frame) {
   if (!views_.knows(place.segment)) (void)take_packets();  // it was passed before the record was written
-  const auto lease = std::make_shared<Lease>(weak_from_this(), place);
-  read_body(views_.view(place, lease->memory), lease, first_frame, event);
+  const auto lease = std::make_shared<Lease>(weak_from_this(), place, views_);
+  read_body(lease->block.body, {lease, lease->is_whole() ? nullptr : lease.get()}, first_frame, event);
+}
+
+/// @returns how far it is written; less than that: by nobody any more
+std::uint64_t ShmPeer::await_written(const BlockHead& head, std::uint64_t bytes) const {
+  return runtime::await_written(head, bytes, *sleepers_here_, [this] {
+    pollfd hang_up{.fd = socket_.get(), .events = POLLRDHUP, .revents = 0};
+    return is_closed() || (::poll(&hang_up, 1, 0) == 1 && hang_up.revents != 0);
+  });
 }
 
 bool ShmPeer::take_fragment(std::span<const std::byte> bytes, LaneEvent& event, std::vector<std::byte>& first_frame) {
@@ -432,7 +482,7 @@ bool ShmPeer::take_fragment(std::span<const std::byte> bytes, LaneEvent& event, 
   whole.insert(whole.end(), bytes.begin(), bytes.end());
   if (whole.size() < assembly_.size) return false;
   const auto body = std::move(assembly_.bytes);
-  read_body(*body, body, first_frame, event);
+  read_body(*body, {body}, first_frame, event);
   return true;
 }
 

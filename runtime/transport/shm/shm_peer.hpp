@@ -96,6 +96,7 @@ class ShmPeer final : public LanePort, public std::enable_shared_from_this<ShmPe
   void put(RecordKind kind, std::span<const std::byte> contents);
   bool put_frame(const Header& header, const detail::Payload& payload, std::size_t size);
   bool put_now(const MessageBody& body);
+  bool send_block(const BlockPool::Block& block, const MessageBody& body, bool follow, Wake wake);
   void put_or_keep(const MessageBody& body);
   bool keep_unsent(const Header& header, const detail::Payload& payload);
   template <class F>
@@ -103,6 +104,7 @@ class ShmPeer final : public LanePort, public std::enable_shared_from_this<ShmPe
   void release(const BlockPlace& place) noexcept;
   bool take_record(const RingReader::Record& record, LaneEvent& event, std::vector<std::byte>& first_frame);
   void take_block(const BlockPlace& place, LaneEvent& event, std::vector<std::byte>& first_frame);
+  std::uint64_t await_written(const BlockHead& head, std::uint64_t bytes) const;
   bool take_fragment(std::span<const std::byte> bytes, LaneEvent& event, std::vector<std::byte>& first_frame);
 
   const LinkId id_;
@@ -116,6 +118,9 @@ class ShmPeer final : public LanePort, public std::enable_shared_from_this<ShmPe
   std::atomic<int> unheard_{0};  ///< messages that may lie there while it sleeps
 
   SharedMemory rings_;
+  // In that memory; from the opening on.
+  std::atomic<std::uint32_t>* readers_asleep_ = nullptr;  ///< at the other side, for blocks from here
+  std::atomic<std::uint32_t>* sleepers_here_ = nullptr;   ///< for blocks from there
   PeerDoor door_;
   RingReader reader_;
   BlockViews views_;

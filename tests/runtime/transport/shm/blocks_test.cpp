@@ -33,11 +33,17 @@ struct Pair {
     return true;
   }};
 
-  std::optional<BlockPool::Block> take(std::uint64_t size) {
+  /// One that is still being written.
+  std::optional<BlockPool::Block> begin(std::uint64_t size) {
     if (const auto idle = pool.take(size)) return idle;
     const auto wanted = pool.next_segment(size);
     auto made = wanted ? BlockPool::make(*wanted) : std::nullopt;
     return made ? pool.take_from(std::move(*made), size) : std::nullopt;
+  }
+  std::optional<BlockPool::Block> take(std::uint64_t size) {
+    const auto block = begin(size);
+    if (block) pool.written(block->place);
+    return block;
   }
 };
 
@@ -49,9 +55,12 @@ TEST(Blocks, WhatIsWrittenIsSeen) {
     ASSERT_TRUE(block);
     std::memset(block->data, static_cast<int>(size % 251), size);
     std::shared_ptr<const void> owner;
+    EXPECT_EQ(block->head->written.load(), 0u);
+    block->head->written = size;
     const auto seen = pair.views.view(block->place, owner);
-    ASSERT_EQ(seen.size(), size);
-    EXPECT_EQ(std::memcmp(seen.data(), block->data, size), 0);
+    EXPECT_EQ(seen.head->written.load(), size);
+    ASSERT_EQ(seen.body.size(), size);
+    EXPECT_EQ(std::memcmp(seen.body.data(), block->data, size), 0);
   }
 }
 
@@ -76,6 +85,18 @@ TEST(Blocks, SmallOnesAreUsedInTurn) {
     }
     EXPECT_EQ(pair.passed, 1);
   }
+}
+
+TEST(Blocks, ThoseStillWrittenAreNotLentAgainThoughTheirReaderIsDone) {
+  Pair pair;
+  const auto block = pair.begin(2 * mib);
+  pair.pool.give_back(block->place);
+  EXPECT_FALSE(pair.pool.take(2 * mib));
+  EXPECT_TRUE(pair.pool.trim(Clock::now()).empty());
+  EXPECT_THROW(pair.pool.give_back(block->place), SerializationError);
+  pair.pool.written(block->place);
+  EXPECT_TRUE(pair.pool.take(2 * mib));
+  EXPECT_EQ(pair.passed, 1);
 }
 
 TEST(Blocks, ThoseLentAreApart) {
@@ -118,7 +139,10 @@ TEST(Blocks, ThereAreSoManySegmentsAndNoMore) {
   const BlockPool::SegmentSize few{.block = 36 * kib, .blocks = 1};
   constexpr int most = 4096;
   std::vector<BlockPlace> lent;
-  for (int i = 0; i < most; ++i) lent.push_back(pair.pool.take_from(*BlockPool::make(few), kib)->place);
+  for (int i = 0; i < most; ++i) {
+    lent.push_back(pair.pool.take_from(*BlockPool::make(few), kib)->place);
+    pair.pool.written(lent.back());
+  }
   EXPECT_FALSE(pair.pool.next_segment(kib));
   EXPECT_FALSE(pair.pool.take_from(*BlockPool::make(few), kib));
   EXPECT_EQ(pair.passed, most);
@@ -171,6 +195,8 @@ TEST(Blocks, ALyingPeerIsFound) {
   EXPECT_THROW((void)pair.views.view(changed([](auto& place) { place.size = ~std::uint64_t{0}; }), owner),
                SerializationError);
   EXPECT_THROW((void)pair.views.view(changed([](auto& place) { ++place.segment; }), owner), SerializationError);
+  EXPECT_THROW((void)pair.views.view(changed([](auto& place) { place.offset += 8; }), owner), SerializationError);
+  EXPECT_THROW((void)pair.views.view(changed([](auto& place) { place.offset = 4 * mib; }), owner), SerializationError);
   pair.pool.give_back(block->place);
   EXPECT_THROW(pair.pool.give_back(block->place), SerializationError);
 }

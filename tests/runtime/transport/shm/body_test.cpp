@@ -25,7 +25,7 @@ TEST(Body, FramesAndPartsAreThoseWritten) {
   EXPECT_EQ(parts_in(bytes), 3u);
   std::vector<std::byte> first;
   LaneEvent event;
-  read_body(bytes, anybody(), first, event);
+  read_body(bytes, {anybody()}, first, event);
   ASSERT_EQ(event.frames.size(), 4u);
   EXPECT_EQ(event.frames[0].size, frame_size(payload));
   for (std::size_t i = 0; i < 3; ++i) {
@@ -36,10 +36,32 @@ TEST(Body, FramesAndPartsAreThoseWritten) {
   }
 }
 
+TEST(Body, IsReadWhenItsFrontIsWrittenAndThePartsFollowInSteps) {
+  const auto payload = payload_of(3, 100, {5000, 4097});
+  const Header header{.kind = MessageKind::call, .number = 7};
+  const MessageBody body(header, payload);
+  const auto whole = body_of(payload);
+  std::vector<std::byte> bytes(body.size());
+  const std::size_t front = body.write_front(bytes.data());
+  EXPECT_EQ(std::memcmp(bytes.data(), whole.data(), front), 0);
+  std::vector<std::byte> first;
+  LaneEvent event;
+  read_body(bytes, {anybody()}, first, event);
+  ASSERT_EQ(event.frames.size(), 3u);
+  std::vector<std::size_t> told;
+  body.write_parts(bytes.data(), 2000, [&](std::size_t written) {
+    told.push_back(written);
+    EXPECT_EQ(std::memcmp(bytes.data(), whole.data(), written), 0) << written;
+  });
+  EXPECT_EQ(told.size(), 6u);
+  EXPECT_TRUE(std::is_sorted(told.begin(), told.end()));
+  EXPECT_EQ(told.back(), bytes.size());
+}
+
 TEST(Body, PartsNeedAnOwner) {
   std::vector<std::byte> first;
   LaneEvent event;
-  EXPECT_THROW(read_body(body_of(payload_of(1, 10, {4096})), nullptr, first, event), SerializationError);
+  EXPECT_THROW(read_body(body_of(payload_of(1, 10, {4096})), {}, first, event), SerializationError);
 }
 
 TEST(Body, NoBytesAreReadBeyondIt) {
@@ -55,7 +77,7 @@ TEST(Body, NoBytesAreReadBeyondIt) {
     std::vector<std::byte> first;
     LaneEvent event;
     try {
-      read_body(bytes, anybody(), first, event);
+      read_body(bytes, {anybody()}, first, event);
       for (const auto& frame : event.frames)
         if (frame.size != 0) (void)std::to_integer<int>(frame.data[frame.size - 1]);
     } catch (const SerializationError&) {

@@ -3,6 +3,7 @@
 #include "tests/runtime/transport/transport_pair.hpp"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 
@@ -114,6 +115,48 @@ TEST(ShmLane, AProcessKilledInTheMiddleOfWritingIsLostAfterWhatItWrote) {
     EXPECT_EQ(waitpid(child, nullptr, 0), child);
   }
   EXPECT_GT(survivors, 0) << "in no round was anything read after the kill: the test shows less than it says";
+}
+
+/// Memory of which only the first half can be read: who reads on is ended by SIGBUS.
+std::span<const std::byte> half_readable(std::size_t size) {
+  const UniqueFd fd(memfd_create("half", MFD_CLOEXEC));
+  EXPECT_EQ(ftruncate(fd.get(), static_cast<off_t>(size / 2)), 0);
+  void* const memory = mmap(nullptr, size, PROT_READ, MAP_SHARED, fd.get(), 0);
+  EXPECT_NE(memory, MAP_FAILED);
+  return {static_cast<const std::byte*>(memory), size};
+}
+
+TEST(ShmLane, AProcessThatEndsInTheMiddleOfABlockIsLostToWhoFollows) {
+  constexpr std::size_t size = std::size_t{1} << 20;
+  ShmLane lane(unique_name());
+  const std::string name = lane.endpoint();
+  const pid_t child = fork();
+  if (child == 0) {
+    std::signal(SIGBUS, SIG_DFL);
+    ShmLane dialer(unique_name());
+    const LinkId link = dialer.dial(name);
+    detail::Payload payload;
+    const auto half = half_readable(size);
+    payload.parts.push_back({half.data(), half.size(), nullptr});
+    LaneEvent ignored;
+    while (!dialer.handed_over(link)) {
+      (void)dialer.receive(ignored);
+      dialer.wait(Clock::now() + milliseconds(1));
+    }
+    dialer.send(link, Header{.kind = MessageKind::call, .flags = read_as_it_comes, .number = 1}, payload);
+    _exit(0);
+  }
+  LaneEvent event;
+  ASSERT_TRUE(next(lane, event));
+  ASSERT_EQ(event.kind, LaneEvent::Kind::message);
+  ASSERT_EQ(event.frames.size(), 2u);
+  const auto part = event.frames[1];
+  ASSERT_NE(part.arriving, nullptr);
+  EXPECT_GE(part.arriving->await(part.data + size / 4), part.data + size / 4);
+  EXPECT_THROW((void)part.arriving->await(part.data + size), detail::SenderLost);
+  EXPECT_EQ(waitpid(child, nullptr, 0), child);
+  ASSERT_TRUE(next(lane, event));
+  EXPECT_EQ(event.kind, LaneEvent::Kind::lost);
 }
 
 TEST(ShmLane, NothingIsLeftOfLinksAndBlocks) {
