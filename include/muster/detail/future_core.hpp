@@ -62,7 +62,7 @@ class FutureCore : public Handle {
   };
 
   FutureCore(std::shared_ptr<Anchor> anchor, RemoteRefId id, Pid owner, State state)
-      : Handle(HandleKind::future, id, owner), anchor_(std::move(anchor)), state_(state) {}
+      : Handle(HandleKind::future, id, owner), state_(state), anchor_(std::move(anchor)) {}
   ~FutureCore() override;
 
   State state() const { return state_.load(); }
@@ -127,13 +127,13 @@ class FutureCore : public Handle {
   // -- for the calls room ----------------------------------------------------------
   /// Its owner counts this process as a holder. Changed by the calls room with a lock of its own.
   std::atomic<bool> counted{false};
-  std::atomic<bool> known{false};         ///< the calls room finds it by its name: it was sent, or came
-  int questions = 0;                      ///< to its owner, unanswered: until then it stays counted; guarded as counted
-  std::atomic<int> stands_encoded{0};     ///< in so much that may be sent again: meanwhile it stays counted
-  std::atomic<bool> task{false};          ///< a task's result: nobody can put it
-  std::atomic<bool> value_wanted{false};  ///< somebody waits for it, wherever it will be
+  std::atomic<bool> known{false};            ///< the calls room finds it by its name: it was sent, or came
+  std::atomic<bool> task{false};             ///< a task's result: nobody can put it
+  std::atomic<bool> value_wanted{false};     ///< somebody waits for it, wherever it will be
   std::atomic<bool> value_requested{false};  ///< a request for it is under way
   std::atomic<bool> wait_requested{false};   ///< a request for word of it is under way
+  int questions = 0;                   ///< to its owner, unanswered: until then it stays counted; guarded as counted
+  std::atomic<int> stands_encoded{0};  ///< in so much that may be sent again: meanwhile it stays counted
 
  private:
   struct Continuation {
@@ -150,12 +150,12 @@ class FutureCore : public Handle {
   void decode_once(std::shared_ptr<void> (*decode)(const Payload&));
 
   // There may be millions: what few of them need is apart, and the order leaves no gaps.
-  const std::shared_ptr<Anchor> anchor_;
   mutable std::atomic<bool> failure_seen_{false};
   std::atomic<State> state_;  ///< changes with mutex_
   bool keep_encoded_ = false;
   bool taken_ = false;
   SmallMutex mutex_;  ///< guards everything but anchor_
+  const std::shared_ptr<Anchor> anchor_;
   Waiter* waiters_ = nullptr;
   std::unique_ptr<Continuation> continuations_;  ///< the youngest first
   /// The value once it was decoded; or the Failure, set before state_ becomes failed and never changed after.

@@ -128,18 +128,21 @@ enum class HandleKind : std::uint8_t { future = 0, channel = 1, pool = 2, module
 /// is one such object for each reference and process, shared by all its Future, RemoteChannel and WorkerPool objects.
 class Handle {
  public:
-  Handle(HandleKind kind, RemoteRefId id, Pid owner) : id_(id), owner_(owner), kind_(kind) {}
+  Handle(HandleKind kind, RemoteRefId id, Pid owner)
+      : number_(id.number), creator_(id.creator), owner_(owner), kind_(kind) {}
   Handle(const Handle&) = delete;
   Handle& operator=(const Handle&) = delete;
   virtual ~Handle() = default;
 
-  RemoteRefId id() const { return id_; }
+  RemoteRefId id() const { return {creator_, number_}; }
   /// Process where the value lives; which has the module (0: who sends the message).
   Pid owner() const { return owner_; }
   HandleKind kind() const { return kind_; }
 
  private:
-  RemoteRefId id_;
+  // There may be millions: apart, the id's two leave no gap.
+  std::uint64_t number_;
+  Pid creator_;
   Pid owner_;
   HandleKind kind_;
 };

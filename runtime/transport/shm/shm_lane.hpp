@@ -32,7 +32,8 @@ class ShmLane final : public Lane {
 
   const char* name(LinkId /*link*/) const override { return "shm"; }
   std::chrono::nanoseconds spin() const override;
-  std::size_t largest_part(LinkId /*link*/) const override { return std::size_t{1} << 30; }
+  /// What is larger would lie in fresh memory each time: pages cost more than to copy twice, piece by piece.
+  std::size_t largest_part(LinkId /*link*/) const override { return BlockPool::most_idle / 2; }
   std::string endpoint() const override { return endpoint_; }
   LinkId dial(const std::string& endpoint) override;
   void send(LinkId link, const Header& header, const detail::Payload& payload) override {
