@@ -5,7 +5,6 @@
 #include "runtime/exec/executor.hpp"
 
 #include <muster/detail/payload.hpp>
-#include <muster/detail/small_mutex.hpp>
 #include <muster/ids.hpp>
 
 #include <array>
@@ -23,23 +22,21 @@ struct AwaitedCall {
 
   const Pid callee;
   std::uint64_t number = 0;  ///< by which its answer finds it
-  detail::SmallMutex mutex;  ///< held by who has taken it, until its caller was woken
   detail::Payload value;
   std::exception_ptr failure;
-  Wakeup wakeup;
+  Wakeup wakeup;  ///< who has taken it is between the halves of wake(), and sets the two above meanwhile
 };
 
 /// A call for which there is an answer, to be set by who has this; then its caller is woken.
 class AnsweredCall {
  public:
   AnsweredCall() = default;
-  explicit AnsweredCall(AwaitedCall& call) : call_(&call) { call.mutex.lock(); }
+  /// With the lock under which it was found.
+  explicit AnsweredCall(AwaitedCall& call) : call_(&call) { call.wakeup.begin_wake(); }
   AnsweredCall(AnsweredCall&& other) noexcept : call_(std::exchange(other.call_, nullptr)) {}
   AnsweredCall& operator=(AnsweredCall&&) = delete;
   ~AnsweredCall() {
-    if (call_ == nullptr) return;
-    call_->wakeup.wake();
-    call_->mutex.unlock();
+    if (call_ != nullptr) call_->wakeup.finish_wake();
   }
 
   explicit operator bool() const { return call_ != nullptr; }

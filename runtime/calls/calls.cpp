@@ -387,8 +387,9 @@ void Calls::interrupt(Pid pid) {
 }
 
 bool Calls::block_until_settled(const CorePointer& core, bool needs_value, std::optional<Clock::time_point> deadline) {
+  FutureCore::Waiter waiter{.needs_value = needs_value};
   Wakeup wakeup(executor_);
-  FutureCore::Waiter waiter{&wakeup, needs_value};
+  waiter.wakeup = &wakeup;
   if (!core->add_waiter(waiter)) return true;
   const auto woken = executor_.block(wakeup, deadline);
   if (woken != Executor::Woken::event) core->remove_waiter(waiter);

@@ -15,7 +15,6 @@ Payload Calls::fetch(Pid pid, detail::Thunk thunk, Payload&& arguments) {
   if (!begin(call, thunk, arguments)) return fetch_by_future(pid, thunk, std::move(arguments));
   const auto woken = executor_.block(call.wakeup, current_deadline());
   if (woken != Executor::Woken::event) give_up(call, woken);
-  const std::lock_guard answered(call.mutex);  // who has woken us is done with it
   if (call.failure) std::rethrow_exception(call.failure);
   return std::move(call.value);
 }
@@ -72,7 +71,7 @@ bool Calls::stop_awaiting(AwaitedCall& call, const CorePointer& successor) {
       return true;
     }
   }
-  const std::lock_guard answered(call.mutex);  // whoever answers it is done with it
+  call.wakeup.await_wakers();  // whoever answers it is done with it then
   return false;
 }
 

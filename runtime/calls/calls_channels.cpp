@@ -220,8 +220,9 @@ CorePointer Calls::ask_channel_there(const ChannelQuestion& question, Payload&& 
 
 Executor::Woken Calls::wait_for_reply(FutureCore& answer, std::optional<Clock::time_point> deadline,
                                       Executor::Stops stops) {
+  FutureCore::Waiter waiter;
   Wakeup wakeup(executor_);
-  FutureCore::Waiter waiter{&wakeup, false};
+  waiter.wakeup = &wakeup;
   if (!answer.add_waiter(waiter)) return Executor::Woken::event;
   const auto woken = executor_.block(wakeup, deadline, stops);
   answer.remove_waiter(waiter);

@@ -44,16 +44,17 @@ FutureCore::~FutureCore() {
 
 void FutureCore::settle(State state, std::unique_lock<SmallMutex>& lock) {
   state_.store(state);  // in one order with value_wanted, see Calls::pursue
+  Waiter* woken = nullptr;
   for (Waiter** place = &waiters_; *place != nullptr;) {
     Waiter& waiter = **place;
     if (settled(waiter.needs_value)) {
-      *place = waiter.next;  // its thread owns it, and goes on as soon as it is awake
-      waiter.wakeup->wake();
+      *place = waiter.next;
+      waiter.wakeup->begin_wake();
+      waiter.next = std::exchange(woken, &waiter);
     } else {
       place = &waiter.next;
     }
   }
-  if (!continuations_) return;
   std::unique_ptr<Continuation> now;  // the oldest first
   for (auto* place = &continuations_; *place;) {
     if (settled((*place)->needs_value)) {
@@ -66,6 +67,10 @@ void FutureCore::settle(State state, std::unique_lock<SmallMutex>& lock) {
     }
   }
   lock.unlock();
+  while (woken != nullptr) {
+    const Waiter& waiter = *std::exchange(woken, woken->next);
+    waiter.wakeup->finish_wake();  // its thread goes on, and with it the waiter
+  }
   for (; now; now = std::move(now->next)) now->run();
 }
 

@@ -17,9 +17,6 @@ namespace muster::runtime {
 
 namespace {
 
-/// How long nobody may lead.
-constexpr auto leaderless_limit = std::chrono::milliseconds(1);
-
 /// A leader looks at its other duties after so many messages in a row.
 constexpr int messages_at_once = 16;
 
@@ -34,7 +31,39 @@ struct ThreadState {
 };
 thread_local ThreadState this_thread;
 
+/// On which this thread sleeps.
+const std::shared_ptr<std::condition_variable>& own_condition() {
+  thread_local const auto condition = std::make_shared<std::condition_variable>();
+  return condition;
+}
+
 }  // namespace
+
+void Executor::Lock::unlock() {
+  if (executor_.told_.empty() && !executor_.kicks_) {
+    lock_.unlock();
+    return;
+  }
+  const auto told = std::exchange(executor_.told_, {});
+  MessageSource* const kicked = std::exchange(executor_.kicks_, false) ? executor_.source_ : nullptr;
+  lock_.unlock();
+  for (const Condition& condition : told) condition->notify_one();
+  if (kicked != nullptr) kicked->kick();
+}
+
+template <class Ready>
+void Executor::Lock::wait(std::condition_variable& condition, Clock::time_point deadline, Ready ready) {
+  while (!ready()) {
+    if (!executor_.told_.empty() || executor_.kicks_) {
+      unlock();
+      lock();
+    } else if (deadline == Clock::time_point::max()) {
+      condition.wait(lock_);
+    } else if (condition.wait_until(lock_, deadline) == std::cv_status::timeout) {
+      return;
+    }
+  }
+}
 
 TaskState* current_task() { return this_thread.task; }
 
@@ -52,7 +81,15 @@ std::optional<Clock::time_point> exchange_scope_deadline(std::optional<Clock::ti
   return std::exchange(this_thread.scope_deadline, deadline);
 }
 
-void Wakeup::wake() { executor_.wake(*this); }
+void Wakeup::begin_wake() {
+  if (this_thread.leads_until != this) wakers_.fetch_add(1, std::memory_order_relaxed);
+}
+
+void Wakeup::finish_wake() { executor_.wake(*this); }
+
+void Wakeup::await_wakers() const {
+  while (wakers_.load(std::memory_order_acquire) != 0) (void)sched_yield();
+}
 
 bool Executor::receiving_here() { return this_thread.receiving; }
 
@@ -94,12 +131,12 @@ Executor::~Executor() { stop(); }
 void Executor::start(MessageSource& source) {
   source_ = &source;
   watchdog_ = std::thread([this] { watchdog_main(); });
-  const Lock lock(mutex_);
+  const Lock lock(*this);
   create_thread();
 }
 
 bool Executor::run_one() {
-  Lock lock(mutex_);
+  Lock lock(*this);
   if (stopping_ || !runnable()) return false;
   run(lock, next_job());
   return true;
@@ -108,29 +145,29 @@ bool Executor::run_one() {
 void Executor::stop() {
   std::deque<std::shared_ptr<Job>> dropped;  // destroyed without the lock
   {
-    const Lock lock(mutex_);
+    const Lock lock(*this);
     if (stopping_.exchange(true)) return;
     dropped.swap(queue_);
     queued_.store(0, std::memory_order_relaxed);
     for (PoolThread* thread : idle_) {
       ++coming_;
       thread->poked = true;
-      thread->poked_condition.notify_one();
+      tell(thread->condition);
     }
-    for (Wakeup* follower : followers_) follower->condition_->notify_one();
-    for (Resuming* resuming : resuming_) resuming->condition.notify_one();
+    for (Wakeup* follower : followers_) tell(follower->condition_);
+    for (Resuming* resuming : resuming_) tell(resuming->condition);
     set_timer(std::chrono::nanoseconds(1));  // the watchdog sees that it is over
   }
   if (source_ != nullptr) source_->kick();
   for (PoolThread& thread : threads_)
     if (thread.thread.joinable()) thread.thread.join();
   if (watchdog_.joinable()) watchdog_.join();
-  Lock lock(mutex_);
-  all_left_.wait(lock, [this] { return blocking_ == 0; });
+  Lock lock(*this);
+  lock.wait(all_left_, Clock::time_point::max(), [this] { return blocking_ == 0; });
 }
 
 void Executor::set_slots(int slots) {
-  const Lock lock(mutex_);
+  const Lock lock(*this);
   free_slots_ += slots - slots_;
   slots_ = slots;
   if (source_ != nullptr && this_thread.leads_for != this && runnable()) ensure_runner();
@@ -143,7 +180,7 @@ void Executor::submit(std::shared_ptr<Job> job) {
     in_hand_ = std::move(job);
     return;
   }
-  const Lock lock(mutex_);
+  const Lock lock(*this);
   if (stopping_) return;
   // Another thread may take the next one from the queue at any time, and must not find it before the first.
   if (leads && in_hand_) queue_.push_back(std::exchange(in_hand_, nullptr));
@@ -158,7 +195,7 @@ bool Executor::withdraw(const Job* job) {
     dropped = std::move(in_hand_);
     return true;
   }
-  const Lock lock(mutex_);
+  const Lock lock(*this);
   const auto found =
       std::find_if(queue_.begin(), queue_.end(), [job](const auto& queued) { return queued.get() == job; });
   if (found == queue_.end()) return false;
@@ -169,7 +206,7 @@ bool Executor::withdraw(const Job* job) {
 }
 
 std::size_t Executor::jobs() const {
-  const Lock lock(mutex_);
+  const std::lock_guard lock(mutex_);
   return queue_.size() + static_cast<std::size_t>(running_);
 }
 
@@ -190,7 +227,8 @@ void Executor::create_thread() {
 
 void Executor::pool_main(PoolThread& self) {
   (void)pthread_setname_np(pthread_self(), "muster-task");
-  Lock lock(mutex_);
+  Lock lock(*this);
+  self.condition = own_condition();
   --coming_;
   while (!stopping_) {
     if (runnable()) {
@@ -199,7 +237,7 @@ void Executor::pool_main(PoolThread& self) {
       lead_as_pool(lock);
     } else {
       idle_.push_back(&self);
-      self.poked_condition.wait(lock, [&] { return self.poked; });
+      lock.wait(*self.condition, Clock::time_point::max(), [&] { return self.poked; });
       self.poked = false;
       --coming_;
     }
@@ -232,14 +270,14 @@ void Executor::poke_or_create() {
   idle_.pop_back();
   ++coming_;
   thread->poked = true;
-  thread->poked_condition.notify_one();
+  tell(thread->condition);
 }
 
 void Executor::ensure_runner() {
   if (source_ == nullptr) return;                                                 // whoever calls run_one does
   if (coming_ >= std::min(free_slots_, static_cast<int>(queue_.size()))) return;  // they will find the jobs
   if (idle_.empty() && leader_ == Leader::pool)
-    source_->kick();  // the leading pool thread is the only idle one: it stops leading, and runs
+    kick_source();  // the leading pool thread is the only idle one: it stops leading, and runs
   else
     poke_or_create();
 }
@@ -253,7 +291,7 @@ void Executor::free_slot() {
     resuming_.pop_front();
     --free_slots_;
     next->granted = true;
-    next->condition.notify_one();
+    tell(next->condition);
   }
 }
 
@@ -261,9 +299,9 @@ void Executor::take_slot(Lock& lock) {
   if (free_slots_ > 0 && resuming_.empty()) {
     --free_slots_;
   } else {
-    Resuming self;
+    Resuming self{.condition = own_condition()};
     resuming_.push_back(&self);
-    self.condition.wait(lock, [&] { return self.granted || stopping_; });
+    lock.wait(*self.condition, Clock::time_point::max(), [&] { return self.granted || stopping_; });
     if (!self.granted) std::erase(resuming_, &self);
   }
   this_thread.holds_slot = true;
@@ -278,25 +316,25 @@ bool Executor::give_slot_up() {
 }
 
 bool Executor::take_slot_here() {
-  Lock lock(mutex_);
+  Lock lock(*this);
   if (this_thread.holds_slot) return false;
   take_slot(lock);
   return true;
 }
 
 void Executor::give_slot_up_here() {
-  const Lock lock(mutex_);
+  const Lock lock(*this);
   (void)give_slot_up();
 }
 
 Executor::WithoutSlot::WithoutSlot(Executor& executor) : executor_(&executor) {
-  const Lock lock(executor.mutex_);
+  const Lock lock(executor);
   if (!executor.give_slot_up()) executor_ = nullptr;
 }
 
 Executor::WithoutSlot::~WithoutSlot() {
   if (executor_ == nullptr) return;
-  Lock lock(executor_->mutex_);
+  Lock lock(*executor_);
   executor_->take_slot(lock);
 }
 
@@ -306,7 +344,7 @@ void Executor::leave_lead(Lock& /*lock*/) {
   leader_ = Leader::none;
   ++leaderless_;
   if (lead_wanted_ && !followers_.empty()) {
-    followers_.back()->condition_->notify_one();
+    tell(followers_.back()->condition_);
     return;
   }
   arm_watchdog();
@@ -403,16 +441,11 @@ void Executor::lead_as_blocked(Lock& lock, Wakeup& wakeup, Clock::time_point dea
 void Executor::follow(Lock& lock, Wakeup& wakeup, Clock::time_point deadline) {
   if (leader_ == Leader::pool && !lead_wanted_) {
     lead_wanted_ = true;  // its answer then comes to this thread without a hand-over
-    source_->kick();
+    kick_source();
   }
-  std::condition_variable condition;
-  wakeup.condition_ = &condition;
+  wakeup.condition_ = own_condition();
   followers_.push_back(&wakeup);
-  const auto wake_up = [&] { return wakeup.happened() || stopping_ || leader_ == Leader::none; };
-  if (deadline == Clock::time_point::max())
-    condition.wait(lock, wake_up);
-  else
-    condition.wait_until(lock, deadline, wake_up);
+  lock.wait(*wakeup.condition_, deadline, [&] { return wakeup.happened() || stopping_ || leader_ == Leader::none; });
   std::erase(followers_, &wakeup);
   wakeup.condition_ = nullptr;
 }
@@ -422,7 +455,7 @@ Executor::Woken Executor::block(Wakeup& wakeup, std::optional<Clock::time_point>
   const auto deadline = until.value_or(Clock::time_point::max());
   TaskState::StopWatch watch = 0;
   if (task != nullptr) watch = task->on_stop([&wakeup] { wakeup.wake(); });
-  Lock lock(mutex_);
+  Lock lock(*this);
   ++blocking_;
   const bool had_slot = give_slot_up();
   while (!wakeup.happened() && !stopping_ && (deadline == Clock::time_point::max() || Clock::now() < deadline)) {
@@ -434,7 +467,7 @@ Executor::Woken Executor::block(Wakeup& wakeup, std::optional<Clock::time_point>
   if (followers_.empty()) lead_wanted_ = false;
   if (leader_ == Leader::none) {
     if (!followers_.empty())
-      followers_.back()->condition_->notify_one();
+      tell(followers_.back()->condition_);
     else
       arm_watchdog();
   }
@@ -445,7 +478,7 @@ Executor::Woken Executor::block(Wakeup& wakeup, std::optional<Clock::time_point>
     lock.lock();
   }
   if (had_slot) take_slot(lock);
-  if (--blocking_ == 0 && stopping_) all_left_.notify_all();
+  if (--blocking_ == 0 && stopping_) all_left_.notify_all();  // with the lock: the executor goes as soon as it has it
   if (task != nullptr && task->stop_reason() != StopReason::none) return Woken::stop;
   if (wakeup.happened()) return Woken::event;
   return stopping_ ? Woken::ended : Woken::deadline;
@@ -456,66 +489,11 @@ void Executor::wake(Wakeup& wakeup) {
     wakeup.happened_.store(true, std::memory_order_relaxed);
     return;
   }
-  bool kick = false;
-  {
-    const Lock lock(mutex_);
-    wakeup.happened_.store(true, std::memory_order_release);
-    kick = leading_ == &wakeup;
-    if (wakeup.condition_ != nullptr) wakeup.condition_->notify_one();
-  }
-  if (kick) source_->kick();
-}
-
-// -- watchdog ---------------------------------------------------------------------------------------------------------
-
-/// Every task that starts while nobody leads comes here, most of them for microseconds: a timer that runs already will
-/// do, and to set one wakes nobody.
-void Executor::arm_watchdog() {
-  if (watchdog_armed_.load(std::memory_order_relaxed)) return;
-  watchdog_armed_.store(true, std::memory_order_relaxed);
-  set_timer(leaderless_limit);
-}
-
-/// Somebody leads, and is about to sleep: the watchdog would wake for nothing.
-void Executor::disarm_watchdog() {
-  if (!watchdog_armed_.load(std::memory_order_relaxed)) return;
-  const Lock lock(mutex_);
-  if (stopping_) return;  // it is being woken to end
-  set_timer(std::chrono::nanoseconds(0));
-  watchdog_armed_ = false;
-}
-
-void Executor::set_timer(std::chrono::nanoseconds time) {
-  const itimerspec once{{}, {0, static_cast<long>(time.count())}};
-  (void)::timerfd_settime(watchdog_timer_.get(), 0, &once, nullptr);
-}
-
-void Executor::ensure_leader() {
-  if (!followers_.empty())
-    followers_.back()->condition_->notify_one();
-  else
-    poke_or_create();
-}
-
-void Executor::watchdog_main() {
-  (void)pthread_setname_np(pthread_self(), "muster-watchdog");
-  std::uint64_t seen = 0;
-  for (;;) {
-    std::uint64_t expirations = 0;
-    if (::read(watchdog_timer_.get(), &expirations, sizeof expirations) < 0 && errno != EINTR) return;
-    const Lock lock(mutex_);
-    if (stopping_) return;
-    if (leader_ != Leader::none) {
-      watchdog_armed_ = false;
-    } else if (seen == leaderless_) {  // for all that time
-      watchdog_armed_ = false;
-      lead_wanted_ = false;
-      ensure_leader();
-    } else {
-      seen = leaderless_;
-      set_timer(leaderless_limit);
-    }
-  }
+  const Lock lock(*this);
+  wakeup.happened_.store(true, std::memory_order_release);
+  if (leading_ == &wakeup) kick_source();
+  if (wakeup.condition_ != nullptr) tell(wakeup.condition_);
+  wakeup.wakers_.fetch_sub(1, std::memory_order_release);  // its thread needs the lock to go
 }
 
 }  // namespace muster::runtime

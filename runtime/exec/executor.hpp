@@ -57,15 +57,29 @@ class Executor;
 class Wakeup {
  public:
   explicit Wakeup(Executor& executor) : executor_(executor) {}
-  /// The event happened. Any thread, also the receiving one.
-  void wake();
+  Wakeup(const Wakeup&) = delete;
+  Wakeup& operator=(const Wakeup&) = delete;
+  ~Wakeup() { await_wakers(); }
+
+  /// The event happened. Any thread, also the receiving one; it may take a system call.
+  void wake() {
+    begin_wake();
+    finish_wake();
+  }
+  /// Half of that, for who finds the waiter under a lock, without which it may go: it stays until the other half, to be
+  /// done by the same thread without the lock.
+  void begin_wake();
+  void finish_wake();
+  /// Returns once no other thread is between the two.
+  void await_wakers() const;
   bool happened() const { return happened_.load(std::memory_order_acquire); }
 
  private:
   friend class Executor;
   Executor& executor_;
+  std::atomic<int> wakers_{0};  ///< between the halves
   std::atomic<bool> happened_{false};
-  std::condition_variable* condition_ = nullptr;  ///< while its thread follows; guarded by the executor's mutex
+  std::shared_ptr<std::condition_variable> condition_;  ///< while its thread follows; guarded by the executor's mutex
 };
 
 class Executor {
@@ -140,13 +154,38 @@ class Executor {
   void wake(Wakeup& wakeup);
   bool drain(int most);
 
+  /// Outlives its thread, for who tells it without the lock.
+  using Condition = std::shared_ptr<std::condition_variable>;
   struct PoolThread {
-    std::condition_variable poked_condition;
+    Condition condition;
     bool poked = false;
     std::thread thread;
   };
   enum class Leader : std::uint8_t { none, pool, blocked };
-  using Lock = std::unique_lock<std::mutex>;
+
+  /// Holds mutex_, but while threads are woken: who is to be woken is noted (tell, kick_source), and woken when it is
+  /// let go.
+  class Lock {
+   public:
+    explicit Lock(Executor& executor) : executor_(executor), lock_(executor.mutex_) {}
+    ~Lock() {
+      if (lock_.owns_lock()) unlock();
+    }
+    Lock(const Lock&) = delete;
+    Lock& operator=(const Lock&) = delete;
+
+    void lock() { lock_.lock(); }
+    void unlock();
+    /// Lets it go until told, and `ready`, or until the deadline.
+    template <class Ready>
+    void wait(std::condition_variable& condition, Clock::time_point deadline, Ready ready);
+
+   private:
+    Executor& executor_;
+    std::unique_lock<std::mutex> lock_;
+  };
+  void tell(const Condition& condition) { told_.push_back(condition); }
+  void kick_source() { kicks_ = true; }
 
   void pool_main(PoolThread& self);
   void watchdog_main();
@@ -181,7 +220,9 @@ class Executor {
   MessageSource* source_ = nullptr;
   std::atomic<bool> stopping_{false};
 
-  mutable std::mutex mutex_;  ///< guards everything below
+  mutable std::mutex mutex_;     ///< guards everything below
+  std::vector<Condition> told_;  ///< to be notified without it
+  bool kicks_ = false;           ///< and the source to be kicked
   int free_slots_;
   int slots_;
   int running_ = 0;
@@ -190,8 +231,8 @@ class Executor {
   std::deque<std::shared_ptr<Job>> queue_;
   std::atomic<std::size_t> queued_{0};  ///< how many, to be looked at without the lock
   struct Resuming {
+    Condition condition;
     bool granted = false;
-    std::condition_variable condition;
   };
   std::deque<Resuming*> resuming_;  ///< tasks that waited and want their slot back; they go before new ones
   std::list<PoolThread> threads_;

@@ -86,10 +86,10 @@ class FutureCore : public Handle {
     bool needs_value = false;
     Waiter* next = nullptr;
   };
-  /// Wakes it when settled, and forgets it. It must stay where it is until then, or until it was removed.
+  /// Wakes it when settled, and forgets it. It must stay where it is as long as its wakeup.
   /// @returns false when it is settled already: it is not waited for.
   bool add_waiter(Waiter& waiter);
-  /// When this returns, nobody wakes that thread any more for this.
+  /// When this returns, nobody begins any more to wake that thread for this.
   void remove_waiter(const Waiter& waiter);
   /// Calls f when settled; at once, on this thread, where it is already. f must be quick, and not throw.
   void when_settled(bool needs_value, std::function<void()> f);

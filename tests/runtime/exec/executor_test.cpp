@@ -356,6 +356,29 @@ TEST_F(ExecutorTest, AWakeUpBeforeBlockingCounts) {
   EXPECT_EQ(executor->block(wakeup, {}), Executor::Woken::event);
 }
 
+TEST_F(ExecutorTest, AWakeupStaysAsLongAsSomebodyIsAboutToWakeIt) {
+  start();
+  Flag &found = flag(), &given_up = flag();
+  std::atomic<bool> finishing{false};
+  Wakeup* wakeup = nullptr;
+  std::thread waiter([&] {
+    {
+      Wakeup own(*executor);
+      wakeup = &own;
+      own.begin_wake();  // as another thread does that finds it under a lock
+      found.raise();
+      EXPECT_EQ(executor->block(own, Clock::now() + 1ms), Executor::Woken::deadline);
+      given_up.raise();
+    }
+    EXPECT_TRUE(finishing);
+  });
+  ASSERT_TRUE(found.raised_in_time() && given_up.raised_in_time());
+  for (int i = 0; i < 1000; ++i) std::this_thread::yield();  // it would be gone by now
+  finishing = true;
+  wakeup->finish_wake();
+  waiter.join();
+}
+
 TEST_F(ExecutorTest, AStopRequestEndsBlockingUnlessItIsIgnored) {
   start();
   const auto task = std::make_shared<OwnedTask>();
