@@ -37,6 +37,8 @@ class CallJob final : public Job, public detail::TaskRun, public TaskState {
   std::atomic<bool> held{false};
   /// What says that its arguments were consumed. Before it is submitted.
   Receipt take_receipt() { return std::move(receipt_); }
+  /// Where it came from; null: from this process, or it was held back.
+  const std::shared_ptr<Link>& link() const { return receipt_.link(); }
   /// Before it is submitted. None at first.
   void set_arguments(detail::Payload&& arguments) { arguments_ = std::move(arguments); }
   void set_arguments(std::span<const std::byte> bytes) { arguments_.bytes.append(bytes.data(), bytes.size()); }

@@ -235,6 +235,7 @@ class Calls : private ModuleSource {
   void release_all_held();
   void require(std::uint64_t module) override;
   void store_result(RemoteRefId ref, std::shared_ptr<const StoredResult> result);
+  void answer(const CallJob& job, const Header& header, detail::Payload&& payload, Transport::Urgency urgency);
   void finish(CallJob& job, detail::Payload&& result);
   void finish_failed(CallJob& job, const std::exception_ptr& failure);
   bool forget_task(const CallJob& job);

@@ -165,6 +165,17 @@ void Calls::store_result(RemoteRefId ref, std::shared_ptr<const StoredResult> re
   discard(freed);
 }
 
+/// Over the link that the call came by, which need not be looked for.
+void Calls::answer(const CallJob& job, const Header& header, Payload&& payload, Transport::Urgency urgency) {
+  const auto& link = job.link();
+  if (!link || link->gone || !payload.handles.empty() || Executor::receiving_here()) {
+    transmit(job.caller(), header, nullptr, std::move(payload), Waits::stubborn, urgency);
+    return;
+  }
+  if (notes_waiting_.load(std::memory_order_relaxed)) flush_notes();
+  transmit_over(*link, header, payload, Waits::stubborn, urgency);
+}
+
 void Calls::finish(CallJob& job, Payload&& result) {
   if (job.caller() != self_) settle_puts(job.caller(), Waits::stubborn);
   const bool keep = forget_task(job);
@@ -194,8 +205,8 @@ void Calls::finish(CallJob& job, Payload&& result) {
   try {
     // Who waits on the spot reads it at once, and once; a future may be sent on.
     const std::uint8_t flags = AwaitedCalls::numbers(job.number()) ? read_as_it_comes : 0;
-    transmit(job.caller(), Header{.kind = kind, .flags = flags, .number = job.number()}, nullptr,
-             stays ? Payload{} : std::move(result), Waits::stubborn, urgency);
+    answer(job, Header{.kind = kind, .flags = flags, .number = job.number()}, stays ? Payload{} : std::move(result),
+           urgency);
   } catch (const SerializationError&) {
     throw;
   } catch (const NoSession&) {  // it holds a handle of another session

@@ -105,6 +105,8 @@ class Receipt {
   void give() noexcept {
     if (transport_ != nullptr) give_now();
   }
+  /// Where they came from; null for none. Also once it was given.
+  const std::shared_ptr<Link>& link() const { return link_; }
 
  private:
   void give_now() noexcept;
