@@ -31,12 +31,6 @@ struct ThreadState {
 };
 thread_local ThreadState this_thread;
 
-/// On which this thread sleeps.
-const std::shared_ptr<std::condition_variable>& own_condition() {
-  thread_local const auto condition = std::make_shared<std::condition_variable>();
-  return condition;
-}
-
 }  // namespace
 
 void Executor::Lock::unlock() {
@@ -47,21 +41,16 @@ void Executor::Lock::unlock() {
   const auto told = std::exchange(executor_.told_, {});
   MessageSource* const kicked = std::exchange(executor_.kicks_, false) ? executor_.source_ : nullptr;
   lock_.unlock();
-  for (const Condition& condition : told) condition->notify_one();
+  for (const SleeperPointer& sleeper : told) sleeper->wake();
   if (kicked != nullptr) kicked->kick();
 }
 
 template <class Ready>
-void Executor::Lock::wait(std::condition_variable& condition, Clock::time_point deadline, Ready ready) {
-  while (!ready()) {
-    if (!executor_.told_.empty() || executor_.kicks_) {
-      unlock();
-      lock();
-    } else if (deadline == Clock::time_point::max()) {
-      condition.wait(lock_);
-    } else if (condition.wait_until(lock_, deadline) == std::cv_status::timeout) {
-      return;
-    }
+void Executor::Lock::wait(Clock::time_point deadline, Ready ready) {
+  for (bool in_time = true; in_time && !ready();) {
+    unlock();
+    in_time = Sleeper::own()->sleep(deadline);
+    lock();
   }
 }
 
@@ -152,10 +141,10 @@ void Executor::stop() {
     for (PoolThread* thread : idle_) {
       ++coming_;
       thread->poked = true;
-      tell(thread->condition);
+      tell(thread->sleeper);
     }
-    for (Wakeup* follower : followers_) tell(follower->condition_);
-    for (Resuming* resuming : resuming_) tell(resuming->condition);
+    for (Wakeup* follower : followers_) tell(follower->sleeper_);
+    for (Resuming* resuming : resuming_) tell(resuming->sleeper);
     set_timer(std::chrono::nanoseconds(1));  // the watchdog sees that it is over
   }
   if (source_ != nullptr) source_->kick();
@@ -163,7 +152,8 @@ void Executor::stop() {
     if (thread.thread.joinable()) thread.thread.join();
   if (watchdog_.joinable()) watchdog_.join();
   Lock lock(*this);
-  lock.wait(all_left_, Clock::time_point::max(), [this] { return blocking_ == 0; });
+  stopper_ = Sleeper::own();
+  lock.wait(Clock::time_point::max(), [this] { return blocking_ == 0; });
 }
 
 void Executor::set_slots(int slots) {
@@ -228,7 +218,7 @@ void Executor::create_thread() {
 void Executor::pool_main(PoolThread& self) {
   (void)pthread_setname_np(pthread_self(), "muster-task");
   Lock lock(*this);
-  self.condition = own_condition();
+  self.sleeper = Sleeper::own();
   --coming_;
   while (!stopping_) {
     if (runnable()) {
@@ -237,7 +227,7 @@ void Executor::pool_main(PoolThread& self) {
       lead_as_pool(lock);
     } else {
       idle_.push_back(&self);
-      lock.wait(*self.condition, Clock::time_point::max(), [&] { return self.poked; });
+      lock.wait(Clock::time_point::max(), [&] { return self.poked; });
       self.poked = false;
       --coming_;
     }
@@ -270,7 +260,7 @@ void Executor::poke_or_create() {
   idle_.pop_back();
   ++coming_;
   thread->poked = true;
-  tell(thread->condition);
+  tell(thread->sleeper);
 }
 
 void Executor::ensure_runner() {
@@ -291,7 +281,7 @@ void Executor::free_slot() {
     resuming_.pop_front();
     --free_slots_;
     next->granted = true;
-    tell(next->condition);
+    tell(next->sleeper);
   }
 }
 
@@ -299,9 +289,9 @@ void Executor::take_slot(Lock& lock) {
   if (free_slots_ > 0 && resuming_.empty()) {
     --free_slots_;
   } else {
-    Resuming self{.condition = own_condition()};
+    Resuming self{.sleeper = Sleeper::own()};
     resuming_.push_back(&self);
-    lock.wait(*self.condition, Clock::time_point::max(), [&] { return self.granted || stopping_; });
+    lock.wait(Clock::time_point::max(), [&] { return self.granted || stopping_; });
     if (!self.granted) std::erase(resuming_, &self);
   }
   this_thread.holds_slot = true;
@@ -344,7 +334,7 @@ void Executor::leave_lead(Lock& /*lock*/) {
   leader_ = Leader::none;
   ++leaderless_;
   if (lead_wanted_ && !followers_.empty()) {
-    tell(followers_.back()->condition_);
+    tell(followers_.back()->sleeper_);
     return;
   }
   arm_watchdog();
@@ -443,11 +433,11 @@ void Executor::follow(Lock& lock, Wakeup& wakeup, Clock::time_point deadline) {
     lead_wanted_ = true;  // its answer then comes to this thread without a hand-over
     kick_source();
   }
-  wakeup.condition_ = own_condition();
+  wakeup.sleeper_ = Sleeper::own();
   followers_.push_back(&wakeup);
-  lock.wait(*wakeup.condition_, deadline, [&] { return wakeup.happened() || stopping_ || leader_ == Leader::none; });
+  lock.wait(deadline, [&] { return wakeup.happened() || stopping_ || leader_ == Leader::none; });
   std::erase(followers_, &wakeup);
-  wakeup.condition_ = nullptr;
+  wakeup.sleeper_ = nullptr;
 }
 
 Executor::Woken Executor::block(Wakeup& wakeup, std::optional<Clock::time_point> until, Stops stops) {
@@ -467,7 +457,7 @@ Executor::Woken Executor::block(Wakeup& wakeup, std::optional<Clock::time_point>
   if (followers_.empty()) lead_wanted_ = false;
   if (leader_ == Leader::none) {
     if (!followers_.empty())
-      tell(followers_.back()->condition_);
+      tell(followers_.back()->sleeper_);
     else
       arm_watchdog();
   }
@@ -478,7 +468,7 @@ Executor::Woken Executor::block(Wakeup& wakeup, std::optional<Clock::time_point>
     lock.lock();
   }
   if (had_slot) take_slot(lock);
-  if (--blocking_ == 0 && stopping_) all_left_.notify_all();  // with the lock: the executor goes as soon as it has it
+  if (--blocking_ == 0 && stopper_ != nullptr) tell(stopper_);
   if (task != nullptr && task->stop_reason() != StopReason::none) return Woken::stop;
   if (wakeup.happened()) return Woken::event;
   return stopping_ ? Woken::ended : Woken::deadline;
@@ -492,7 +482,7 @@ void Executor::wake(Wakeup& wakeup) {
   const Lock lock(*this);
   wakeup.happened_.store(true, std::memory_order_release);
   if (leading_ == &wakeup) kick_source();
-  if (wakeup.condition_ != nullptr) tell(wakeup.condition_);
+  if (wakeup.sleeper_ != nullptr) tell(wakeup.sleeper_);
   wakeup.wakers_.fetch_sub(1, std::memory_order_release);  // its thread needs the lock to go
 }
 

@@ -9,11 +9,13 @@
 #pragma once
 
 #include "runtime/base/unique_fd.hpp"
+#include "runtime/exec/sleeper.hpp"
 #include "runtime/exec/spinning.hpp"
 #include "runtime/exec/task_state.hpp"
 
+#include <muster/detail/small_mutex.hpp>
+
 #include <atomic>
-#include <condition_variable>
 #include <deque>
 #include <functional>
 #include <list>
@@ -79,7 +81,7 @@ class Wakeup {
   Executor& executor_;
   std::atomic<int> wakers_{0};  ///< between the halves
   std::atomic<bool> happened_{false};
-  std::shared_ptr<std::condition_variable> condition_;  ///< while its thread follows; guarded by the executor's mutex
+  std::shared_ptr<Sleeper> sleeper_;  ///< while its thread follows; guarded by the executor's mutex
 };
 
 class Executor {
@@ -154,17 +156,15 @@ class Executor {
   void wake(Wakeup& wakeup);
   bool drain(int most);
 
-  /// Outlives its thread, for who tells it without the lock.
-  using Condition = std::shared_ptr<std::condition_variable>;
+  using SleeperPointer = std::shared_ptr<Sleeper>;
   struct PoolThread {
-    Condition condition;
+    SleeperPointer sleeper;
     bool poked = false;
     std::thread thread;
   };
   enum class Leader : std::uint8_t { none, pool, blocked };
 
-  /// Holds mutex_, but while threads are woken: who is to be woken is noted (tell, kick_source), and woken when it is
-  /// let go.
+  /// Holds mutex_. Who is to be woken is noted meanwhile (tell, kick_source), and woken once it is let go.
   class Lock {
    public:
     explicit Lock(Executor& executor) : executor_(executor), lock_(executor.mutex_) {}
@@ -176,15 +176,15 @@ class Executor {
 
     void lock() { lock_.lock(); }
     void unlock();
-    /// Lets it go until told, and `ready`, or until the deadline.
+    /// Lets it go until this thread is told, and `ready`, or until the deadline.
     template <class Ready>
-    void wait(std::condition_variable& condition, Clock::time_point deadline, Ready ready);
+    void wait(Clock::time_point deadline, Ready ready);
 
    private:
     Executor& executor_;
-    std::unique_lock<std::mutex> lock_;
+    std::unique_lock<detail::SmallMutex> lock_;
   };
-  void tell(const Condition& condition) { told_.push_back(condition); }
+  void tell(const SleeperPointer& sleeper) { told_.push_back(sleeper); }
   void kick_source() { kicks_ = true; }
 
   void pool_main(PoolThread& self);
@@ -220,18 +220,18 @@ class Executor {
   MessageSource* source_ = nullptr;
   std::atomic<bool> stopping_{false};
 
-  mutable std::mutex mutex_;     ///< guards everything below
-  std::vector<Condition> told_;  ///< to be notified without it
-  bool kicks_ = false;           ///< and the source to be kicked
+  mutable detail::SmallMutex mutex_;  ///< guards everything below
+  std::vector<SleeperPointer> told_;  ///< to be woken without it
+  bool kicks_ = false;                ///< and the source to be kicked
   int free_slots_;
   int slots_;
   int running_ = 0;
-  int blocking_ = 0;  ///< threads in block
-  std::condition_variable all_left_;
+  int blocking_ = 0;        ///< threads in block
+  SleeperPointer stopper_;  ///< waits until they have left
   std::deque<std::shared_ptr<Job>> queue_;
   std::atomic<std::size_t> queued_{0};  ///< how many, to be looked at without the lock
   struct Resuming {
-    Condition condition;
+    SleeperPointer sleeper;
     bool granted = false;
   };
   std::deque<Resuming*> resuming_;  ///< tasks that waited and want their slot back; they go before new ones

@@ -41,7 +41,7 @@ void Executor::set_timer(std::chrono::nanoseconds time) {
 
 void Executor::ensure_leader() {
   if (!followers_.empty())
-    tell(followers_.back()->condition_);
+    tell(followers_.back()->sleeper_);
   else
     poke_or_create();
 }

@@ -125,6 +125,7 @@ void Transport::take_message(const std::shared_ptr<Link>& link, LaneEvent& event
     pieces = take_assembled(*link, view.header.stream, arrived);
     if (link->gone) return;
   }
+  const bool may_follow = reads_as_it_comes(view.header);
   auto next_piece = pieces.begin();
   message.payload.bytes.append(view.inline_bytes.data(), view.inline_bytes.size());
   if ((view.header.flags & inline_in_pieces) != 0) {
@@ -136,6 +137,8 @@ void Transport::take_message(const std::shared_ptr<Link>& link, LaneEvent& event
   for (std::size_t i = 1; i < event.frames.size(); ++i) {
     auto& part = event.frames[i];
     if (part.size != 0) {
+      if (part.arriving != nullptr && !may_follow)
+        throw SerializationError("A message was sent before it was whole, which its reader does not expect");
       message.payload.parts.push_back({part.data, part.size, std::move(part.owner), part.arriving});
     } else {
       if (next_piece == pieces.end()) throw SerializationError("A message has a part of no bytes");

@@ -70,6 +70,10 @@ struct Header {
 /// Among the flags of calls and their answers: its reader wants nothing of its parts but to read them, once, and so may
 /// begin before all of them have come. Any other message is handed over whole.
 inline constexpr std::uint8_t read_as_it_comes = 0x20;
+inline bool reads_as_it_comes(const Header& header) {
+  return (header.kind == MessageKind::call || header.kind == MessageKind::reply_value) &&
+         (header.flags & read_as_it_comes) != 0;
+}
 
 inline constexpr std::size_t header_size = 40;
 /// Parts up to this size travel as frames of their message; larger ones before it, in pieces of this size, in bytes.

@@ -83,7 +83,7 @@ BlockPool::Block BlockPool::lend(Segments::iterator at, std::uint64_t size) {
   Segment& segment = at->second;
   std::size_t index = segment.next;
   while (segment.blocks[index] != Use::none) index = (index + 1) % segment.blocks.size();
-  segment.blocks[index] = Use::written;
+  segment.blocks[index] = Use::filling;
   segment.next = (index + 1) % segment.blocks.size();
   if (segment.lent_count++ == 0) idle_ -= segment.memory.size();
   const BlockPlace place{at->first, 0, index * segment.block_size, size};
@@ -93,7 +93,7 @@ BlockPool::Block BlockPool::lend(Segments::iterator at, std::uint64_t size) {
   return {place, head, start + sizeof(BlockHead)};
 }
 
-BlockPool::Use& BlockPool::use_of(Segment& segment, const BlockPlace& place) const {
+BlockPool::Use& BlockPool::use_of(Segment& segment, const BlockPlace& place) {
   const std::uint64_t index = place.offset / segment.block_size;
   if (place.offset % segment.block_size != 0 || index >= segment.blocks.size())
     throw SerializationError("A block was given back that there is not");
@@ -113,7 +113,7 @@ void BlockPool::give_back(const BlockPlace& place) {
   const auto segment = segments_.find(place.segment);
   if (segment == segments_.end()) throw SerializationError("A block was given back of a segment that there is not");
   Use& use = use_of(segment->second, place);
-  if (use == Use::written)
+  if (use == Use::filling)
     use = Use::unwanted;
   else if (use == Use::lent)
     take_back(segment, use);

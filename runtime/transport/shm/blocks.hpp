@@ -72,8 +72,8 @@ class BlockPool {
  private:
   enum class Use : std::uint8_t {
     none,
-    written,   ///< lent; this process writes it
-    unwanted,  ///< this process still writes it, and its reader is done with it
+    filling,   ///< lent, and this process still writes it
+    unwanted,  ///< likewise, and its reader is done with it
     lent,
   };
   struct Segment {
@@ -87,7 +87,7 @@ class BlockPool {
   using Segments = std::unordered_map<std::uint32_t, Segment>;
 
   Block lend(Segments::iterator segment, std::uint64_t size);
-  Use& use_of(Segment& segment, const BlockPlace& place) const;
+  static Use& use_of(Segment& segment, const BlockPlace& place);
   void take_back(Segments::iterator segment, Use& use);
   void drop(Segments::iterator segment);
 
@@ -105,12 +105,12 @@ class BlockViews {
   void add(std::uint32_t segment, std::uint64_t size, const UniqueFd& memory);
   bool knows(std::uint32_t segment) const { return segments_.contains(segment); }
   void forget(std::uint32_t segment) { segments_.erase(segment); }
-  /// The block; `owner` keeps it mapped.
-  /// @throws SerializationError when there is no such place
   struct View {
     const BlockHead* head = nullptr;
     std::span<const std::byte> body;
   };
+  /// The block; `owner` keeps it mapped.
+  /// @throws SerializationError when there is no such place
   View view(const BlockPlace& place, std::shared_ptr<const void>& owner) const;
 
  private:

@@ -312,7 +312,7 @@ bool ShmPeer::send(const Header& header, const detail::Payload& payload, Urgency
     const MessageBody body(header, payload);
     const auto block = body.size() > block_from ? take_block_for(body.size()) : std::nullopt;
     if (block) {
-      taken = send_block(*block, body, (header.flags & read_as_it_comes) != 0, wake);
+      taken = send_block(*block, body, reads_as_it_comes(header), wake);
     } else {
       taken = writing(
           [&] {

@@ -2,6 +2,8 @@
 
 #include "tests/runtime/transport/transport_pair.hpp"
 
+#include <deque>
+
 namespace muster::runtime {
 namespace {
 
@@ -90,6 +92,62 @@ TEST_P(PlainMessagesOver, AreConsumedWhenTheyWereLookedAtOrTheirReceiptIsGiven) 
   EXPECT_EQ(to_a_->consumed, 2 * bytes) << "given twice";
   EXPECT_EQ(to_a_->messages_received, 3u);
   EXPECT_EQ(to_b_->outstanding, 2 * bytes) << "the sender counts the same";
+}
+
+/// Hands over what it is given.
+class GivenLane final : public Lane {
+ public:
+  const char* name(LinkId /*link*/) const override { return "given"; }
+  std::string endpoint() const override { return "given"; }
+  LinkId dial(const std::string& /*endpoint*/) override { return 1; }
+  void send(LinkId /*link*/, const Header& /*header*/, const detail::Payload& /*payload*/) override {}
+  bool receive(LaneEvent& event) override {
+    if (events.empty()) return false;
+    event = std::move(events.front());
+    events.pop_front();
+    return true;
+  }
+  void wait(Clock::time_point /*until*/) override {}
+  void kick() override {}
+  void close(LinkId /*link*/) override { ++closed; }
+
+  std::deque<LaneEvent> events;
+  int closed = 0;
+};
+
+/// Of which nothing more comes.
+class Stuck final : public detail::Arriving {
+ public:
+  const std::byte* await(const std::byte* /*end*/) override { throw detail::SenderLost("nothing more comes"); }
+};
+
+TEST(ArrivingMessages, AreThoseOfWhichItsReaderExpectsItAndNoOthers) {
+  const auto payload = payload_of(1, 30, {5000});
+  struct Case {
+    Header header;
+    bool taken;
+  };
+  for (const Case& each : {Case{{.kind = MessageKind::call, .flags = read_as_it_comes}, true},
+                           Case{{.kind = MessageKind::reply_value, .flags = read_as_it_comes}, true},
+                           Case{{.kind = MessageKind::call}, false},
+                           Case{{.kind = MessageKind::fill, .flags = read_as_it_comes}, false}}) {
+    auto owned = std::make_unique<GivenLane>();
+    GivenLane& lane = *owned;
+    PlainSink sink;
+    Transport transport(std::move(owned), sink, {});
+    const auto link = transport.dial("given");
+    transport.admit(*link, 2);
+    std::vector<std::byte> first(frame_size(payload));
+    write_frame(first.data(), each.header, payload);
+    Stuck stuck;
+    LaneEvent event{.kind = LaneEvent::Kind::message, .link = link->id, .frames = {}, .reason = {}};
+    event.frames = {{first.data(), first.size(), nullptr},
+                    {payload.parts[0].data, payload.parts[0].size, payload.parts[0].owner, &stuck}};
+    lane.events.push_back(std::move(event));
+    EXPECT_TRUE(transport.receive_some(1));
+    EXPECT_EQ(sink.others, each.taken ? 1 : 0);
+    EXPECT_EQ(lane.closed, each.taken ? 0 : 1);
+  }
 }
 
 }  // namespace
