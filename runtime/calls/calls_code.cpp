@@ -55,6 +55,7 @@ void Calls::release_held(LinkCodes& codes) {
     HeldCall call = std::move(codes.held.front());
     codes.held.pop_front();
     if (!call.job->held.exchange(false)) continue;  // somebody has taken it back
+    std::exception_ptr failure;
     try {
       if (call.address == nullptr && !modules().has(call.reference.module))
         throw Error("Process " + std::to_string(self_) +
@@ -62,9 +63,10 @@ void Calls::release_held(LinkCodes& codes) {
       call.job->set_code(call.address != nullptr ? call.address : find_code_here(call.reference));
       executor_.submit(std::move(call.job));
     } catch (const Error&) {
-      // Elsewhere: what a failure's answer does may come back here.
-      modules_.run([job = std::move(call.job), failure = std::current_exception()] { job->fail(failure); });
+      failure = std::current_exception();
     }
+    // Elsewhere: what a failure's answer does may come back here.
+    if (failure) modules_.run([job = std::move(call.job), failure = std::move(failure)] { job->fail(failure); });
   }
   codes.holds.store(!codes.held.empty(), std::memory_order_release);
 }
