@@ -41,7 +41,7 @@ void define_code(const Incoming& message, const std::vector<detail::Thunk>& quic
   LinkCodes::Received code{address, reference};
   code.quick = std::any_of(quick.begin(), quick.end(),
                            [&](detail::Thunk each) { return std::bit_cast<const void*>(each) == address; });
-  received.push_back(std::move(code));
+  received.push_back(code);
 }
 
 }  // namespace
