@@ -54,7 +54,7 @@ class Input {
 /// docs/protocol.md, "Shared memory".
 std::array<std::byte, 32> word(std::uint32_t kind, std::uint32_t number, std::uint64_t size) {
   std::array<std::byte, 32> bytes{};
-  const std::uint32_t version = 2;
+  const std::uint32_t version = 3;
   std::memcpy(bytes.data(), "mustersm", 8);
   std::memcpy(bytes.data() + 8, &version, 4);
   std::memcpy(bytes.data() + 12, &kind, 4);
@@ -82,6 +82,8 @@ class Stranger {
     if (!peer_->take_packets() || !peer_->is_open()) std::abort();
   }
   ShmPeer& peer() { return *peer_; }
+  /// Nothing more is written: who waits for it hears so.
+  void leave() { socket_.reset(); }
 
   /// Any image of the ring.
   void write_image(Input& input) {
@@ -117,8 +119,10 @@ class Stranger {
 /// Reads all that can be read of a message.
 void look_at(const LaneEvent& event) {
   static volatile unsigned sum;
-  for (const ReceivedFrame& frame : event.frames)
+  for (const ReceivedFrame& frame : event.frames) {
+    if (frame.arriving != nullptr) (void)frame.arriving->await(frame.data + frame.size);
     for (const std::byte each : std::span(frame.data, frame.size)) sum = sum + std::to_integer<unsigned>(each);
+  }
   if (event.frames.empty()) std::abort();
   (void)read_frame({event.frames[0].data, event.frames[0].size}, ~std::uint64_t{0});
 }
@@ -133,6 +137,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     stranger.write_image(input);
   else
     stranger.write_records(input);
+  stranger.leave();
   LaneEvent event;
   std::vector<std::byte> first_frame;
   try {
