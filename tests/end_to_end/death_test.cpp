@@ -108,7 +108,6 @@ INSTANTIATE_TEST_SUITE_P(All, DeathInACall,
                                            End{"Terminate", die_by_terminate, {}, SIGABRT}),
                          [](const auto& one) { return one.param.name; });
 
-// catalogue: 296
 /// Elements of which only the first half can be read: who sends them is ended there.
 View<double> half_readable(std::size_t count) {
   std::signal(SIGBUS, SIG_DFL);  // a sanitizer may have its own handler
@@ -148,6 +147,7 @@ TEST_F(Death, InTheMiddleOfACallLeavesItsCalleeAsItWas) {
     EXPECT_EQ(remotecall_fetch(&count_of, workers[1], std::vector<double>(500'000)), 500'000u);
 }
 
+// catalogue: 296
 TEST_F(Death, OfAnIdleWorkerIsNoticedAndTold) {
   start();
   const auto pids = addprocs(2);
