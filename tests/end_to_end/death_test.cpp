@@ -130,7 +130,8 @@ TEST_F(Death, InTheMiddleOfAnAnswerIsToldAsAnyOther) {
       ADD_FAILURE() << "an answer that never came was fetched";
     } catch (const ProcessExitedException& error) {
       EXPECT_EQ(error.exit().pid, worker);
-      EXPECT_EQ(error.exit().signal, SIGBUS);
+      const auto signal = error.exit().signal;
+      EXPECT_TRUE(signal == SIGBUS || signal == SIGABRT) << "the latter of libzmq, which the kernel tells of it";
     }
     session_.reset();
   }
