@@ -43,7 +43,8 @@ void tell_written(BlockHead& head, std::uint64_t bytes, std::atomic<std::uint32_
 
 std::uint64_t await_written(const BlockHead& head, std::uint64_t bytes, std::atomic<std::uint32_t>& sleepers,
                             const std::function<bool()>& lost) {
-  while (head.written.load(std::memory_order_acquire) < bytes && !look(head, bytes) && !lost()) {
+  if (look(head, bytes)) return head.written.load(std::memory_order_acquire);
+  while (head.written.load(std::memory_order_acquire) < bytes && !lost()) {
     sleepers.fetch_add(1);
     const std::uint64_t seen = head.written.load();
     if (seen < bytes)

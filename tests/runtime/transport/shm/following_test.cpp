@@ -29,6 +29,16 @@ struct Followed {
 
 const auto never = [] { return false; };
 
+/// Waits for it, yielding. @returns false at the deadline
+bool comes(auto condition) {
+  const auto deadline = Clock::now() + std::chrono::seconds(20);
+  while (!condition()) {
+    if (Clock::now() > deadline) return false;
+    std::this_thread::yield();
+  }
+  return true;
+}
+
 TEST(Following, WhatIsWrittenIsNotWaitedFor) {
   Followed block;
   tell_written(block.head, 100, block.sleepers);
@@ -47,9 +57,9 @@ TEST(Following, EachStepIsHeardOfByThoseWhoSleepAndThoseWhoLook) {
   });
   for (std::uint64_t i = 1; i <= steps; ++i) {
     // Every tenth step waits until the reader is asleep.
-    while (i % 10 == 0 && block.sleepers == 0) std::this_thread::yield();
+    EXPECT_TRUE(i % 10 != 0 || comes([&] { return block.sleepers != 0; }));
     tell_written(block.head, i, block.sleepers);
-    while (heard < i) std::this_thread::yield();
+    EXPECT_TRUE(comes([&] { return heard >= i; }));
   }
   reader.join();
   EXPECT_EQ(block.sleepers.load(), 0u);
@@ -67,7 +77,7 @@ TEST(Following, AnotherProcessIsHeardOf) {
   Followed block;
   const pid_t child = fork();
   if (child == 0) {
-    while (block.sleepers == 0) std::this_thread::yield();
+    (void)comes([&] { return block.sleepers != 0; });
     tell_written(block.head, 7, block.sleepers);
     _exit(0);
   }

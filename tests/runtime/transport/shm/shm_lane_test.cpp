@@ -139,7 +139,7 @@ TEST(ShmLane, AProcessThatEndsInTheMiddleOfABlockIsLostToWhoFollows) {
     const auto half = half_readable(size);
     payload.parts.push_back({half.data(), half.size(), nullptr});
     LaneEvent ignored;
-    while (!dialer.handed_over(link)) {
+    for (const auto deadline = Clock::now() + patience; !dialer.handed_over(link) && Clock::now() < deadline;) {
       (void)dialer.receive(ignored);
       dialer.wait(Clock::now() + milliseconds(1));
     }
